@@ -1,0 +1,207 @@
+//! Names of registries, repositories, tags and digests. Each has one constructor that checks it;
+//! whoever holds a value of these types need not check again.
+
+use std::fmt;
+use std::sync::LazyLock;
+
+use regex_lite::Regex;
+use serde::{Deserialize, Serialize};
+
+/// Why a text is not the identifier it was taken for. The wording is Amazon ECR's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidIdentifier {
+    /// Shorter than this many characters.
+    #[error("must have length greater than or equal to {0}")]
+    TooShort(usize),
+    /// Longer than this many characters.
+    #[error("must have length less than or equal to {0}")]
+    TooLong(usize),
+    /// Does not match this regular expression as a whole.
+    #[error("must satisfy regular expression '{0}'")]
+    Pattern(&'static str),
+}
+
+/// Twelve digits.
+pub const REGISTRY_ID_PATTERN: &str = "[0-9]{12}";
+/// What `CreateRepository` and `DescribeImages` of the private service accept today.
+pub const REPOSITORY_NAME_PATTERN: &str =
+    r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*";
+/// The characters of a tag.
+pub const TAG_PATTERN: &str = "[a-zA-Z0-9-_.]+";
+/// An algorithm and hexadecimal digits; their number is not checked, as in Amazon ECR.
+pub const DIGEST_PATTERN: &str = "[a-zA-Z0-9-_+.]+:[a-fA-F0-9]+";
+
+/// Compiles a pattern so that it matches whole texts only.
+///
+/// # Panics
+/// If the pattern is not a regular expression; every caller passes a constant.
+#[must_use]
+pub fn whole(pattern: &str) -> Regex {
+    #[expect(clippy::unwrap_used, reason = "the patterns are constants, compiled in every test run")]
+    Regex::new(&format!(r"\A(?:{pattern})\z")).unwrap()
+}
+
+macro_rules! identifier {
+    ($(#[$documentation:meta])* $name:ident, $lengths:expr, $pattern:expr) => {
+        $(#[$documentation])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// The name as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+
+            /// Checks length, then pattern.
+            ///
+            /// # Errors
+            /// The first rule that the text breaks.
+            pub fn parse(text: &str) -> Result<Self, InvalidIdentifier> {
+                static PATTERN: LazyLock<Regex> = LazyLock::new(|| whole($pattern));
+                let length = text.chars().count();
+                if length < *$lengths.start() {
+                    return Err(InvalidIdentifier::TooShort(*$lengths.start()));
+                }
+                if length > *$lengths.end() {
+                    return Err(InvalidIdentifier::TooLong(*$lengths.end()));
+                }
+                if !PATTERN.is_match(text) {
+                    return Err(InvalidIdentifier::Pattern($pattern));
+                }
+                Ok(Self(Self::normalise(text)))
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = InvalidIdentifier;
+            fn try_from(text: String) -> Result<Self, InvalidIdentifier> {
+                Self::parse(&text)
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = InvalidIdentifier;
+            fn from_str(text: &str) -> Result<Self, InvalidIdentifier> {
+                Self::parse(text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> Self {
+                name.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str(&self.0)
+            }
+        }
+    };
+}
+
+identifier!(
+    /// The AWS account that owns a registry; for other registries, the twelve digits they are
+    /// given by configuration.
+    RegistryId,
+    12..=12,
+    REGISTRY_ID_PATTERN
+);
+identifier!(
+    /// A repository's name within its registry, with its namespaces: `team/app`.
+    RepositoryName,
+    2..=256,
+    REPOSITORY_NAME_PATTERN
+);
+identifier!(
+    /// A tag. Case matters.
+    Tag,
+    1..=300,
+    TAG_PATTERN
+);
+identifier!(
+    /// An image's digest, in lower case whatever case it came in: `sha256:` and hexadecimal digits.
+    ///
+    /// The upper limit is this catalog's: two digests must fit into one sort key.
+    Digest,
+    3..=255,
+    DIGEST_PATTERN
+);
+
+impl RegistryId {
+    fn normalise(text: &str) -> String {
+        text.to_owned()
+    }
+}
+
+impl RepositoryName {
+    fn normalise(text: &str) -> String {
+        text.to_owned()
+    }
+}
+
+impl Tag {
+    fn normalise(text: &str) -> String {
+        text.to_owned()
+    }
+}
+
+impl Digest {
+    fn normalise(text: &str) -> String {
+        text.to_ascii_lowercase()
+    }
+}
+
+/// A repository of a registry: what every image, tag and change belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Repository {
+    /// Whose repository it is.
+    pub registry: RegistryId,
+    /// Its name there.
+    pub name: RepositoryName,
+}
+
+impl fmt::Display for Repository {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.registry, self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repository_names() {
+        for good in ["ab", "a1", "a/b", "a.b", "a_b", "a__b", "a-b", "a--b", "a---b/c.d/e__f"] {
+            assert_eq!(RepositoryName::parse(good).map(String::from), Ok(good.to_owned()));
+        }
+        for bad in ["a___b", "a_-b", "_a", "a_", "AB", "a//b", "/a", "a/", "a..b", "a b", "ab\n", "aé"] {
+            assert_eq!(
+                RepositoryName::parse(bad),
+                Err(InvalidIdentifier::Pattern(REPOSITORY_NAME_PATTERN)),
+                "{bad}"
+            );
+        }
+        assert_eq!(RepositoryName::parse("A"), Err(InvalidIdentifier::TooShort(2)), "length before pattern");
+        assert_eq!(RepositoryName::parse(&"A".repeat(257)), Err(InvalidIdentifier::TooLong(256)));
+        assert!(RepositoryName::parse(&"a".repeat(256)).is_ok());
+    }
+
+    #[test]
+    fn tags_and_digests() {
+        assert!(Tag::parse(&"v".repeat(300)).is_ok());
+        assert_eq!(Tag::parse(&"v".repeat(301)), Err(InvalidIdentifier::TooLong(300)));
+        assert_eq!(Tag::parse(""), Err(InvalidIdentifier::TooShort(1)));
+        assert_eq!(Tag::parse("a:b"), Err(InvalidIdentifier::Pattern(TAG_PATTERN)));
+        assert_eq!(Digest::parse("SHA256:ABCdef").map(String::from), Ok("sha256:abcdef".to_owned()));
+        for bad in ["sha256", "sha256:", ":ab", "sha256:xyz", "sha256:ab:cd"] {
+            assert!(Digest::parse(bad).is_err(), "{bad}");
+        }
+        assert!(RegistryId::parse("12345678901x").is_err());
+        assert!(RegistryId::parse("1234567890123").is_err());
+    }
+}

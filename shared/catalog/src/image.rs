@@ -1,0 +1,131 @@
+//! An image as it is listed: what `DescribeImages` says of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::identifier::{Digest, Tag};
+use crate::time::Timestamp;
+
+/// An image that is in its repository now. Members are named as in Amazon ECR's `ImageDetail`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Image {
+    /// The digest of its manifest.
+    pub image_digest: Digest,
+    /// Its tags, in ascending byte order.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub image_tags: BTreeSet<Tag>,
+    /// The first push of the digest since it was last deleted.
+    pub image_pushed_at: Timestamp,
+    /// Configuration and layers in bytes, as the manifest lists them; of an index, the largest of
+    /// its manifests. Absent while unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_size_in_bytes: Option<i64>,
+    /// Whether it can be pulled.
+    pub image_status: ImageStatus,
+    /// What kind of manifest it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_manifest_media_type: Option<String>,
+    /// What kind of thing the manifest describes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact_media_type: Option<String>,
+    /// The image that this one is about, for a signature or an SBOM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject_manifest_digest: Option<Digest>,
+    /// The last scan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scan: Option<Scan>,
+    /// When it was last pulled, as far as the registry tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_recorded_pull_time: Option<Timestamp>,
+    /// When it was last archived.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_archived_at: Option<Timestamp>,
+    /// When it was last restored from the archive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_activated_at: Option<Timestamp>,
+}
+
+impl Image {
+    /// Tagged, or not.
+    #[must_use]
+    pub fn tag_status(&self) -> TagStatus {
+        if self.image_tags.is_empty() { TagStatus::Untagged } else { TagStatus::Tagged }
+    }
+
+    /// Where it stands in a listing.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        Position { pushed_at_milliseconds: self.image_pushed_at.as_milliseconds(), digest: self.image_digest.clone() }
+    }
+}
+
+/// A place in a listing: after the image of this time and digest, whether or not it is still there.
+/// Times are compared in milliseconds, the newest first; images of one millisecond by digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    /// Milliseconds since the beginning of 1970.
+    pub pushed_at_milliseconds: i64,
+    /// The image's digest.
+    pub digest: Digest,
+}
+
+/// What one scan found.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Scan {
+    /// `COMPLETE`, `FAILED` and so on, in the registry's words.
+    pub status: String,
+    /// How many findings of each severity; absent when the scan gave none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finding_severity_counts: Option<BTreeMap<String, i64>>,
+    /// When the scan ended.
+    pub completed_at: Timestamp,
+}
+
+/// Whether an image can be pulled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum ImageStatus {
+    /// It can be pulled.
+    Active,
+    /// It is in the archive.
+    Archived,
+    /// It is on its way out of the archive.
+    Activating,
+}
+
+impl ImageStatus {
+    /// Every status.
+    pub const ALL: [Self; 3] = [Self::Active, Self::Archived, Self::Activating];
+
+    /// The word for it on the wire and in keys.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "ACTIVE",
+            Self::Archived => "ARCHIVED",
+            Self::Activating => "ACTIVATING",
+        }
+    }
+}
+
+/// Whether an image has tags.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TagStatus {
+    /// At least one.
+    Tagged,
+    /// None.
+    Untagged,
+}
+
+impl TagStatus {
+    /// The word for it on the wire and in keys.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tagged => "TAGGED",
+            Self::Untagged => "UNTAGGED",
+        }
+    }
+}

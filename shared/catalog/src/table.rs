@@ -1,0 +1,350 @@
+//! The DynamoDB table: its definition, every key that is ever made, and what its items hold.
+//!
+//! Everything of a repository has one partition key, `<registryId>/<repositoryName>`:
+//!
+//! | sort key | item |
+//! | --- | --- |
+//! | `repository` | whether the repository exists |
+//! | `<imageStatus>#<time>#<digest>` | an image as it is listed; the time is counted down, so that the newest is first and equal times are in order of their digests |
+//! | `digest#<digest>` | the history of a digest, from which its image follows |
+//! | `tag#<tag>` | where a tag was moved to |
+//! | `manifest#<digest>#<index digest>` | an index lists the manifest |
+//!
+//! Only listed images have the attribute `repositoryTagStatus`, the partition key of the index
+//! [`TAG_STATUS_INDEX`], which lists the tagged or the untagged ones in the same order.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType,
+    KeysAndAttributes, Projection, ProjectionType, ReturnConsumedCapacity, ScalarAttributeType, TableStatus,
+    TimeToLiveSpecification,
+};
+use serde::de::DeserializeOwned;
+
+use crate::identifier::{Digest, Repository, Tag};
+use crate::image::{ImageStatus, Position, TagStatus};
+use crate::time::Timestamp;
+
+/// One item as DynamoDB has it.
+pub type Item = HashMap<String, AttributeValue>;
+
+/// Partition key of the table.
+pub const REPOSITORY: &str = "repository";
+/// Sort key of the table and of its index.
+pub const SORT: &str = "sort";
+/// Partition key of the index.
+pub const REPOSITORY_TAG_STATUS: &str = "repositoryTagStatus";
+/// The index of tagged and of untagged images.
+pub const TAG_STATUS_INDEX: &str = "tag-status";
+/// When DynamoDB may remove an item, in seconds since the beginning of 1970.
+pub const EXPIRES_AT: &str = "expiresAt";
+/// Counts the writes to an item, so that a writer notices that another one was first.
+pub const VERSION: &str = "version";
+
+/// How long what is left of a deleted image or tag is kept for late events: well over the fourteen
+/// days that a queue can hold a message.
+pub const TOMBSTONE_LIFETIME: Duration = Duration::from_hours(30 * 24);
+
+/// The most keys of one BatchGetItem request.
+const BATCH_GET_KEYS: usize = 100;
+
+/// The sort key of the item that says whether the repository exists.
+pub(crate) const REPOSITORY_ITEM: &str = "repository";
+
+/// Sort keys of digests begin so.
+pub(crate) const DIGEST_PREFIX: &str = "digest#";
+
+/// The partition key of everything in a repository.
+pub(crate) fn partition(repository: &Repository) -> String {
+    repository.to_string()
+}
+
+/// The index's partition key of the repository's images with, or without, tags.
+pub(crate) fn tag_status_partition(repository: &Repository, tag_status: TagStatus) -> String {
+    format!("{repository}#{}", tag_status.as_str())
+}
+
+/// The sort key of an image in listings.
+pub(crate) fn image_sort(status: ImageStatus, pushed_at: Timestamp, digest: &Digest) -> String {
+    format!("{}#{}#{digest}", status.as_str(), pushed_at.newest_first())
+}
+
+/// The first and the last sort key that images of a status can have after a position.
+pub(crate) fn image_sorts_after(status: ImageStatus, position: Option<&Position>) -> (String, String) {
+    let status = status.as_str();
+    let first = match position {
+        // '!' comes before every character that a digest can go on with.
+        Some(position) => {
+            let time = Timestamp::from_milliseconds(position.pushed_at_milliseconds)
+                .map_or_else(|_| "~".to_owned(), Timestamp::newest_first);
+            format!("{status}#{time}#{}!", position.digest)
+        }
+        None => format!("{status}#"),
+    };
+    (first, format!("{status}#~"))
+}
+
+/// The sort key of a digest's history.
+pub(crate) fn digest_sort(digest: &Digest) -> String {
+    format!("{DIGEST_PREFIX}{digest}")
+}
+
+/// The sort key of a tag's history.
+pub(crate) fn tag_sort(tag: &Tag) -> String {
+    format!("tag#{tag}")
+}
+
+/// What the sort keys of all indexes that list a manifest begin with.
+pub(crate) fn manifest_prefix(manifest: &Digest) -> String {
+    format!("manifest#{manifest}#")
+}
+
+/// The sort key that says that an index lists a manifest.
+pub(crate) fn manifest_sort(manifest: &Digest, index: &Digest) -> String {
+    format!("{}{index}", manifest_prefix(manifest))
+}
+
+/// The index that such a sort key names.
+pub(crate) fn index_of_manifest_sort(sort: &str) -> Option<Digest> {
+    sort.rsplit_once('#').and_then(|(_, index)| Digest::parse(index).ok())
+}
+
+/// A text attribute.
+pub(crate) fn text(value: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(value.into())
+}
+
+/// A primary key.
+pub(crate) fn key(partition: &str, sort: &str) -> Item {
+    Item::from([(REPOSITORY.to_owned(), text(partition)), (SORT.to_owned(), text(sort))])
+}
+
+/// The sort key of an item.
+pub(crate) fn sort_of(item: &Item) -> &str {
+    item.get(SORT).and_then(|sort| sort.as_s().ok()).map_or("", String::as_str)
+}
+
+/// Reads an item into what it holds.
+pub(crate) fn parse<T: DeserializeOwned>(item: Item) -> Result<T, StoreError> {
+    let sort = sort_of(&item).to_owned();
+    serde_dynamo::from_item(item).map_err(|error| StoreError::Item { sort, error: Box::new(error) })
+}
+
+/// Why DynamoDB did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Too many requests for the table's or the account's throughput; worth trying again later.
+    #[error("DynamoDB throttles the catalog's requests")]
+    Throttled,
+    /// Other writers were first, too many times in a row; worth trying again later.
+    #[error("other writers kept changing the same images")]
+    Contended,
+    /// An item would pass DynamoDB's 400 KB: an image has more tags than fit.
+    #[error("an image has more tags than one DynamoDB item can hold")]
+    ItemTooLarge,
+    /// An item that this version of the catalog cannot read.
+    #[error("the item {sort} cannot be read: {error}")]
+    Item {
+        /// Its sort key.
+        sort: String,
+        /// What is wrong with it.
+        error: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Anything else: no connection, no permission, no such table.
+    #[error("DynamoDB does not answer as it should: {0}")]
+    Other(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl<E, R> From<SdkError<E, R>> for StoreError
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    R: std::fmt::Debug + Send + Sync + 'static,
+{
+    fn from(error: SdkError<E, R>) -> Self {
+        let code = error.as_service_error().and_then(ProvideErrorMetadata::code).unwrap_or_default();
+        let message = error.as_service_error().and_then(ProvideErrorMetadata::message).unwrap_or_default();
+        match code {
+            "ProvisionedThroughputExceededException" | "ThrottlingException" | "RequestLimitExceeded" => {
+                Self::Throttled
+            }
+            "TransactionConflictException" => Self::Contended,
+            "ValidationException" if message.contains("Item size") => Self::ItemTooLarge,
+            // The chain of causes, which the SDK leaves out of its own text.
+            _ => Self::Other(aws_sdk_dynamodb::error::DisplayErrorContext(error).to_string().into()),
+        }
+    }
+}
+
+/// The table and how to reach it.
+#[derive(Debug, Clone)]
+pub struct Table {
+    /// Sends the requests.
+    pub client: Client,
+    /// The table's name.
+    pub name: String,
+}
+
+impl Table {
+    /// Creates the table, its index and its expiry where they are missing, and waits until it can be
+    /// used.
+    ///
+    /// # Errors
+    /// What DynamoDB says.
+    pub async fn create_if_missing(&self) -> Result<(), StoreError> {
+        let created = definition(self.client.create_table().table_name(&self.name)).send().await;
+        match created {
+            Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_in_use_exception()) => {}
+            result => drop(result?),
+        }
+        loop {
+            let described = self.client.describe_table().table_name(&self.name).send().await?;
+            let status = described.table.and_then(|table| table.table_status);
+            if status == Some(TableStatus::Active) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        let expiry = self.client.describe_time_to_live().table_name(&self.name).send().await?;
+        let enabled = expiry
+            .time_to_live_description
+            .is_some_and(|description| description.attribute_name.as_deref() == Some(EXPIRES_AT));
+        if !enabled {
+            let expiry = TimeToLiveSpecification::builder().attribute_name(EXPIRES_AT).enabled(true).build();
+            self.client
+                .update_time_to_live()
+                .table_name(&self.name)
+                .set_time_to_live_specification(expiry.ok())
+                .send()
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Gets items by their sort keys, in any order, missing ones left out; what DynamoDB leaves
+    /// unprocessed is asked for again. Also tells the capacity consumed.
+    pub(crate) async fn get(
+        &self,
+        partition: &str,
+        sorts: impl IntoIterator<Item = String>,
+        consistent: bool,
+    ) -> Result<(Vec<Item>, f64), StoreError> {
+        let mut waiting: Vec<Item> = sorts.into_iter().map(|sort| key(partition, &sort)).collect();
+        let mut found = Vec::with_capacity(waiting.len());
+        let mut capacity = 0.0;
+        let mut backoff = Backoff::new();
+        while !waiting.is_empty() {
+            let rest = waiting.split_off(waiting.len().min(BATCH_GET_KEYS));
+            let keys =
+                KeysAndAttributes::builder().set_keys(Some(waiting)).consistent_read(consistent).build().ok();
+            let output = self
+                .client
+                .batch_get_item()
+                .set_request_items(keys.map(|keys| HashMap::from([(self.name.clone(), keys)])))
+                .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                .send()
+                .await?;
+            capacity += output.consumed_capacity().iter().filter_map(|c| c.capacity_units).sum::<f64>();
+            found.extend(output.responses.unwrap_or_default().into_values().flatten());
+            let unprocessed: Vec<Item> =
+                output.unprocessed_keys.unwrap_or_default().into_values().flat_map(|keys| keys.keys).collect();
+            if !unprocessed.is_empty() {
+                backoff.wait().await.ok_or(StoreError::Throttled)?;
+            }
+            waiting = unprocessed;
+            waiting.extend(rest);
+        }
+        Ok((found, capacity))
+    }
+}
+
+/// The table's definition. `template.yaml` deploys the same.
+fn definition(
+    request: aws_sdk_dynamodb::operation::create_table::builders::CreateTableFluentBuilder,
+) -> aws_sdk_dynamodb::operation::create_table::builders::CreateTableFluentBuilder {
+    let attribute = |name: &str| {
+        AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S).build().ok()
+    };
+    let keys = |partition: &str| {
+        let key = |name: &str, key_type| {
+            KeySchemaElement::builder().attribute_name(name).key_type(key_type).build().ok()
+        };
+        [key(partition, KeyType::Hash), key(SORT, KeyType::Range)].into_iter().flatten().collect()
+    };
+    let index = GlobalSecondaryIndex::builder()
+        .index_name(TAG_STATUS_INDEX)
+        .set_key_schema(Some(keys(REPOSITORY_TAG_STATUS)))
+        .projection(Projection::builder().projection_type(ProjectionType::All).build())
+        .build();
+    request
+        .set_attribute_definitions(Some(
+            [REPOSITORY, SORT, REPOSITORY_TAG_STATUS].into_iter().filter_map(attribute).collect(),
+        ))
+        .set_key_schema(Some(keys(REPOSITORY)))
+        .set_global_secondary_indexes(index.ok().map(|index| vec![index]))
+        .billing_mode(BillingMode::PayPerRequest)
+}
+
+/// Waits longer each time, up to half a second, a random part of it, and gives up after twenty times.
+pub(crate) struct Backoff {
+    attempt: u32,
+}
+
+impl Backoff {
+    const ATTEMPTS: u32 = 20;
+
+    pub(crate) fn new() -> Self {
+        Self { attempt: 0 }
+    }
+
+    /// Waits; nothing if it is time to give up.
+    pub(crate) async fn wait(&mut self) -> Option<()> {
+        if self.attempt == Self::ATTEMPTS {
+            return None;
+        }
+        let longest_milliseconds = (4 << self.attempt.min(7)).min(500);
+        self.attempt += 1;
+        tokio::time::sleep(Duration::from_millis(fastrand::u64(1..=longest_milliseconds))).await;
+        Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_sort_newest_first_then_by_digest() {
+        let sort = |time: &str, digest: &str| {
+            image_sort(
+                ImageStatus::Active,
+                time.parse().expect("a time"),
+                &Digest::parse(digest).expect("a digest"),
+            )
+        };
+        let listed = [
+            sort("2026-11-22T00:00:00.002Z", "sha256:aa"),
+            sort("2026-11-22T00:00:00.001999999Z", "sha256:aa"),
+            sort("2026-11-22T00:00:00.001Z", "sha256:aab"),
+            sort("2026-11-22T00:00:00.001Z", "sha256:ab"),
+            sort("2026-11-22T00:00:00Z", "sha256:00"),
+        ];
+        assert!(listed.is_sorted(), "{listed:#?}");
+        let position = Position {
+            pushed_at_milliseconds: "2026-11-22T00:00:00.001Z".parse::<Timestamp>().expect("a time").as_milliseconds(),
+            digest: Digest::parse("sha256:aa").expect("a digest"),
+        };
+        let (first, last) = image_sorts_after(ImageStatus::Active, Some(&position));
+        assert!(first > listed[1] && first < listed[2] && listed[4] < last);
+    }
+
+    #[test]
+    fn a_manifest_key_names_its_index() {
+        let digest = |text| Digest::parse(text).expect("a digest");
+        let sort = manifest_sort(&digest("sha256:aa"), &digest("sha512:bb"));
+        assert_eq!(index_of_manifest_sort(&sort), Some(digest("sha512:bb")));
+    }
+}

@@ -1,0 +1,119 @@
+//! Moments: exact to the nanosecond inside, so that events of one millisecond keep their order,
+//! and written with a fixed width, so that the order of the texts is the order of the times.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// A moment between the years 1 and 9999, in UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Timestamp(jiff::Timestamp);
+
+/// A time that cannot be read, or lies outside the years 1 to 9999.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a time of the years 1 to 9999 in RFC 3339: {0}")]
+pub struct InvalidTimestamp(String);
+
+const FIRST_MILLISECOND: i64 = -62_135_596_800_000;
+const LAST_MILLISECOND: i64 = 253_402_207_200_999;
+
+impl Timestamp {
+    /// Now.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "the one place where the clock is read")]
+    pub fn now() -> Self {
+        Self(jiff::Timestamp::now())
+    }
+
+    /// Milliseconds since the beginning of 1970, rounded down.
+    #[must_use]
+    pub fn as_milliseconds(self) -> i64 {
+        self.0.as_nanosecond().div_euclid(1_000_000).try_into().unwrap_or(LAST_MILLISECOND)
+    }
+
+    /// The moment this many milliseconds after the beginning of 1970.
+    ///
+    /// # Errors
+    /// Outside the years 1 to 9999.
+    pub fn from_milliseconds(milliseconds: i64) -> Result<Self, InvalidTimestamp> {
+        jiff::Timestamp::from_millisecond(milliseconds)
+            .map_err(|_| InvalidTimestamp(milliseconds.to_string()))
+            .and_then(Self::try_from)
+    }
+
+    /// Whole seconds since the beginning of 1970.
+    #[must_use]
+    pub fn as_seconds(self) -> i64 {
+        self.0.as_second()
+    }
+
+    /// Fifteen digits that get smaller as time goes on: sorted by them, the newest comes first.
+    #[must_use]
+    pub fn newest_first(self) -> String {
+        format!("{:015}", LAST_MILLISECOND - self.as_milliseconds())
+    }
+}
+
+impl TryFrom<jiff::Timestamp> for Timestamp {
+    type Error = InvalidTimestamp;
+    fn try_from(time: jiff::Timestamp) -> Result<Self, InvalidTimestamp> {
+        if (FIRST_MILLISECOND..=LAST_MILLISECOND).contains(&time.as_millisecond()) {
+            Ok(Self(time))
+        } else {
+            Err(InvalidTimestamp(time.to_string()))
+        }
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = InvalidTimestamp;
+    fn from_str(text: &str) -> Result<Self, InvalidTimestamp> {
+        text.parse::<jiff::Timestamp>()
+            .map_err(|_| InvalidTimestamp(text.chars().take(64).collect()))
+            .and_then(Self::try_from)
+    }
+}
+
+impl TryFrom<String> for Timestamp {
+    type Error = InvalidTimestamp;
+    fn try_from(text: String) -> Result<Self, InvalidTimestamp> {
+        text.parse()
+    }
+}
+
+impl From<Timestamp> for String {
+    fn from(time: Timestamp) -> Self {
+        time.to_string()
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:.9}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_offset_is_read_and_utc_is_written() {
+        let time: Timestamp = "2016-03-09T14:44:26.402973972-08:00".parse().expect("a time");
+        assert_eq!(time.to_string(), "2016-03-09T22:44:26.402973972Z");
+        assert_eq!(time.as_milliseconds(), 1_457_563_466_402);
+        assert!("2023-02-29T02:36:48Z".parse::<Timestamp>().is_err(), "no such day");
+        assert!("2023-02-28".parse::<Timestamp>().is_err(), "no time of day");
+    }
+
+    #[test]
+    fn newer_times_sort_first() {
+        let text = |time: &str| time.parse::<Timestamp>().expect("a time").newest_first();
+        let newest_first =
+            ["9999-12-30T22:00:00Z", "2026-11-22T00:00:00.001Z", "2026-11-22T00:00:00Z", "1969-12-31T23:59:59Z", "0001-01-01T00:00:00Z"];
+        assert!(newest_first.map(text).is_sorted());
+        assert!(newest_first.map(text).iter().all(|digits| digits.len() == 15));
+    }
+}

@@ -1,0 +1,159 @@
+//! The catalog in plain words: changes, sorted by their times, applied one after the other to maps in
+//! memory. What the table holds must equal this, whatever happened on the way.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use catalog::change::Content;
+use catalog::image::{Image, ImageStatus, Scan};
+use catalog::{Change, ChangeKind, Digest, Tag, Timestamp};
+
+/// The images of a repository, the newest first; nothing if it does not exist.
+pub(crate) fn fold(changes: &[Change]) -> Option<Vec<Image>> {
+    let mut changes: Vec<&Change> = changes.iter().collect();
+    changes.sort_by_key(|change| (change.time, rank(&change.kind)));
+    let mut repository = Repository::default();
+    for change in &changes {
+        repository.apply(change);
+    }
+    let mut images: Vec<Image> =
+        repository.images.iter().map(|(digest, image)| repository.describe(digest, image)).collect();
+    images.sort_by_key(|image| (Reverse(image.image_pushed_at.as_milliseconds()), image.image_digest.clone()));
+    repository.exists.then_some(images)
+}
+
+/// What goes first at equal times.
+fn rank(kind: &ChangeKind) -> (u8, Option<&Digest>) {
+    match kind {
+        ChangeKind::RepositoryDeleted | ChangeKind::ImageDeleted { .. } => (0, None),
+        ChangeKind::ImageUntagged { .. } => (1, None),
+        ChangeKind::TagDeleted { .. } => (2, None),
+        ChangeKind::RepositoryCreated => (3, None),
+        ChangeKind::ImagePushed { digest, .. } => (4, Some(digest)),
+        ChangeKind::ImageRestored { .. } => (6, None),
+        ChangeKind::ImageScanned { .. } | ChangeKind::ImagePulled { .. } | ChangeKind::ImageArchived { .. } => {
+            (5, None)
+        }
+    }
+}
+
+#[derive(Default)]
+struct Repository {
+    exists: bool,
+    deleted: bool,
+    images: BTreeMap<Digest, Present>,
+    tags: BTreeMap<Tag, Digest>,
+    contents: BTreeMap<Digest, Vec<(Timestamp, Content)>>,
+}
+
+struct Present {
+    pushed_at: Timestamp,
+    archived: bool,
+    archived_at: Option<Timestamp>,
+    activated_at: Option<(Timestamp, Timestamp)>,
+    scan: Option<(Timestamp, Scan)>,
+    pulled_at: Option<Timestamp>,
+}
+
+impl Repository {
+    fn apply(&mut self, change: &Change) {
+        let time = change.time;
+        if !self.deleted {
+            self.exists = true;
+        }
+        match &change.kind {
+            ChangeKind::ImagePushed { digest, tag, content } => {
+                self.exists = true;
+                self.contents.entry(digest.clone()).or_default().push((time, content.clone()));
+                self.images.entry(digest.clone()).or_insert(Present {
+                    pushed_at: time,
+                    archived: false,
+                    archived_at: None,
+                    activated_at: None,
+                    scan: None,
+                    pulled_at: None,
+                });
+                if let Some(tag) = tag {
+                    self.tags.insert(tag.clone(), digest.clone());
+                }
+            }
+            ChangeKind::ImageDeleted { digest } => self.remove(digest),
+            ChangeKind::ImageUntagged { digest, tag } => {
+                if self.tags.get(tag) == Some(digest) {
+                    self.tags.remove(tag);
+                    if !self.tags.values().any(|target| target == digest) {
+                        self.remove(digest);
+                    }
+                }
+            }
+            ChangeKind::TagDeleted { tag } => {
+                self.tags.remove(tag);
+            }
+            ChangeKind::RepositoryCreated => self.exists = true,
+            ChangeKind::RepositoryDeleted => {
+                self.exists = false;
+                self.deleted = true;
+                self.images.clear();
+                self.tags.clear();
+            }
+            ChangeKind::ImageScanned { digest, scan } => {
+                if let Some(image) = self.images.get_mut(digest) {
+                    image.scan = image.scan.take().max(Some((time, scan.clone())));
+                }
+            }
+            ChangeKind::ImagePulled { digest } => {
+                if let Some(image) = self.images.get_mut(digest) {
+                    image.pulled_at = Some(time);
+                }
+            }
+            ChangeKind::ImageArchived { digest } => {
+                if let Some(image) = self.images.get_mut(digest) {
+                    image.archived = true;
+                    image.archived_at = Some(time);
+                }
+            }
+            ChangeKind::ImageRestored { digest, activated_at } => {
+                if let Some(image) = self.images.get_mut(digest) {
+                    image.archived = false;
+                    image.activated_at = image.activated_at.max(Some((time, *activated_at)));
+                }
+            }
+        }
+    }
+
+    fn remove(&mut self, digest: &Digest) {
+        self.images.remove(digest);
+        self.tags.retain(|_, target| target != digest);
+    }
+
+    fn describe(&self, digest: &Digest, image: &Present) -> Image {
+        Image {
+            image_digest: digest.clone(),
+            image_tags: self.tags.iter().filter(|(_, target)| *target == digest).map(|(tag, _)| tag.clone()).collect(),
+            image_pushed_at: image.pushed_at,
+            image_size_in_bytes: self.size(digest),
+            image_status: if image.archived { ImageStatus::Archived } else { ImageStatus::Active },
+            image_manifest_media_type: self.latest(digest, |content| content.manifest_media_type.clone()),
+            artifact_media_type: self.latest(digest, |content| content.artifact_media_type.clone()),
+            subject_manifest_digest: self.latest(digest, |content| content.subject.clone()),
+            scan: image.scan.as_ref().map(|(_, scan)| scan.clone()),
+            last_recorded_pull_time: image.pulled_at,
+            last_archived_at: image.archived_at,
+            last_activated_at: image.activated_at.map(|(_, activated_at)| activated_at),
+        }
+    }
+
+    /// The last statement about a digest; of one time, the greater.
+    fn latest<T: Ord>(&self, digest: &Digest, part: impl Fn(&Content) -> Option<T>) -> Option<T> {
+        let statements = self.contents.get(digest)?.iter();
+        statements.filter_map(|(time, content)| Some((*time, part(content)?))).max().map(|(_, value)| value)
+    }
+
+    fn size(&self, digest: &Digest) -> Option<i64> {
+        self.latest(digest, |content| content.size_in_bytes).or_else(|| {
+            let manifests: BTreeSet<Digest> =
+                self.latest(digest, |content| content.manifests.clone())?.into_iter().collect();
+            manifests.iter().filter_map(|manifest| self.size(manifest)).max()
+        })
+    }
+}

@@ -1,0 +1,188 @@
+//! The table is a function of the set of changes.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use catalog::change::Content;
+use catalog::image::{Image, ImageStatus, Scan, TagStatus};
+use catalog::reader::{Filter, ImageIdentifier, ReadError};
+use catalog::{Change, ChangeKind, Repository};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+use proptest::test_runner::{Config, TestRunner};
+
+use crate::harness::{Store, digest, repository, tag, time};
+use crate::model;
+
+const TAGS: [&str; 3] = ["latest", "v1", "v2"];
+const DIGESTS: u64 = 4;
+
+/// How many random histories a run makes; `HISTORIES` in the environment says otherwise.
+fn histories() -> u32 {
+    std::env::var("HISTORIES").map_or(2_000, |histories| histories.parse().unwrap())
+}
+
+fn any_digest() -> impl Strategy<Value = u64> {
+    1..=DIGESTS
+}
+
+/// The manifest of digest 4 is an index of 1 to 3, that of 3 an index of 1 and 2.
+fn any_content(number: u64) -> impl Strategy<Value = Content> {
+    let manifests = match number {
+        4 => Some(vec![digest(1), digest(2), digest(3)]),
+        3 => Some(vec![digest(1), digest(2)]),
+        _ => None,
+    };
+    let size = if manifests.is_some() { Just(None).boxed() } else { proptest::option::of(1..5_i64).boxed() };
+    let media_type = proptest::option::of(select(vec!["a/a".to_owned(), "b/b".to_owned()]));
+    (media_type.clone(), media_type, size, proptest::option::of(Just(manifests))).prop_map(
+        |(manifest_media_type, artifact_media_type, size_in_bytes, manifests)| Content {
+            manifest_media_type,
+            artifact_media_type,
+            size_in_bytes,
+            manifests: manifests.flatten(),
+            subject: None,
+        },
+    )
+}
+
+fn any_kind() -> impl Strategy<Value = ChangeKind> {
+    let any_tag = || select(TAGS.to_vec()).prop_map(tag);
+    let push = any_digest().prop_flat_map(move |number| {
+        (proptest::option::weighted(0.8, any_tag()), any_content(number)).prop_map(move |(tag, content)| {
+            ChangeKind::ImagePushed { digest: digest(number), tag, content }
+        })
+    });
+    let scan = (any_digest(), 0..3_i64, any_time()).prop_map(|(number, high, at)| ChangeKind::ImageScanned {
+        digest: digest(number),
+        scan: Scan {
+            status: "COMPLETE".to_owned(),
+            finding_severity_counts: Some(BTreeMap::from([("HIGH".to_owned(), high)])),
+            completed_at: time(at),
+        },
+    });
+    prop_oneof![
+        10 => push,
+        2 => any_digest().prop_map(|number| ChangeKind::ImageDeleted { digest: digest(number) }),
+        4 => (any_digest(), any_tag())
+            .prop_map(|(number, tag)| ChangeKind::ImageUntagged { digest: digest(number), tag }),
+        2 => any_tag().prop_map(|tag| ChangeKind::TagDeleted { tag }),
+        1 => Just(ChangeKind::RepositoryCreated),
+        1 => Just(ChangeKind::RepositoryDeleted),
+        1 => scan,
+        1 => any_digest().prop_map(|number| ChangeKind::ImagePulled { digest: digest(number) }),
+        1 => any_digest().prop_map(|number| ChangeKind::ImageArchived { digest: digest(number) }),
+        1 => (any_digest(), any_time()).prop_map(|(number, at)| ChangeKind::ImageRestored {
+            digest: digest(number),
+            activated_at: time(at)
+        }),
+    ]
+}
+
+/// Few, so that many changes have the same.
+fn any_time() -> impl Strategy<Value = i64> {
+    0..8_i64
+}
+
+/// Changes, and the order in which they arrive: each at least once, some again.
+#[derive(Debug, Clone)]
+struct History {
+    changes: Vec<(i64, ChangeKind)>,
+    order: Vec<Index>,
+    repeated: Vec<Index>,
+    writers: usize,
+}
+
+fn any_history() -> impl Strategy<Value = History> {
+    vec((any_time(), any_kind()), 1..16).prop_flat_map(|changes| {
+        let length = changes.len();
+        (Just(changes), vec(any::<Index>(), length), vec(any::<Index>(), 0..6), 1..4_usize).prop_map(
+            |(changes, order, repeated, writers)| History { changes, order, repeated, writers },
+        )
+    })
+}
+
+impl History {
+    fn changes(&self, repository: &Repository) -> Vec<Change> {
+        let change = |(at, kind): &(i64, ChangeKind)| Change {
+            repository: repository.clone(),
+            time: time(*at),
+            kind: kind.clone(),
+        };
+        self.changes.iter().map(change).collect()
+    }
+
+    fn arrivals(&self, changes: &[Change]) -> Vec<Change> {
+        let mut arrivals: Vec<Change> = self.repeated.iter().map(|index| index.get(changes).clone()).collect();
+        for (change, index) in changes.iter().zip(&self.order) {
+            arrivals.insert(index.index(arrivals.len() + 1), change.clone());
+        }
+        arrivals
+    }
+}
+
+/// Everything that can be asked of a repository.
+async fn assert_equals_model(store: &Store, repository: &Repository, changes: &[Change]) {
+    let expected = model::fold(changes);
+    let any = Filter::default();
+    let list = async |filter: &Filter| store.reader.list(repository, filter, None, 1000, |_| false).await;
+    let Some(expected) = expected else {
+        assert!(matches!(list(&any).await, Err(ReadError::RepositoryNotFound)), "the repository does not exist");
+        return;
+    };
+    assert_eq!(list(&any).await.unwrap().images, expected);
+    let tag_statuses = [None, Some(TagStatus::Tagged), Some(TagStatus::Untagged)];
+    let image_statuses = [None, Some(ImageStatus::Active), Some(ImageStatus::Archived)];
+    for tag_status in tag_statuses {
+        for image_status in image_statuses {
+            let filter = Filter { tag_status, image_status };
+            let passing: Vec<Image> = expected.iter().filter(|image| filter.passes(image)).cloned().collect();
+            assert_eq!(list(&filter).await.unwrap().images, passing, "{filter:?}");
+        }
+    }
+    let by_digest = (1..=DIGESTS).map(|number| ImageIdentifier { digest: Some(digest(number)), tag: None });
+    let by_tag = TAGS.map(|name| ImageIdentifier { digest: None, tag: Some(tag(name)) });
+    let identifiers: Vec<ImageIdentifier> = by_digest.chain(by_tag).collect();
+    let found = store.reader.find(repository, &identifiers).await.unwrap().images;
+    for (identifier, found) in identifiers.iter().zip(found) {
+        let fits = |image: &&Image| {
+            identifier.digest.as_ref().is_none_or(|digest| *digest == image.image_digest)
+                && identifier.tag.as_ref().is_none_or(|tag| image.image_tags.contains(tag))
+        };
+        assert_eq!(found.as_ref(), expected.iter().find(fits), "{identifier:?}");
+    }
+}
+
+#[test]
+fn any_order_any_repetition_and_concurrent_writers_give_the_same_table() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let store = runtime.block_on(Store::in_memory());
+    let number = AtomicUsize::new(0);
+    let configuration = Config { cases: histories(), failure_persistence: None, ..Config::default() };
+    let result = TestRunner::new(configuration).run(&any_history(), |history| {
+        let repository = repository(&format!("history-{}", number.fetch_add(1, Ordering::Relaxed)));
+        let changes = history.changes(&repository);
+        let arrivals = history.arrivals(&changes);
+        runtime.block_on(async {
+            let mut writers = tokio::task::JoinSet::new();
+            for share in arrivals.chunks(arrivals.len().div_ceil(history.writers)) {
+                let (writer, share) = (store.writer.clone(), share.to_vec());
+                writers.spawn(async move {
+                    for change in share {
+                        writer.apply(&change).await.unwrap();
+                    }
+                });
+            }
+            while let Some(writer) = writers.join_next().await {
+                writer.unwrap();
+            }
+            assert_equals_model(&store, &repository, &changes).await;
+        });
+        Ok(())
+    });
+    if let Err(failure) = result {
+        panic!("{failure}");
+    }
+    println!("{} histories", number.into_inner());
+}
