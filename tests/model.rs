@@ -9,7 +9,7 @@ use catalog::image::{Image, ImageStatus, Scan};
 use catalog::{Change, ChangeKind, Digest, Tag, Timestamp};
 
 /// The images of a repository, the newest first; nothing if it does not exist.
-pub(crate) fn fold(changes: &[Change]) -> Option<Vec<Image>> {
+pub fn fold(changes: &[Change]) -> Option<Vec<Image>> {
     let mut changes: Vec<&Change> = changes.iter().collect();
     changes.sort_by_key(|change| (change.time, rank(&change.kind)));
     let mut repository = Repository::default();
@@ -18,7 +18,8 @@ pub(crate) fn fold(changes: &[Change]) -> Option<Vec<Image>> {
     }
     let mut images: Vec<Image> =
         repository.images.iter().map(|(digest, image)| repository.describe(digest, image)).collect();
-    images.sort_by_key(|image| (Reverse(image.image_pushed_at.as_milliseconds()), image.image_digest.clone()));
+    images
+        .sort_by_key(|image| (Reverse(image.image_pushed_at.as_milliseconds()), image.image_digest.clone()));
     repository.exists.then_some(images)
 }
 
@@ -31,9 +32,9 @@ fn rank(kind: &ChangeKind) -> (u8, Option<&Digest>) {
         ChangeKind::RepositoryCreated => (3, None),
         ChangeKind::ImagePushed { digest, .. } => (4, Some(digest)),
         ChangeKind::ImageRestored { .. } => (6, None),
-        ChangeKind::ImageScanned { .. } | ChangeKind::ImagePulled { .. } | ChangeKind::ImageArchived { .. } => {
-            (5, None)
-        }
+        ChangeKind::ImageScanned { .. }
+        | ChangeKind::ImagePulled { .. }
+        | ChangeKind::ImageArchived { .. } => (5, None),
     }
 }
 
@@ -129,7 +130,12 @@ impl Repository {
     fn describe(&self, digest: &Digest, image: &Present) -> Image {
         Image {
             image_digest: digest.clone(),
-            image_tags: self.tags.iter().filter(|(_, target)| *target == digest).map(|(tag, _)| tag.clone()).collect(),
+            image_tags: self
+                .tags
+                .iter()
+                .filter(|(_, target)| *target == digest)
+                .map(|(tag, _)| tag.clone())
+                .collect(),
             image_pushed_at: image.pushed_at,
             image_size_in_bytes: self.size(digest),
             image_status: if image.archived { ImageStatus::Archived } else { ImageStatus::Active },

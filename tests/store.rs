@@ -1,5 +1,7 @@
 //! The table is a function of the set of changes.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -12,8 +14,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::harness::{Store, digest, repository, tag, time};
-use crate::model;
+use end_to_end::{Store, digest, model, repository, tag, time};
 
 const TAGS: [&str; 3] = ["latest", "v1", "v2"];
 const DIGESTS: u64 = 4;
@@ -50,9 +51,8 @@ fn any_content(number: u64) -> impl Strategy<Value = Content> {
 fn any_kind() -> impl Strategy<Value = ChangeKind> {
     let any_tag = || select(TAGS.to_vec()).prop_map(tag);
     let push = any_digest().prop_flat_map(move |number| {
-        (proptest::option::weighted(0.8, any_tag()), any_content(number)).prop_map(move |(tag, content)| {
-            ChangeKind::ImagePushed { digest: digest(number), tag, content }
-        })
+        (proptest::option::weighted(0.8, any_tag()), any_content(number))
+            .prop_map(move |(tag, content)| ChangeKind::ImagePushed { digest: digest(number), tag, content })
     });
     let scan = (any_digest(), 0..3_i64, any_time()).prop_map(|(number, high, at)| ChangeKind::ImageScanned {
         digest: digest(number),
@@ -97,9 +97,8 @@ struct History {
 fn any_history() -> impl Strategy<Value = History> {
     vec((any_time(), any_kind()), 1..16).prop_flat_map(|changes| {
         let length = changes.len();
-        (Just(changes), vec(any::<Index>(), length), vec(any::<Index>(), 0..6), 1..4_usize).prop_map(
-            |(changes, order, repeated, writers)| History { changes, order, repeated, writers },
-        )
+        (Just(changes), vec(any::<Index>(), length), vec(any::<Index>(), 0..6), 1..4_usize)
+            .prop_map(|(changes, order, repeated, writers)| History { changes, order, repeated, writers })
     })
 }
 
@@ -114,7 +113,8 @@ impl History {
     }
 
     fn arrivals(&self, changes: &[Change]) -> Vec<Change> {
-        let mut arrivals: Vec<Change> = self.repeated.iter().map(|index| index.get(changes).clone()).collect();
+        let mut arrivals: Vec<Change> =
+            self.repeated.iter().map(|index| index.get(changes).clone()).collect();
         for (change, index) in changes.iter().zip(&self.order) {
             arrivals.insert(index.index(arrivals.len() + 1), change.clone());
         }
@@ -128,7 +128,10 @@ async fn assert_equals_model(store: &Store, repository: &Repository, changes: &[
     let any = Filter::default();
     let list = async |filter: &Filter| store.reader.list(repository, filter, None, 1000, |_| false).await;
     let Some(expected) = expected else {
-        assert!(matches!(list(&any).await, Err(ReadError::RepositoryNotFound)), "the repository does not exist");
+        assert!(
+            matches!(list(&any).await, Err(ReadError::RepositoryNotFound)),
+            "the repository does not exist"
+        );
         return;
     };
     assert_eq!(list(&any).await.unwrap().images, expected);

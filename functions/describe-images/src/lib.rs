@@ -1,1 +1,21 @@
-//! placeholder
+//! Answers DescribeImages as Amazon ECR and Amazon ECR Public do.
+//!
+//! - [`handler`]: from an HTTP request to an HTTP response
+//! - [`service`]: what the two services are called and what they can do
+//! - [`request`]: decodes and validates
+//! - `operation`: the operation itself
+//! - `response`: images as the services write them
+//! - [`page_token`]: positions that callers can carry but not read or make
+//! - [`page_token_keys`]: where their keys come from
+//! - [`error`]: every error and its wire form
+
+pub mod error;
+pub mod handler;
+mod operation;
+pub mod page_token;
+pub mod page_token_keys;
+pub mod request;
+mod response;
+pub mod service;
+
+pub use handler::DescribeImages;

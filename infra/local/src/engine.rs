@@ -81,6 +81,7 @@ impl Engine {
             "GetItem" => call(body, |request| database.get_item(request)),
             "BatchGetItem" => call(body, |request| database.batch_get_item(request)),
             "Query" => call(body, |request| database.query(request)),
+            "Scan" => call(body, |request| database.scan(request)),
             "TransactWriteItems" => call(body, |request| database.transact_write_items(request)),
             _ => Err(DynoxideError::ValidationException(format!("{operation} is not used by the catalog"))),
         }
@@ -110,7 +111,8 @@ impl HttpConnector for Engine {
                 Ok(body) => (200, body),
                 Err(error) => (error.status_code(), error.to_json()),
             };
-            let status = StatusCode::try_from(status).map_err(|error| ConnectorError::other(error.into(), None))?;
+            let status =
+                StatusCode::try_from(status).map_err(|error| ConnectorError::other(error.into(), None))?;
             Ok(HttpResponse::new(status, SdkBody::from(body)))
         })
     }

@@ -1,3 +1,11 @@
 //! The whole catalog in one process, on an embedded DynamoDB engine.
+//!
+//! - [`engine`]: the engine, under the SDK
+//! - [`server`]: HTTP: both services at `/`, events at `/events/...`
+//! - [`data`]: what is kept between starts
+//! - [`demo`]: a catalog to look at
 
+pub mod data;
+pub mod demo;
 pub mod engine;
+pub mod server;

@@ -1,1 +1,148 @@
-fn main(){}
+//! `image-catalog`: the whole catalog in one process.
+
+use std::error::Error;
+use std::io::IsTerminal as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_config::BehaviorVersion;
+use catalog::{Reader, RegistryId, Table, Timestamp, Writer};
+use clap::Parser;
+use describe_images::DescribeImages;
+use describe_images::page_token_keys::PageTokenKeys;
+use image_catalog::engine::Engine;
+use image_catalog::server::Server;
+use image_catalog::{data, demo};
+use ingest_events::Ingest;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+const TABLE_NAME: &str = "image-catalog";
+
+/// How often items whose time has come are removed.
+const EXPIRY_INTERVAL: Duration = Duration::from_hours(1);
+
+/// A catalog of container images that answers Amazon ECR's and ECR Public's DescribeImages, kept
+/// current by the events of registries.
+///
+/// AWS_ENDPOINT_URL_DYNAMODB names a DynamoDB to use instead of the embedded one; RUST_LOG sets what
+/// is logged.
+#[derive(Parser)]
+#[command(version)]
+struct Options {
+    /// Address to listen on
+    #[arg(long, default_value = "127.0.0.1:5015")]
+    listen: SocketAddr,
+    /// Directory for the database and the keys of page tokens
+    #[arg(long, default_value = "image-catalog-data", value_name = "DIR")]
+    data: PathBuf,
+    /// Keep nothing on disk
+    #[arg(long, conflicts_with = "data")]
+    in_memory: bool,
+    /// Registry id, 12 digits, of requests and notifications that name none
+    #[arg(long, default_value = "123456789012", value_name = "ID")]
+    registry: RegistryId,
+    /// Region whose ECR events are taken; those of others are ignored
+    #[arg(long, default_value = "us-east-1")]
+    region: String,
+    /// If the catalog is empty, fill it with sample events first
+    #[arg(long)]
+    demo: bool,
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let options = Options::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
+    if let Err(error) = run(options).await {
+        tracing::error!("{error}");
+        std::process::exit(1);
+    }
+    Ok(())
+}
+
+async fn run(options: Options) -> Result<(), Box<dyn Error>> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    // Before the database is touched: a second process on the same address ends here.
+    let listener = TcpListener::bind(options.listen)
+        .await
+        .map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;
+
+    let (client, data) = open_store(&options).await?;
+    let table = Table { client, name: TABLE_NAME.to_owned() };
+    table.create_if_missing().await?;
+    let keyring =
+        if options.in_memory { data::keyring_in_memory()? } else { data::open_keyring(&options.data)? };
+    let ingest = Ingest::new(Writer::new(table.clone(), Timestamp::now), options.region.clone());
+    if options.demo && !demo::fill(&table, &ingest, &options.registry).await? {
+        tracing::info!("the catalog is not empty, so it is not filled with sample events");
+    }
+    print_greeting(&options, listener.local_addr()?, &data);
+    let server = Server {
+        describe_images: DescribeImages::new(
+            Reader::new(table),
+            PageTokenKeys::Fixed(Arc::new(keyring)),
+            options.registry.clone(),
+        ),
+        ingest,
+        default_registry: options.registry,
+    };
+    let ended = async move {
+        tokio::select! {
+            _ = terminated.recv() => {}
+            _ = interrupted.recv() => {}
+        }
+        tracing::info!("ending");
+    };
+    server.run(listener, ended).await?;
+    Ok(())
+}
+
+/// The DynamoDB to use, and where its data is, in words.
+async fn open_store(options: &Options) -> Result<(aws_sdk_dynamodb::Client, String), Box<dyn Error>> {
+    if let Ok(endpoint) = std::env::var("AWS_ENDPOINT_URL_DYNAMODB") {
+        let configuration = aws_config::load_defaults(BehaviorVersion::latest()).await;
+        return Ok((aws_sdk_dynamodb::Client::new(&configuration), format!("in the DynamoDB at {endpoint}")));
+    }
+    let (engine, data) = if options.in_memory {
+        (Engine::in_memory()?, "in memory".to_owned())
+    } else {
+        (data::open_engine(&options.data)?, format!("in {}", options.data.display()))
+    };
+    let client = engine.client();
+    tokio::spawn(remove_expired(engine));
+    Ok((client, data))
+}
+
+/// Does what DynamoDB does by itself.
+async fn remove_expired(engine: Engine) {
+    let mut interval = tokio::time::interval(EXPIRY_INTERVAL);
+    loop {
+        interval.tick().await;
+        let engine = engine.clone();
+        match tokio::task::spawn_blocking(move || engine.remove_expired()).await {
+            Ok(Ok(0)) => {}
+            Ok(Ok(items)) => tracing::info!(items, "removed what was left of deleted images and tags"),
+            Ok(Err(error)) => tracing::warn!(%error, "expired items cannot be removed"),
+            Err(error) => tracing::warn!(%error, "expired items cannot be removed"),
+        }
+    }
+}
+
+/// On standard output; the log is on standard error.
+fn print_greeting(options: &Options, address: SocketAddr, data: &str) {
+    let Options { registry, region, .. } = options;
+    println!("image-catalog listens on http://{address} for registry {registry}, its data {data}. Ask it:\n");
+    println!(
+        "  aws ecr describe-images --repository-name {} --endpoint-url http://{address} --region {region} \
+         --no-sign-request",
+        demo::REPOSITORY
+    );
+    println!("  curl http://{address}/DescribeImages -d '{{\"repositoryName\":\"{}\"}}'\n", demo::REPOSITORY);
+}

@@ -380,7 +380,8 @@ impl ImageHistory {
     fn matters(&self, time: Timestamp, kind: TagEventKind) -> bool {
         let settled_without_it =
             self.settled.as_ref().is_some_and(|settled| settled.pushed_at.is_none() && time <= settled.until);
-        !settled_without_it && self.deleted_at.is_none_or(|deleted_at| is_after_deletion(time, kind, deleted_at))
+        !settled_without_it
+            && self.deleted_at.is_none_or(|deleted_at| is_after_deletion(time, kind, deleted_at))
     }
 
     /// Notes what everything up to a time came to, before an event of that time is dropped.

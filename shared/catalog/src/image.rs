@@ -57,7 +57,10 @@ impl Image {
     /// Where it stands in a listing.
     #[must_use]
     pub fn position(&self) -> Position {
-        Position { pushed_at_milliseconds: self.image_pushed_at.as_milliseconds(), digest: self.image_digest.clone() }
+        Position {
+            pushed_at_milliseconds: self.image_pushed_at.as_milliseconds(),
+            digest: self.image_digest.clone(),
+        }
     }
 }
 

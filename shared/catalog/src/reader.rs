@@ -132,7 +132,8 @@ impl Reader {
         identifiers: &[ImageIdentifier],
     ) -> Result<Found, ReadError> {
         let partition = table::partition(repository);
-        let tags: BTreeSet<&Tag> = identifiers.iter().filter_map(|identifier| identifier.tag.as_ref()).collect();
+        let tags: BTreeSet<&Tag> =
+            identifiers.iter().filter_map(|identifier| identifier.tag.as_ref()).collect();
         let tag_items = self.table.get(&partition, tags.into_iter().map(table::tag_sort), false);
         let ((deleted_at, mut consumed_capacity), (items, capacity)) =
             tokio::try_join!(self.repository(repository), async { Ok(tag_items.await?) })?;
@@ -191,7 +192,8 @@ impl Reader {
             .send()
             .await
             .map_err(StoreError::from)?;
-        let capacity = output.consumed_capacity.and_then(|capacity| capacity.capacity_units).unwrap_or_default();
+        let capacity =
+            output.consumed_capacity.and_then(|capacity| capacity.capacity_units).unwrap_or_default();
         let history: RepositoryHistory =
             output.item.map(table::parse).transpose()?.ok_or(ReadError::RepositoryNotFound)?;
         if history.exists() { Ok((history.deleted_at, capacity)) } else { Err(ReadError::RepositoryNotFound) }

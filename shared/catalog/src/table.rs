@@ -197,7 +197,8 @@ impl Table {
     pub async fn create_if_missing(&self) -> Result<(), StoreError> {
         let created = definition(self.client.create_table().table_name(&self.name)).send().await;
         match created {
-            Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_in_use_exception()) => {}
+            Err(error)
+                if error.as_service_error().is_some_and(|error| error.is_resource_in_use_exception()) => {}
             result => drop(result?),
         }
         loop {
@@ -249,8 +250,12 @@ impl Table {
                 .await?;
             capacity += output.consumed_capacity().iter().filter_map(|c| c.capacity_units).sum::<f64>();
             found.extend(output.responses.unwrap_or_default().into_values().flatten());
-            let unprocessed: Vec<Item> =
-                output.unprocessed_keys.unwrap_or_default().into_values().flat_map(|keys| keys.keys).collect();
+            let unprocessed: Vec<Item> = output
+                .unprocessed_keys
+                .unwrap_or_default()
+                .into_values()
+                .flat_map(|keys| keys.keys)
+                .collect();
             if !unprocessed.is_empty() {
                 backoff.wait().await.ok_or(StoreError::Throttled)?;
             }
@@ -266,7 +271,11 @@ fn definition(
     request: aws_sdk_dynamodb::operation::create_table::builders::CreateTableFluentBuilder,
 ) -> aws_sdk_dynamodb::operation::create_table::builders::CreateTableFluentBuilder {
     let attribute = |name: &str| {
-        AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S).build().ok()
+        AttributeDefinition::builder()
+            .attribute_name(name)
+            .attribute_type(ScalarAttributeType::S)
+            .build()
+            .ok()
     };
     let keys = |partition: &str| {
         let key = |name: &str, key_type| {
@@ -334,7 +343,10 @@ mod tests {
         ];
         assert!(listed.is_sorted(), "{listed:#?}");
         let position = Position {
-            pushed_at_milliseconds: "2026-11-22T00:00:00.001Z".parse::<Timestamp>().expect("a time").as_milliseconds(),
+            pushed_at_milliseconds: "2026-11-22T00:00:00.001Z"
+                .parse::<Timestamp>()
+                .expect("a time")
+                .as_milliseconds(),
             digest: Digest::parse("sha256:aa").expect("a digest"),
         };
         let (first, last) = image_sorts_after(ImageStatus::Active, Some(&position));

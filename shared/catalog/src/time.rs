@@ -111,8 +111,13 @@ mod tests {
     #[test]
     fn newer_times_sort_first() {
         let text = |time: &str| time.parse::<Timestamp>().expect("a time").newest_first();
-        let newest_first =
-            ["9999-12-30T22:00:00Z", "2026-11-22T00:00:00.001Z", "2026-11-22T00:00:00Z", "1969-12-31T23:59:59Z", "0001-01-01T00:00:00Z"];
+        let newest_first = [
+            "9999-12-30T22:00:00Z",
+            "2026-11-22T00:00:00.001Z",
+            "2026-11-22T00:00:00Z",
+            "1969-12-31T23:59:59Z",
+            "0001-01-01T00:00:00Z",
+        ];
         assert!(newest_first.map(text).is_sorted());
         assert!(newest_first.map(text).iter().all(|digits| digits.len() == 15));
     }

@@ -114,34 +114,36 @@ impl Writer {
     }
 
     async fn transact_once(&self, writes: Vec<TransactWriteItem>) -> Result<f64, StoreError> {
-        let output = self
-            .table
-            .client
-            .transact_write_items()
-            .set_transact_items(Some(writes))
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .send()
-            .await
-            .map_err(|error| match error.as_service_error() {
-                Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
-                    let code = |code: &str| {
-                        cancelled.cancellation_reasons().iter().any(|reason| reason.code() == Some(code))
-                    };
-                    if code("ConditionalCheckFailed") || code("TransactionConflict") {
-                        StoreError::Contended
-                    } else if code("ThrottlingError") || code("ProvisionedThroughputExceeded") {
-                        StoreError::Throttled
-                    } else if cancelled.cancellation_reasons().iter().any(|reason| {
-                        reason.message().is_some_and(|message| message.contains("Item size"))
-                    }) {
-                        StoreError::ItemTooLarge
-                    } else {
-                        error.into()
+        let output =
+            self.table
+                .client
+                .transact_write_items()
+                .set_transact_items(Some(writes))
+                .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                .send()
+                .await
+                .map_err(|error| match error.as_service_error() {
+                    Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
+                        let code = |code: &str| {
+                            cancelled.cancellation_reasons().iter().any(|reason| reason.code() == Some(code))
+                        };
+                        if code("ConditionalCheckFailed") || code("TransactionConflict") {
+                            StoreError::Contended
+                        } else if code("ThrottlingError") || code("ProvisionedThroughputExceeded") {
+                            StoreError::Throttled
+                        } else if cancelled.cancellation_reasons().iter().any(|reason| {
+                            reason.message().is_some_and(|message| message.contains("Item size"))
+                        }) {
+                            StoreError::ItemTooLarge
+                        } else {
+                            error.into()
+                        }
                     }
-                }
-                Some(other) if other.code() == Some("TransactionInProgressException") => StoreError::Contended,
-                _ => error.into(),
-            })?;
+                    Some(other) if other.code() == Some("TransactionInProgressException") => {
+                        StoreError::Contended
+                    }
+                    _ => error.into(),
+                })?;
         Ok(output.consumed_capacity().iter().filter_map(|capacity| capacity.capacity_units).sum())
     }
 
@@ -383,7 +385,8 @@ impl<'a> Draft<'a> {
 
     /// Moves a loaded tag, and tells the images on both sides of the move.
     async fn move_tag(&mut self, tag: &Tag, moved: &Move) -> Result<(), StoreError> {
-        let history = &mut self.tags.entry(tag.clone()).or_insert_with(|| Drafted::missing(TagHistory::default())).now;
+        let history =
+            &mut self.tags.entry(tag.clone()).or_insert_with(|| Drafted::missing(TagHistory::default())).now;
         let (before, after) = history.insert(moved);
         // Whether the tag's item may expire depends on the image that has the tag in the end.
         let target = history.target().cloned();
@@ -418,7 +421,8 @@ impl<'a> Draft<'a> {
                 self.touch(&digest).largest_manifest_size = largest;
             }
             // Two writes a listed index, and room for the change itself.
-            if (content.size_in_bytes.is_some() || content.manifests.is_some()) && seen.len() < TRANSACTION_WRITES / 4
+            if (content.size_in_bytes.is_some() || content.manifests.is_some())
+                && seen.len() < TRANSACTION_WRITES / 4
             {
                 for index in self.indexes_of(&digest).await? {
                     if seen.insert(index.clone()) {
@@ -450,7 +454,9 @@ impl<'a> Draft<'a> {
         while let Some(page) = pages.next().await {
             let page = page?;
             self.read_units += page.consumed_capacity().and_then(|c| c.capacity_units).unwrap_or_default();
-            indexes.extend(page.items().iter().filter_map(|item| table::index_of_manifest_sort(table::sort_of(item))));
+            indexes.extend(
+                page.items().iter().filter_map(|item| table::index_of_manifest_sort(table::sort_of(item))),
+            );
         }
         Ok(indexes)
     }

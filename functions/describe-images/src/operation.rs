@@ -1,0 +1,145 @@
+//! The operation: a valid request, the catalog, a reply.
+
+use std::collections::HashSet;
+
+use catalog::image::{Image, Position};
+use catalog::reader::{Filter, ImageIdentifier};
+use catalog::{Reader, Repository};
+
+use crate::error::DescribeImagesError;
+use crate::page_token::{Keyring, Listing};
+use crate::request::{DescribeImagesRequest, RequestedImage, Selection};
+use crate::response::{DescribeImagesResponse, ImageDetail};
+use crate::service::Service;
+
+/// A page ends before its images weigh more than this. Lambda's limit for a reply is 6 MB.
+const LARGEST_PAGE_BYTES: usize = 5 * 1024 * 1024 - 4096;
+
+/// A reply and what it took.
+#[derive(Debug)]
+pub(crate) struct Described {
+    pub(crate) response: DescribeImagesResponse,
+    pub(crate) consumed_capacity: f64,
+}
+
+/// Answers a request.
+pub(crate) async fn describe_images(
+    reader: &Reader,
+    keyring: &Keyring,
+    service: Service,
+    request: &DescribeImagesRequest,
+) -> Result<Described, DescribeImagesError> {
+    let repository = &request.repository;
+    match &request.selection {
+        Selection::Images { image_ids, filter } => {
+            describe_requested(reader, service, repository, image_ids, filter).await
+        }
+        Selection::Page { filter, max_results, next_token } => {
+            let listing = Listing { service, repository, filter };
+            let after = match next_token {
+                None => None,
+                Some(token) => Some(keyring.open(&listing, token).map_err(|_| {
+                    DescribeImagesError::InvalidParameter(
+                        "Invalid parameter at 'nextToken' failed to satisfy constraint: 'Invalid token'"
+                            .to_owned(),
+                    )
+                })?),
+            };
+            describe_page(reader, keyring, &listing, after.as_ref(), *max_results).await
+        }
+    }
+}
+
+async fn describe_requested(
+    reader: &Reader,
+    service: Service,
+    repository: &Repository,
+    image_ids: &[RequestedImage],
+    filter: &Filter,
+) -> Result<Described, DescribeImagesError> {
+    let identifiers: Vec<ImageIdentifier> = image_ids.iter().map(|id| id.identifier.clone()).collect();
+    let found = reader
+        .find(repository, &identifiers)
+        .await
+        .map_err(|error| DescribeImagesError::from_read(error, repository))?;
+    let mut seen = HashSet::new();
+    let mut image_details = Vec::with_capacity(image_ids.len());
+    for (image_id, image) in image_ids.iter().zip(&found.images) {
+        let image = image.as_ref().ok_or_else(|| not_found(repository, image_id))?;
+        if seen.insert(&image.image_digest) && filter.passes(image) {
+            image_details.push(detail(service, repository, image)?);
+        }
+    }
+    Ok(Described {
+        response: DescribeImagesResponse { image_details, next_token: None },
+        consumed_capacity: found.consumed_capacity,
+    })
+}
+
+fn not_found(repository: &Repository, image_id: &RequestedImage) -> DescribeImagesError {
+    let or_null = |text: &Option<String>| text.clone().unwrap_or_else(|| "null".to_owned());
+    DescribeImagesError::ImageNotFound {
+        digest: or_null(&image_id.image_digest),
+        tag: or_null(&image_id.image_tag),
+        repository: repository.name.to_string(),
+        registry: repository.registry.to_string(),
+    }
+}
+
+async fn describe_page(
+    reader: &Reader,
+    keyring: &Keyring,
+    listing: &Listing<'_>,
+    after: Option<&Position>,
+    max_results: usize,
+) -> Result<Described, DescribeImagesError> {
+    let repository = listing.repository;
+    let mut image_details = Vec::new();
+    let mut bytes = 0;
+    let mut failed = None;
+    let page = reader
+        .list(repository, listing.filter, after, max_results, |image| {
+            match detail(listing.service, repository, image) {
+                Ok(detail) => {
+                    let weight = detail.get().len() + 1;
+                    let is_full = bytes > 0 && bytes + weight > LARGEST_PAGE_BYTES;
+                    if !is_full {
+                        bytes += weight;
+                        image_details.push(detail);
+                    }
+                    is_full
+                }
+                Err(error) => {
+                    failed = Some(error);
+                    true
+                }
+            }
+        })
+        .await
+        .map_err(|error| DescribeImagesError::from_read(error, repository))?;
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    let last = page.images.last().filter(|_| page.more);
+    let next_token = last
+        .map(|image| {
+            keyring
+                .seal(listing, &image.position())
+                .ok_or_else(|| DescribeImagesError::Server("no page token could be made".into()))
+        })
+        .transpose()?;
+    Ok(Described {
+        response: DescribeImagesResponse { image_details, next_token },
+        consumed_capacity: page.consumed_capacity,
+    })
+}
+
+fn detail(
+    service: Service,
+    repository: &Repository,
+    image: &Image,
+) -> Result<Box<serde_json::value::RawValue>, DescribeImagesError> {
+    ImageDetail::new(service, repository, image)
+        .to_json()
+        .map_err(|error| DescribeImagesError::Server(Box::new(error)))
+}

@@ -1,0 +1,297 @@
+//! Decodes and validates a request. Types first, then constraints in the order of
+//! [`DescribeImagesRequest::parse`]; the first thing that is wrong answers.
+//!
+//! <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_DescribeImages.html>
+//! <https://docs.aws.amazon.com/AmazonECRPublic/latest/APIReference/API_DescribeImages.html>
+
+use std::fmt::Display;
+
+use catalog::identifier::{InvalidIdentifier, REGISTRY_ID_PATTERN};
+use catalog::image::{ImageStatus, TagStatus};
+use catalog::reader::{Filter, ImageIdentifier};
+use catalog::{Digest, RegistryId, Repository, Tag};
+use serde_json::{Map, Value};
+
+use crate::error::DescribeImagesError;
+use crate::service::Service;
+
+const DEFAULT_PAGE_SIZE: usize = 100;
+const LARGEST_PAGE_SIZE: usize = 1000;
+const MOST_IMAGE_IDS: usize = 100;
+
+/// A valid request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DescribeImagesRequest {
+    /// Where to look.
+    pub repository: Repository,
+    /// What to look for.
+    pub selection: Selection,
+}
+
+/// The two ways to ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selection {
+    /// Certain images.
+    Images {
+        /// In the order asked, each in the caller's own spelling too.
+        image_ids: Vec<RequestedImage>,
+        /// Only what the caller filtered by, without defaults.
+        filter: Filter,
+    },
+    /// A page of all images.
+    Page {
+        /// With defaults.
+        filter: Filter,
+        /// The most images wanted.
+        max_results: usize,
+        /// Where to go on, still sealed.
+        next_token: Option<String>,
+    },
+}
+
+/// An image that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestedImage {
+    /// What to look up.
+    pub identifier: ImageIdentifier,
+    /// The digest as the caller wrote it.
+    pub image_digest: Option<String>,
+    /// The tag as the caller wrote it.
+    pub image_tag: Option<String>,
+}
+
+impl DescribeImagesRequest {
+    /// Decodes and validates a body. A body without `registryId` means `default_registry`.
+    ///
+    /// # Errors
+    /// `SerializationException` or `InvalidParameterException`.
+    pub fn parse(
+        service: Service,
+        default_registry: &RegistryId,
+        body: &[u8],
+    ) -> Result<Self, DescribeImagesError> {
+        let body = Body::decode(service, body)?;
+
+        let name = body.repository_name.ok_or_else(|| invalid("repositoryName", "must not be null"))?;
+        let name = service.parse_repository_name(&name).map_err(|rule| invalid("repositoryName", rule))?;
+        let registry = match body.registry_id {
+            None => default_registry.clone(),
+            Some(id) => RegistryId::parse(&id).map_err(|_| {
+                invalid("registryId", format_args!("must satisfy regular expression {REGISTRY_ID_PATTERN}"))
+            })?,
+        };
+        let repository = Repository { registry, name };
+
+        match body.image_ids.as_ref().map(Vec::len) {
+            Some(0) => return Err(member("imageIds", "length greater than or equal to 1")),
+            Some(length) if length > MOST_IMAGE_IDS => {
+                return Err(member("imageIds", "length less than or equal to 100"));
+            }
+            _ => {}
+        }
+        let image_ids = body
+            .image_ids
+            .map(|image_ids| image_ids.into_iter().map(RequestedImage::parse).collect::<Result<Vec<_>, _>>());
+        let image_ids = image_ids.transpose()?;
+        let max_results = match body.max_results.map(usize::try_from) {
+            None => DEFAULT_PAGE_SIZE,
+            Some(Ok(size @ 1..=LARGEST_PAGE_SIZE)) => size,
+            Some(Ok(1..)) => return Err(member("maxResults", "value less than or equal to 1000")),
+            Some(_) => return Err(member("maxResults", "value greater than or equal to 1")),
+        };
+        if image_ids.is_some() {
+            for (name, given) in
+                [("maxResults", body.max_results.is_some()), ("nextToken", body.next_token.is_some())]
+            {
+                if given {
+                    return Err(invalid(name, "must not be specified when imageIds is specified"));
+                }
+            }
+        }
+        let filter = Filter {
+            tag_status: parse_enumeration(
+                "filter.tagStatus",
+                "TAGGED, UNTAGGED",
+                body.tag_status.as_deref(),
+                &[TagStatus::Tagged, TagStatus::Untagged].map(|status| (status.as_str(), status)),
+            )?,
+            image_status: parse_enumeration(
+                "filter.imageStatus",
+                "ACTIVE, ARCHIVED, ACTIVATING",
+                body.image_status.as_deref(),
+                &ImageStatus::ALL.map(|status| (status.as_str(), status)),
+            )?,
+        };
+
+        let selection = match image_ids {
+            Some(image_ids) => Selection::Images { image_ids, filter },
+            None => Selection::Page {
+                filter: Filter {
+                    image_status: if body.image_status.is_some() {
+                        filter.image_status
+                    } else {
+                        Some(ImageStatus::Active)
+                    },
+                    ..filter
+                },
+                max_results,
+                next_token: body.next_token,
+            },
+        };
+        Ok(Self { repository, selection })
+    }
+}
+
+impl RequestedImage {
+    fn parse(
+        (image_digest, image_tag): (Option<String>, Option<String>),
+    ) -> Result<Self, DescribeImagesError> {
+        if image_digest.is_none() && image_tag.is_none() {
+            return Err(DescribeImagesError::InvalidParameter(
+                "Invalid request parameters: both tag and digest cannot be null".to_owned(),
+            ));
+        }
+        let tag =
+            image_tag.as_deref().map(Tag::parse).transpose().map_err(|rule| invalid("imageTag", rule))?;
+        let digest = image_digest.as_deref().map(Digest::parse).transpose().map_err(|rule| match rule {
+            // No constraint on a digest's length is known but that of its pattern.
+            InvalidIdentifier::TooShort(_) => {
+                invalid("imageDigest", InvalidIdentifier::Pattern(catalog::identifier::DIGEST_PATTERN))
+            }
+            rule => invalid("imageDigest", rule),
+        })?;
+        Ok(Self { identifier: ImageIdentifier { digest, tag }, image_digest, image_tag })
+    }
+}
+
+/// One of some words, or `ANY`, which is the same as not asking.
+fn parse_enumeration<T: Copy>(
+    name: &str,
+    words: &str,
+    given: Option<&str>,
+    values: &[(&str, T)],
+) -> Result<Option<T>, DescribeImagesError> {
+    match given {
+        None | Some("ANY") => Ok(None),
+        Some(given) => match values.iter().find(|(word, _)| *word == given) {
+            Some((_, value)) => Ok(Some(*value)),
+            None => Err(invalid(name, format_args!("Member must satisfy enum value set: [{words}, ANY]"))),
+        },
+    }
+}
+
+fn invalid(name: &str, constraint: impl Display) -> DescribeImagesError {
+    DescribeImagesError::InvalidParameter(format!(
+        "Invalid parameter at '{name}' failed to satisfy constraint: '{constraint}'"
+    ))
+}
+
+fn member(name: &str, constraint: &str) -> DescribeImagesError {
+    invalid(name, format_args!("Member must have {constraint}"))
+}
+
+/// The members of a request, of the right types, not yet checked.
+#[derive(Debug, Default)]
+struct Body {
+    registry_id: Option<String>,
+    repository_name: Option<String>,
+    image_ids: Option<Vec<(Option<String>, Option<String>)>>,
+    next_token: Option<String>,
+    max_results: Option<i64>,
+    tag_status: Option<String>,
+    image_status: Option<String>,
+}
+
+impl Body {
+    fn decode(service: Service, body: &[u8]) -> Result<Self, DescribeImagesError> {
+        let body = body.trim_ascii();
+        if body.is_empty() {
+            return Ok(Self::default());
+        }
+        let body: Value = serde_json::from_slice(body)
+            .map_err(|error| serialization(format!("The request body is not valid JSON: {error}")))?;
+        let Value::Object(mut members) = body else {
+            return Err(serialization("The request body must be a JSON object.".to_owned()));
+        };
+        // The public request has no filter, and unknown members are ignored.
+        let mut filter = match service {
+            Service::Ecr => object(take(&mut members, "filter"))?,
+            Service::EcrPublic => Map::new(),
+        };
+        Ok(Self {
+            registry_id: string(take(&mut members, "registryId"))?,
+            repository_name: string(take(&mut members, "repositoryName"))?,
+            image_ids: list(take(&mut members, "imageIds"))?
+                .map(|image_ids| {
+                    image_ids
+                        .into_iter()
+                        .map(|image_id| {
+                            let mut members = object(Some(image_id).filter(|value| !value.is_null()))?;
+                            Ok((
+                                string(take(&mut members, "imageDigest"))?,
+                                string(take(&mut members, "imageTag"))?,
+                            ))
+                        })
+                        .collect::<Result<_, DescribeImagesError>>()
+                })
+                .transpose()?,
+            next_token: string(take(&mut members, "nextToken"))?,
+            max_results: integer(take(&mut members, "maxResults"))?,
+            tag_status: string(take(&mut filter, "tagStatus"))?,
+            image_status: string(take(&mut filter, "imageStatus"))?,
+        })
+    }
+}
+
+/// A member that is there and not `null`.
+fn take(members: &mut Map<String, Value>, name: &str) -> Option<Value> {
+    members.remove(name).filter(|value| !value.is_null())
+}
+
+fn serialization(message: String) -> DescribeImagesError {
+    DescribeImagesError::Serialization(message)
+}
+
+/// The services' own wording for a value of the wrong type.
+fn wrong_type(value: &Value, wanted: &str) -> DescribeImagesError {
+    serialization(match value {
+        Value::Object(_) => "Start of structure or map found where not expected.".to_owned(),
+        Value::Array(_) => "Start of list found where not expected.".to_owned(),
+        Value::Null => format!("NULL_VALUE can not be converted to {wanted}"),
+        Value::Bool(true) => format!("TRUE_VALUE can not be converted to {wanted}"),
+        Value::Bool(false) => format!("FALSE_VALUE can not be converted to {wanted}"),
+        Value::Number(_) => format!("NUMBER_VALUE can not be converted to {wanted}"),
+        Value::String(_) => format!("STRING_VALUE can not be converted to {wanted}"),
+    })
+}
+
+fn string(value: Option<Value>) -> Result<Option<String>, DescribeImagesError> {
+    match value {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(other) => Err(wrong_type(&other, "a String")),
+    }
+}
+
+fn integer(value: Option<Value>) -> Result<Option<i64>, DescribeImagesError> {
+    match value {
+        None => Ok(None),
+        Some(value) => value.as_i64().map(Some).ok_or_else(|| wrong_type(&value, "an Integer")),
+    }
+}
+
+fn list(value: Option<Value>) -> Result<Option<Vec<Value>>, DescribeImagesError> {
+    match value {
+        None => Ok(None),
+        Some(Value::Array(values)) => Ok(Some(values)),
+        Some(other) => Err(wrong_type(&other, "a List")),
+    }
+}
+
+fn object(value: Option<Value>) -> Result<Map<String, Value>, DescribeImagesError> {
+    match value {
+        None => Ok(Map::new()),
+        Some(Value::Object(members)) => Ok(members),
+        Some(other) => Err(wrong_type(&other, "a Structure")),
+    }
+}

@@ -1,0 +1,71 @@
+//! A batch of messages from the queue. Each message is a delivery of its own: those that could not be
+//! applied, because the store failed or because they cannot be understood, are given back to the
+//! queue, and the others are done.
+//!
+//! The message attribute `source` names the source (`ecr`, `distribution`), and `registry` the
+//! registry id that a source other than ECR stands for. EventBridge sets no attributes: without
+//! them a message is from ECR, or, if it has a list `events`, from a distribution registry.
+
+use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use catalog::RegistryId;
+use futures_util::{StreamExt, stream};
+
+use crate::ingest::{Ingest, Source};
+
+/// How many messages are applied side by side.
+const CONCURRENT_MESSAGES: usize = 8;
+
+/// Applies the messages of a batch, and names those to be delivered again.
+pub async fn handle(ingest: &Ingest, default_registry: &RegistryId, batch: SqsEvent) -> SqsBatchResponse {
+    let failures = stream::iter(batch.records)
+        .map(|message| async move {
+            let message_id = message.message_id.clone().unwrap_or_default();
+            match handle_message(ingest, default_registry, &message).await {
+                Ok(()) => None,
+                Err(reason) => {
+                    tracing::warn!(message_id, reason, "a message was not applied");
+                    let mut failure = BatchItemFailure::default();
+                    failure.item_identifier = message_id;
+                    Some(failure)
+                }
+            }
+        })
+        .buffer_unordered(CONCURRENT_MESSAGES)
+        .filter_map(async |failure| failure)
+        .collect()
+        .await;
+    let mut response = SqsBatchResponse::default();
+    response.batch_item_failures = failures;
+    response
+}
+
+async fn handle_message(
+    ingest: &Ingest,
+    default_registry: &RegistryId,
+    message: &SqsMessage,
+) -> Result<(), String> {
+    let body = message.body.as_deref().unwrap_or_default();
+    let attribute = |name: &str| message.message_attributes.get(name)?.string_value.as_deref();
+    let registry = match attribute("registry") {
+        Some(registry) => {
+            RegistryId::parse(registry).map_err(|error| format!("the attribute registry: {error}"))?
+        }
+        None => default_registry.clone(),
+    };
+    let source = match attribute("source") {
+        Some("ecr") => Source::Ecr,
+        Some("distribution") => Source::Distribution(registry),
+        Some(other) => return Err(format!("there is no source {other}")),
+        None if is_notification(body) => Source::Distribution(registry),
+        None => Source::Ecr,
+    };
+    let report = ingest.ingest(&source, body.as_bytes()).await.map_err(|error| error.to_string())?;
+    match report.malformed.first() {
+        None => Ok(()),
+        Some(malformed) => Err(malformed.reason.clone()),
+    }
+}
+
+fn is_notification(body: &str) -> bool {
+    serde_json::from_str::<serde_json::Value>(body).is_ok_and(|body| body.get("events").is_some())
+}

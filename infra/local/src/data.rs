@@ -1,0 +1,96 @@
+//! What is kept between starts: the database, and the keys of page tokens beside it.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use describe_images::page_token::{InvalidKeyring, Keyring};
+
+use crate::engine::{Engine, EngineError};
+
+const DATABASE_FILE: &str = "catalog.sqlite";
+const KEYS_FILE: &str = "page-token-keys";
+
+/// The data cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// A file cannot be read or written.
+    #[error("{path}: {error}")]
+    File {
+        /// Which.
+        path: String,
+        /// Why.
+        error: io::Error,
+    },
+    /// The database.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The keys.
+    #[error("{path}: {error}")]
+    Keys {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        error: InvalidKeyring,
+    },
+    /// The system has no randomness to give.
+    #[error("no random key can be made")]
+    Randomness,
+}
+
+/// Opens or creates the database in a directory.
+///
+/// # Errors
+/// The directory or the file cannot be used.
+pub fn open_engine(directory: &Path) -> Result<Engine, DataError> {
+    create_directory(directory)?;
+    Ok(Engine::open(&directory.join(DATABASE_FILE))?)
+}
+
+/// Reads the keys of page tokens from a directory; makes one the first time. To rotate, put a new
+/// line on top, and remove the last line when its tokens may end.
+///
+/// # Errors
+/// The file cannot be used, or holds something else.
+pub fn open_keyring(directory: &Path) -> Result<Keyring, DataError> {
+    create_directory(directory)?;
+    let file = directory.join(KEYS_FILE);
+    let path = || file.display().to_string();
+    let failed = |error| DataError::File { path: path(), error };
+    match fs::read_to_string(&file) {
+        Ok(text) => Keyring::parse(&text).map_err(|error| DataError::Keys { path: path(), error }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let key = Keyring::generate_key().ok_or(DataError::Randomness)?;
+            // Written aside first, so that the file is never there half.
+            let new = file.with_extension("new");
+            let mut writer = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&new)
+                .map_err(failed)?;
+            writer.write_all(key.as_bytes()).and_then(|()| writer.sync_all()).map_err(failed)?;
+            fs::rename(&new, &file).map_err(failed)?;
+            Keyring::parse(&key).map_err(|error| DataError::Keys { path: path(), error })
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Makes keys that go with the process.
+///
+/// # Errors
+/// The system has no randomness to give.
+pub fn keyring_in_memory() -> Result<Keyring, DataError> {
+    Keyring::generate_key().and_then(|key| Keyring::parse(&key).ok()).ok_or(DataError::Randomness)
+}
+
+fn create_directory(directory: &Path) -> Result<(), DataError> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .map_err(|error| DataError::File { path: directory.display().to_string(), error })
+}

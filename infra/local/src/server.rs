@@ -1,0 +1,150 @@
+//! HTTP: both services at `/`, events at `/events/<source>`.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Bytes, to_bytes};
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, Query, Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use catalog::RegistryId;
+use describe_images::DescribeImages;
+use ingest_events::Ingest;
+use ingest_events::ingest::{IngestError, Report, Source};
+use lambda_http::Body;
+use serde::Deserialize;
+use serde_json::json;
+use tokio::net::TcpListener;
+
+/// The most bytes of any body; what API Gateway allows.
+const LARGEST_BODY: usize = 10 * 1024 * 1024;
+
+/// How long requests under way may take to end once the process is told to.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What answers requests.
+#[derive(Debug)]
+pub struct Server {
+    /// Answers DescribeImages.
+    pub describe_images: DescribeImages,
+    /// Applies events.
+    pub ingest: Ingest,
+    /// The registry of notifications that name none.
+    pub default_registry: RegistryId,
+}
+
+impl Server {
+    /// The routes.
+    pub fn router(self) -> Router {
+        Router::new()
+            .route("/healthz", get(async || "ok\n"))
+            .route("/events/ecr", post(ingest_ecr))
+            .route("/events/distribution", post(ingest_distribution))
+            .fallback(describe_images)
+            .layer(DefaultBodyLimit::max(LARGEST_BODY))
+            .with_state(Arc::new(self))
+    }
+
+    /// Answers requests until `ended`, then those under way.
+    ///
+    /// # Errors
+    /// The listener fails.
+    pub async fn run(
+        self,
+        listener: TcpListener,
+        ended: impl Future<Output = ()> + Send + 'static,
+    ) -> io::Result<()> {
+        let (stop, stopping) = tokio::sync::oneshot::channel();
+        let serving = axum::serve(listener, self.router()).with_graceful_shutdown(async move {
+            ended.await;
+            let _ = stop.send(());
+        });
+        let deadline = async {
+            // An error means that serving ended by itself.
+            let _ = stopping.await;
+            tokio::time::sleep(SHUTDOWN_TIMEOUT).await;
+        };
+        tokio::select! {
+            result = serving.into_future() => result,
+            () = deadline => {
+                tracing::warn!("requests under way did not end in time");
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Hands a request to the same handler that Lambda runs.
+async fn describe_images(State(server): State<Arc<Server>>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let Ok(body) = to_bytes(body, LARGEST_BODY).await else {
+        return refusal(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large or ended early");
+    };
+    let request = lambda_http::Request::from_parts(head, Body::Binary(body.into()));
+    let (head, body) = server.describe_images.handle(request).await.into_parts();
+    let body = match body {
+        Body::Text(text) => text.into(),
+        Body::Binary(bytes) => bytes.into(),
+        _ => axum::body::Body::empty(),
+    };
+    Response::from_parts(head, body)
+}
+
+/// An event that cannot be applied answers 400; the sender is a person, or EventBridge, which does
+/// not repeat it.
+async fn ingest_ecr(State(server): State<Arc<Server>>, body: Result<Bytes, BytesRejection>) -> Response {
+    ingest(&server, &Source::Ecr, body, |report| {
+        if report.malformed.is_empty() { StatusCode::OK } else { StatusCode::BAD_REQUEST }
+    })
+    .await
+}
+
+#[derive(Deserialize)]
+struct DistributionParameters {
+    registry: Option<String>,
+}
+
+/// An event that cannot be applied is reported, but answers 200: the registry would repeat it for
+/// ever, and deliver nothing else.
+async fn ingest_distribution(
+    State(server): State<Arc<Server>>,
+    Query(parameters): Query<DistributionParameters>,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    let registry = match parameters.registry.as_deref().map(RegistryId::parse) {
+        None => server.default_registry.clone(),
+        Some(Ok(registry)) => registry,
+        Some(Err(_)) => {
+            return refusal(StatusCode::BAD_REQUEST, "the parameter 'registry' must be 12 digits");
+        }
+    };
+    ingest(&server, &Source::Distribution(registry), body, |_| StatusCode::OK).await
+}
+
+async fn ingest(
+    server: &Server,
+    source: &Source,
+    body: Result<Bytes, BytesRejection>,
+    status: impl Fn(&Report) -> StatusCode,
+) -> Response {
+    let body = match body {
+        Ok(body) => body,
+        Err(rejection) => return refusal(rejection.status(), &rejection.body_text()),
+    };
+    match server.ingest.ingest(source, &body).await {
+        Ok(report) => (status(&report), Json(report)).into_response(),
+        Err(IngestError::Delivery(error)) => refusal(StatusCode::BAD_REQUEST, &error.to_string()),
+        Err(IngestError::Store(error)) => {
+            tracing::error!(%error, "events could not be applied");
+            refusal(StatusCode::SERVICE_UNAVAILABLE, "the events could not be applied now; send them again")
+        }
+    }
+}
+
+fn refusal(status: StatusCode, message: &str) -> Response {
+    (status, Json(json!({ "message": message }))).into_response()
+}

@@ -1,0 +1,165 @@
+//! What the tests start from: a store, a catalog behind HTTP, the tools that `install-tools` installs,
+//! and the model that the table is held against.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+pub mod model;
+
+use std::fmt::Display;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, OnceLock};
+
+use catalog::{Digest, Reader, RegistryId, Repository, RepositoryName, Table, Tag, Timestamp, Writer};
+use describe_images::DescribeImages;
+use describe_images::page_token::Keyring;
+use describe_images::page_token_keys::PageTokenKeys;
+use image_catalog::engine::Engine;
+use image_catalog::server::Server;
+use ingest_events::Ingest;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+/// The registry of requests and notifications that name none.
+pub const REGISTRY: &str = "123456789012";
+/// The region whose ECR events are taken.
+pub const REGION: &str = "us-east-1";
+
+/// A table that is ready to use.
+#[derive(Debug, Clone)]
+pub struct Store {
+    /// The table.
+    pub table: Table,
+    /// Its reader.
+    pub reader: Reader,
+    /// Its writer.
+    pub writer: Writer,
+}
+
+impl Store {
+    /// A table of a client's engine.
+    pub async fn new(client: aws_sdk_dynamodb::Client) -> Self {
+        let table = Table { client, name: "image-catalog".to_owned() };
+        table.create_if_missing().await.unwrap();
+        Self { reader: Reader::new(table.clone()), writer: Writer::new(table.clone(), Timestamp::now), table }
+    }
+
+    /// A table of an engine in this process.
+    pub async fn in_memory() -> Self {
+        Self::new(Engine::in_memory().unwrap().client()).await
+    }
+
+    /// What answers requests from this table: the same code that runs locally and on Lambda.
+    pub fn describe_images(&self, keyring: Keyring) -> DescribeImages {
+        let keys = PageTokenKeys::Fixed(Arc::new(keyring));
+        DescribeImages::new(self.reader.clone(), keys, RegistryId::parse(REGISTRY).unwrap())
+    }
+
+    /// What applies events to this table.
+    pub fn ingest(&self) -> Ingest {
+        Ingest::new(self.writer.clone(), REGION.to_owned())
+    }
+}
+
+/// A catalog that answers on a port of its own until it is dropped.
+#[derive(Debug)]
+pub struct Catalog {
+    /// `http://127.0.0.1:<port>`
+    pub url: String,
+    /// Its table.
+    pub store: Store,
+    serving: JoinHandle<()>,
+}
+
+impl Catalog {
+    /// An empty one, in memory.
+    pub async fn start() -> Self {
+        Self::start_with(Store::in_memory().await, &Keyring::generate_key().unwrap()).await
+    }
+
+    /// One on a given table, with given page token keys.
+    pub async fn start_with(store: Store, keys: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let server = Server {
+            describe_images: store.describe_images(Keyring::parse(keys).unwrap()),
+            ingest: store.ingest(),
+            default_registry: RegistryId::parse(REGISTRY).unwrap(),
+        };
+        let serving =
+            tokio::spawn(async move { server.run(listener, std::future::pending()).await.unwrap() });
+        Self { url, store, serving }
+    }
+}
+
+impl Drop for Catalog {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+/// Digest number `number`.
+pub fn digest(number: u64) -> Digest {
+    Digest::parse(&format!("sha256:{number:064x}")).unwrap()
+}
+
+/// A tag.
+pub fn tag(name: &str) -> Tag {
+    Tag::parse(name).unwrap()
+}
+
+/// A repository of the registry [`REGISTRY`].
+pub fn repository(name: &str) -> Repository {
+    Repository { registry: RegistryId::parse(REGISTRY).unwrap(), name: RepositoryName::parse(name).unwrap() }
+}
+
+/// This many milliseconds after the beginning of 2026.
+pub fn time(milliseconds: i64) -> Timestamp {
+    Timestamp::from_milliseconds(1_767_225_600_000 + milliseconds).unwrap()
+}
+
+/// A sample event, by its path in `events/`.
+pub fn sample(path: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("events").join(path)).unwrap()
+}
+
+/// Prints a figure or a remark past the test runner, which keeps the output of tests that pass.
+pub fn print(line: impl Display) {
+    std::io::stdout().write_all(format!("{line}\n").as_bytes()).unwrap();
+}
+
+/// Where `install-tools` puts its tools.
+pub fn tools() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools")
+}
+
+/// A program that a test needs, by its path; a bare name is looked up in `PATH`. Without it the test
+/// is skipped, which is printed; in CI it fails.
+pub fn require(test: &str, program: impl AsRef<Path>) -> Option<PathBuf> {
+    let program = program.as_ref();
+    let found = if program.components().count() > 1 {
+        Some(program.to_owned()).filter(|program| program.exists())
+    } else {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path).map(|folder| folder.join(program)).find(|program| program.is_file())
+    };
+    if found.is_none() {
+        let reason = format!("skipped {test}: there is no {}; `make tools` installs it", program.display());
+        assert!(std::env::var_os("CI").is_none(), "{reason}");
+        print(reason);
+    }
+    found
+}
+
+/// The binary `image-catalog`, built if need be.
+pub fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        let build =
+            Command::new(env!("CARGO")).args(["build", "--quiet", "--package", "image-catalog"]).status();
+        assert!(build.unwrap().success());
+        let test = std::env::current_exe().unwrap();
+        test.parent().and_then(Path::parent).unwrap().join("image-catalog")
+    })
+}
