@@ -1,1 +1,104 @@
-//! To be written.
+//! What reads and writes cost, in DynamoDB's own units, whatever the size of the repository.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use catalog::change::Content;
+use catalog::image::{ImageStatus, Position, TagStatus};
+use catalog::reader::{Filter, Page};
+use catalog::{Change, ChangeKind, Repository};
+use end_to_end::{Store, digest, print, repository, tag, time};
+
+const PAGE: usize = 100;
+
+/// A push of an image like any other, each at its own time.
+fn push(repository: &Repository, number: u64, tag_name: Option<&str>) -> Change {
+    Change {
+        repository: repository.clone(),
+        time: time(i64::try_from(number).unwrap()),
+        kind: ChangeKind::ImagePushed {
+            digest: digest(number),
+            tag: tag_name.map(tag),
+            content: Content {
+                manifest_media_type: Some("application/vnd.oci.image.manifest.v1+json".to_owned()),
+                artifact_media_type: Some("application/vnd.oci.image.config.v1+json".to_owned()),
+                size_in_bytes: Some(50_000_000),
+                ..Content::default()
+            },
+        },
+    }
+}
+
+/// Images 0 to `images - 1`, of which three are tagged, none of them in the first, the middle or the
+/// last page.
+async fn fill(store: &Store, repository: &Repository, images: u64) {
+    const WRITERS: usize = 4;
+    let mut writers = tokio::task::JoinSet::new();
+    for writer in 0..WRITERS {
+        let (store, repository) = (store.clone(), repository.clone());
+        writers.spawn(async move {
+            for number in (writer as u64..images).step_by(WRITERS) {
+                let tag_name = (number % (images / 4) == 150).then(|| format!("v{number}"));
+                let push = push(&repository, number, tag_name.as_deref().filter(|_| number > 150));
+                store.writer.apply(&push).await.unwrap();
+            }
+        });
+    }
+    while let Some(writer) = writers.join_next().await {
+        writer.unwrap();
+    }
+}
+
+/// The page after the image of this number; the listing goes from the highest number down.
+async fn page(store: &Store, repository: &Repository, filter: &Filter, after: Option<u64>) -> Page {
+    let position = after.map(|number| Position {
+        pushed_at_milliseconds: time(i64::try_from(number).unwrap()).as_milliseconds(),
+        digest: digest(number),
+    });
+    store.reader.list(repository, filter, position.as_ref(), PAGE, |_| false).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_and_pushes_cost_the_same_in_small_and_large_repositories() {
+    let store = Store::in_memory().await;
+    let all = Filter { image_status: Some(ImageStatus::Active), tag_status: None };
+    let tagged = Filter { tag_status: Some(TagStatus::Tagged), ..all };
+    let mut pages = Vec::new();
+    let mut pushes = Vec::new();
+    for images in [1_000, 100_000] {
+        let repository = repository(&format!("images-{images}"));
+        fill(&store, &repository, images).await;
+        print(format!(
+            "{images} images; read units of a page of {PAGE}, of the 3 tagged, write units of a push:"
+        ));
+
+        let first = page(&store, &repository, &all, None).await;
+        let middle = page(&store, &repository, &all, Some(images / 2)).await;
+        let last = page(&store, &repository, &all, Some(PAGE as u64)).await;
+        assert!(first.images.len() == PAGE && middle.images.len() == PAGE && last.images.len() == PAGE);
+        assert!(first.more && middle.more && !last.more);
+        let units = [&first, &middle, &last].map(|page| page.consumed_capacity);
+        let three = page(&store, &repository, &tagged, None).await;
+        assert!(three.images.len() == 3 && !three.more);
+        print(format!("  pages first, middle, last: {units:?}; tagged: {}", three.consumed_capacity));
+        assert!(units.iter().all(|unit| unit == &units[0]), "wherever the page is");
+        pages.push((units, three.consumed_capacity));
+
+        let mut written = Vec::new();
+        for (number, tag_name) in [
+            (images, None),
+            (images + 1, Some("new")),
+            (images + 2, Some("new")),
+            (images + 2, Some("other")),
+        ] {
+            written.push(store.writer.apply(&push(&repository, number, tag_name)).await.unwrap().write_units);
+        }
+        let again = store.writer.apply(&push(&repository, images, None)).await.unwrap();
+        assert!(!again.written && again.write_units == 0.0, "a repetition writes nothing");
+        print(format!(
+            "  pushes without a tag, under a new tag, moving it, adding a second tag: {written:?}"
+        ));
+        pushes.push(written);
+    }
+    assert_eq!(pages[0], pages[1], "read units do not grow with the repository");
+    assert_eq!(pushes[0], pushes[1], "write units do not grow with the repository");
+}
