@@ -338,6 +338,17 @@ async fn r39_an_index_of_many_manifests_is_applied_as_a_whole() {
 }
 
 #[tokio::test]
+async fn r39_a_manifest_can_be_in_many_indexes() {
+    let catalog = Catalog::start().await;
+    for number in 100..170 {
+        catalog.distribution(notified_index(number, &[1])).await;
+    }
+    catalog.distribution(notified_image(1, 2000)).await;
+    let images = catalog.images("app").await;
+    assert_eq!(images.iter().filter(|image| image["imageSizeInBytes"] == 2000).count(), 71);
+}
+
+#[tokio::test]
 async fn r47_distribution_takes_manifests_and_leaves_blobs() {
     let catalog = Catalog::start().await;
     let accepted = async |path: &str| {

@@ -8,9 +8,11 @@ pub mod model;
 use std::fmt::Display;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
+use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use catalog::{Digest, Reader, RegistryId, Repository, RepositoryName, Table, Tag, Timestamp, Writer};
 use describe_images::DescribeImages;
 use describe_images::page_token::Keyring;
@@ -150,6 +152,59 @@ pub fn require(test: &str, program: impl AsRef<Path>) -> Option<PathBuf> {
         print(reason);
     }
     found
+}
+
+/// The vendor's own DynamoDB for one machine, until it is dropped.
+#[derive(Debug)]
+pub struct DynamoDbLocal {
+    /// `http://127.0.0.1:<port>`
+    pub url: String,
+    process: Child,
+}
+
+impl DynamoDbLocal {
+    /// Starts it, in memory, and waits until it answers; nothing where it, or Java, is missing.
+    pub async fn start(test: &str) -> Option<Self> {
+        let java = require(test, "java")?;
+        let archive = require(test, tools().join("dynamodb-local/DynamoDBLocal.jar"))?;
+        // It cannot choose a port by itself.
+        let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+        let process = Command::new(java)
+            .args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"])
+            .arg(format!("-Djava.library.path={}", archive.with_file_name("DynamoDBLocal_lib").display()))
+            .arg("-jar")
+            .arg(archive)
+            .args(["-inMemory", "-sharedDb", "-disableTelemetry", "-port", &port.to_string()])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let local = Self { url: format!("http://127.0.0.1:{port}"), process };
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while reqwest::get(&local.url).await.is_err() {
+            assert!(Instant::now() < deadline, "DynamoDB Local does not answer");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Some(local)
+    }
+
+    /// A client of it.
+    pub fn client(&self) -> aws_sdk_dynamodb::Client {
+        let configuration = aws_sdk_dynamodb::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::from_static("local"))
+            .credentials_provider(Credentials::new("local", "local", None, None, "tests"))
+            .endpoint_url(&self.url)
+            .build();
+        aws_sdk_dynamodb::Client::from_conf(configuration)
+    }
+}
+
+impl Drop for DynamoDbLocal {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
 }
 
 /// The binary `image-catalog`, built if need be.

@@ -227,12 +227,17 @@ impl ImageHistory {
         }
         let events = self.tags.entry(tag.clone()).or_default();
         events.insert(event);
-        if events.len() > KEPT_EVENTS
-            && let Some(&oldest) = events.first()
-        {
-            self.settle(oldest.time);
+        if events.len() > KEPT_EVENTS {
+            // What is kept must not begin with the loss of a tag that it does not say the image had.
+            let had_tag = events.first().is_some_and(|event| event.kind == TagEventKind::Pushed);
+            let loses_it = events.iter().nth(1).is_some_and(|event| event.kind != TagEventKind::Pushed);
+            let dropped: Vec<_> =
+                events.iter().take(if had_tag && loses_it { 2 } else { 1 }).copied().collect();
+            if let Some(last) = dropped.last() {
+                self.settle(last.time);
+            }
             if let Some(events) = self.tags.get_mut(tag) {
-                events.remove(&oldest);
+                events.retain(|event| !dropped.contains(event));
             }
         }
     }

@@ -27,6 +27,8 @@ use crate::time::Timestamp;
 const TRANSACTION_WRITES: usize = 100;
 /// How many tags that nobody has any longer are given an expiry in the transaction that removes them.
 const TAGS_RETIRED_AT_ONCE: usize = 40;
+/// How many indexes are given a new size in the transaction that makes the size known.
+const INDEXES_RESIZED_AT_ONCE: usize = 20;
 /// How many images of a deleted repository are removed side by side.
 const CONCURRENT_REMOVALS: usize = 8;
 
@@ -154,7 +156,7 @@ impl Writer {
         let mut draft = Draft::new(&self.table, repository);
         draft.load([], []).await?;
         let Some(deleted_at) = draft.repository_item.now.deleted_at else { return Ok(()) };
-        let mut digests = self
+        let mut pages = self
             .table
             .client
             .query()
@@ -165,29 +167,34 @@ impl Writer {
             .expression_attribute_values(":repository", table::text(table::partition(repository)))
             .expression_attribute_values(":prefix", table::text(table::DIGEST_PREFIX))
             .consistent_read(true)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .into_paginator()
-            .items()
             .send();
-        let mut touched = Vec::new();
-        while let Some(item) = digests.next().await {
-            let history: ImageHistory = table::parse(item?)?;
-            if history.has_anything_before(deleted_at) || history.last_pushed_at >= Some(deleted_at) {
-                touched.push(history.digest);
+        while let Some(page) = pages.next().await {
+            let page = page?;
+            applied.read_units +=
+                page.consumed_capacity.and_then(|capacity| capacity.capacity_units).unwrap_or_default();
+            let mut touched = Vec::new();
+            for item in page.items.unwrap_or_default() {
+                let history: ImageHistory = table::parse(item)?;
+                if history.has_anything_before(deleted_at) || history.last_pushed_at >= Some(deleted_at) {
+                    touched.push(history.digest);
+                }
             }
-        }
-        let removals: Vec<Applied> = stream::iter(touched)
-            .map(|digest| async move {
-                let mut applied = Applied::default();
-                self.settle(repository, Work::CatchUp(&digest), &mut applied).await?;
-                Ok::<_, StoreError>(applied)
-            })
-            .buffer_unordered(CONCURRENT_REMOVALS)
-            .try_collect()
-            .await?;
-        for removal in removals {
-            applied.written |= removal.written;
-            applied.write_units += removal.write_units;
-            applied.read_units += removal.read_units;
+            let removals: Vec<Applied> = stream::iter(touched)
+                .map(|digest| async move {
+                    let mut applied = Applied::default();
+                    self.settle(repository, Work::CatchUp(&digest), &mut applied).await?;
+                    Ok::<_, StoreError>(applied)
+                })
+                .buffer_unordered(CONCURRENT_REMOVALS)
+                .try_collect()
+                .await?;
+            for removal in removals {
+                applied.written |= removal.written;
+                applied.write_units += removal.write_units;
+                applied.read_units += removal.read_units;
+            }
         }
         Ok(())
     }
@@ -252,6 +259,8 @@ struct Draft<'a> {
     repository_item: Drafted<RepositoryHistory>,
     images: BTreeMap<Digest, Drafted<ImageHistory>>,
     tags: BTreeMap<Tag, Drafted<TagHistory>>,
+    /// Images that only follow from others in their size.
+    indexes: BTreeSet<Digest>,
     read_units: f64,
 }
 
@@ -265,6 +274,7 @@ impl<'a> Draft<'a> {
             repository_item: Drafted::missing(RepositoryHistory::default()),
             images: BTreeMap::new(),
             tags: BTreeMap::new(),
+            indexes: BTreeSet::new(),
             read_units: 0.0,
         }
     }
@@ -420,12 +430,10 @@ impl<'a> Draft<'a> {
                 let largest = manifests.iter().filter_map(size).max();
                 self.touch(&digest).largest_manifest_size = largest;
             }
-            // Two writes a listed index, and room for the change itself.
-            if (content.size_in_bytes.is_some() || content.manifests.is_some())
-                && seen.len() < TRANSACTION_WRITES / 4
-            {
+            if content.size_in_bytes.is_some() || content.manifests.is_some() {
                 for index in self.indexes_of(&digest).await? {
                     if seen.insert(index.clone()) {
+                        self.indexes.insert(index.clone());
                         waiting.push(index);
                     }
                 }
@@ -473,8 +481,13 @@ impl<'a> Draft<'a> {
         if self.repository_item.changed() || self.repository_item.stored.is_none() {
             writes.put_history(table::REPOSITORY_ITEM.to_owned(), &self.repository_item, None, false)?;
         }
+        let mut indexes = 0;
         for (digest, image) in self.images.iter().filter(|(_, image)| image.changed()) {
-            writes.put_image(digest, image)?;
+            indexes += usize::from(self.indexes.contains(digest));
+            // More of them follow in the next round.
+            if indexes <= INDEXES_RESIZED_AT_ONCE || !self.indexes.contains(digest) {
+                writes.put_image(digest, image)?;
+            }
         }
         for (tag, history) in &self.tags {
             let image = history.now.target().and_then(|digest| self.images.get(digest)?.now.image());
