@@ -163,7 +163,8 @@ async fn assert_equals_model(store: &Store, repository: &Repository, changes: &[
 /// Makes histories, lets writers apply them side by side, and holds the table against the model.
 fn check_histories(runtime: &Runtime, store: &Store, cases: u32) {
     let number = AtomicUsize::new(0);
-    let configuration = Config { cases, failure_persistence: None, max_shrink_iters: 300, ..Config::default() };
+    let configuration =
+        Config { cases, failure_persistence: None, max_shrink_iters: 300, ..Config::default() };
     let result = TestRunner::new(configuration).run(&any_history(), |history| {
         let repository = repository(&format!("history-{}", number.fetch_add(1, Ordering::Relaxed)));
         let changes = history.changes(&repository);
@@ -253,7 +254,12 @@ fn old_events_are_dropped_without_a_difference() {
         let delays = vec(0..12_usize, changes.len());
         (Just(changes), delays)
     });
-    let configuration = Config { cases: histories() / 40, failure_persistence: None, max_shrink_iters: 300, ..Config::default() };
+    let configuration = Config {
+        cases: histories() / 40,
+        failure_persistence: None,
+        max_shrink_iters: 300,
+        ..Config::default()
+    };
     let result = TestRunner::new(configuration).run(&strategy, |(kinds, delays)| {
         let repository = repository(&format!("long-history-{}", number.fetch_add(1, Ordering::Relaxed)));
         let changes: Vec<Change> = (0_i64..)
@@ -335,4 +341,9 @@ async fn an_image_can_have_a_thousand_tags() {
             |image: &Option<Image>| image.as_ref().is_some_and(|image| image.image_tags.len() == 1000);
         assert!(found.len() == 100 && found.iter().all(has_all));
     }
+    let deleted = ChangeKind::ImageDeleted { digest: digest(1) };
+    let deleted = Change { repository: repository.clone(), time: time(1000), kind: deleted };
+    store.writer.apply(&deleted).await.unwrap();
+    let (lasting, expiring) = items(&store, &repository).await;
+    assert_eq!((lasting.len(), expiring.len()), (1, 1001), "only the repository itself stays");
 }

@@ -150,17 +150,25 @@ fn at(text: &str) -> Timestamp {
 }
 
 /// A reply that has what every reply must have.
-#[derive(Debug)]
 struct Reply {
     status: u16,
     headers: HeaderMap,
     body: String,
+    /// The body once more.
+    json: Value,
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {:?} {:.5000}", self.status, self.headers, self.body)
+    }
 }
 
 impl Reply {
     /// Rules 3, 4, 5 and 7, of every reply to every request of this file.
     fn new(status: u16, headers: HeaderMap, body: String) -> Self {
-        let reply = Self { status, headers, body };
+        let json = serde_json::from_str(&body).unwrap_or_default();
+        let reply = Self { status, headers, body, json };
         assert_eq!(reply.header("content-type"), Some("application/x-amz-json-1.1"), "{reply:?}");
         assert!(is_uuid(reply.header("x-amzn-requestid").unwrap_or_default()), "{reply:?}");
         let error_type = reply.header("x-amzn-errortype");
@@ -169,8 +177,8 @@ impl Reply {
             assert!(error_type.is_some(), "{reply:?}");
             return reply;
         }
-        let body = reply.json();
-        assert!(!has_null(&body), "{reply:?}");
+        let body = &reply.json;
+        assert!(!has_null(body), "{reply:?}");
         assert_eq!(error_type, body["__type"].as_str(), "{reply:?}");
         if reply.status == 200 {
             assert!(body["imageDetails"].is_array() && error_type.is_none(), "{reply:?}");
@@ -192,15 +200,11 @@ impl Reply {
         self.header("x-amzn-requestid").unwrap().to_owned()
     }
 
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
-    }
-
     /// The images of a success.
     #[track_caller]
-    fn images(&self) -> Vec<Value> {
+    fn images(&self) -> &[Value] {
         assert_eq!(self.status, 200, "{self:?}");
-        self.json()["imageDetails"].as_array().unwrap().clone()
+        self.json["imageDetails"].as_array().unwrap()
     }
 
     /// Their digests.
@@ -218,7 +222,7 @@ impl Reply {
     }
 
     fn next_token(&self) -> Option<String> {
-        self.json().get("nextToken").map(|token| token.as_str().unwrap().to_owned())
+        self.json.get("nextToken").map(|token| token.as_str().unwrap().to_owned())
     }
 
     #[track_caller]
@@ -691,7 +695,7 @@ async fn r8_a_body_may_have_one_mebibyte() {
         reply.assert_error(413, "RequestEntityTooLargeException", too_large);
     }
     // Spaces count, too.
-    let padded = format!("{:width$}", r#"{"repositoryName":"app"}"#, width = MEBIBYTE + 1);
+    let padded = format!("{}{}", r#"{"repositoryName":"app"}"#, " ".repeat(MEBIBYTE));
     let reply = wire.post(ECR, padded).await;
     reply.assert_error(413, "RequestEntityTooLargeException", too_large);
 
@@ -715,7 +719,8 @@ async fn r8_a_body_may_have_one_mebibyte() {
 async fn r4_r8_a_much_larger_body_gets_the_same_answer() {
     let wire = Wire::start().await;
     wire.create("app").await;
-    let body = format!("{:width$}", r#"{"repositoryName":"app"}"#, width = 10 * MEBIBYTE + 1);
+    // Some servers have a limit of their own that comes before.
+    let body = format!("{}{}", r#"{"repositoryName":"app"}"#, " ".repeat(10 * MEBIBYTE));
     let request = wire.http.post(&wire.catalog.url).header("x-amz-target", ECR).body(body);
     let response = request.send().await.unwrap();
     assert_eq!(response.status(), 413);
@@ -748,9 +753,9 @@ async fn r9_target_then_syntax_then_types_then_constraints_then_repository_then_
     let reply = wire.post("AmazonEC2ContainerRegistry_V20150921.NoSuch", "{").await;
     assert_eq!(reply.body, r#"{"__type":"UnknownOperationException"}"#);
     let reply = wire.post("AmazonEC2ContainerRegistry_V20150921.ListImages", "{").await;
-    assert_eq!(reply.json()["__type"], "UnsupportedCommandException");
+    assert_eq!(reply.json["__type"], "UnsupportedCommandException");
     let reply = wire.post(ECR, r#"{"repositoryName":"A","maxResults":"#).await;
-    assert_eq!(reply.json()["__type"], "SerializationException", "syntax before constraints");
+    assert_eq!(reply.json["__type"], "SerializationException", "syntax before constraints");
     // Types before constraints, wherever they are.
     for (member, value) in [
         ("maxResults", json!("x")),
@@ -764,12 +769,12 @@ async fn r9_target_then_syntax_then_types_then_constraints_then_repository_then_
         let mut request = json!({ "repositoryName": "A!", "registryId": "x" });
         request[member] = value;
         let reply = wire.ecr(request).await;
-        assert_eq!(reply.json()["__type"], "SerializationException", "{member}: {reply:?}");
+        assert_eq!(reply.json["__type"], "SerializationException", "{member}: {reply:?}");
     }
     let reply = wire.ecr(json!({ "repositoryName": "no-such", "maxResults": 0 })).await;
-    assert_eq!(reply.json()["__type"], "InvalidParameterException", "constraints before the repository");
+    assert_eq!(reply.json["__type"], "InvalidParameterException", "constraints before the repository");
     let reply = wire.ecr(json!({ "repositoryName": "no-such", "filter": { "tagStatus": "no-such" } })).await;
-    assert_eq!(reply.json()["__type"], "InvalidParameterException", "constraints before the repository");
+    assert_eq!(reply.json["__type"], "InvalidParameterException", "constraints before the repository");
     let reply =
         wire.ecr(json!({ "repositoryName": "no-such", "imageIds": [{ "imageTag": "no-such" }] })).await;
     reply.assert_no_repository("no-such", REGISTRY);
@@ -894,11 +899,11 @@ async fn r10_what_is_not_json_is_refused() {
             let reply = wire.post(target, body.to_vec()).await;
             let shown = body.escape_ascii();
             assert_eq!(
-                (reply.status, &reply.json()["__type"]),
+                (reply.status, &reply.json["__type"]),
                 (400, &json!("SerializationException")),
                 "{shown}"
             );
-            assert!(!reply.json()["message"].as_str().unwrap().is_empty(), "{shown}");
+            assert!(!reply.json["message"].as_str().unwrap().is_empty(), "{shown}");
         }
     }
     let reply = wire.post(ECR, "{").await;
@@ -911,7 +916,7 @@ async fn r10_a_form_feed_is_no_json_whitespace() {
     wire.create("app").await;
     for body in ["\x0c{\"repositoryName\":\"app\"}", "{\"repositoryName\":\"app\"}\x0c", "\x0c"] {
         let reply = wire.post(ECR, body).await;
-        assert_eq!(reply.json()["__type"], "SerializationException", "{reply:?}");
+        assert_eq!(reply.json["__type"], "SerializationException", "{reply:?}");
     }
 }
 
@@ -940,7 +945,7 @@ async fn r10_invalid_utf8_is_refused() {
         for body in bodies {
             let shown = body.escape_ascii().to_string();
             let reply = wire.post(ECR, body).await;
-            assert_eq!(reply.json()["__type"], "SerializationException", "{shown}");
+            assert_eq!(reply.json["__type"], "SerializationException", "{shown}");
         }
     }
     // What is valid is read: this is "app".
@@ -1470,7 +1475,7 @@ async fn r25_an_image_that_does_not_exist() {
         let reply = ask(json!({ "imageTag": "x", "imageDigest": no_such })).await;
         reply.assert_no_image(&no_such, "x");
         assert_eq!(
-            reply.json()["message"],
+            reply.json["message"],
             "The image with imageId {imageDigest:'sha256:abababababababababababababababababababababababababababababababab', \
              imageTag:'x'} does not exist within the repository with name 'app' in the registry with id '123456789012'"
         );
@@ -2273,7 +2278,7 @@ fn r36_a_listing_has_every_image_that_was_there_all_the_time_exactly_once() {
                     "repositoryName": name, "filter": listing.filter, "maxResults": size, "nextToken": token,
                 }))
                 .await;
-            joined.extend(page.images());
+            joined.extend_from_slice(page.images());
             token = page.next_token();
             if token.is_none() {
                 break;
@@ -2360,7 +2365,7 @@ async fn r36_listings_hold_while_others_push_and_delete_all_the_time() {
     };
     for size in [1, 2, 3, 5, 7, 24, 100] {
         let pages = pages(&wire, ECR, &json!({ "repositoryName": "app" }), &[Some(size)]).await;
-        let order: Vec<_> = pages.iter().flat_map(Reply::images).map(|image| order_of(&image)).collect();
+        let order: Vec<_> = pages.iter().flat_map(Reply::images).map(order_of).collect();
         assert!(order.is_sorted_by(|before, after| before < after), "by {size}: {order:?}");
         let stayed = digests(stayed.iter().copied());
         let joined = pages.iter().flat_map(Reply::digests);
@@ -2421,7 +2426,7 @@ async fn r33_pages_end_before_five_mebibytes() {
         let page = wire.ecr(request.clone()).await;
         assert!(page.body.len() <= 5 * MEBIBYTE, "{} bytes", page.body.len());
         let images = page.images();
-        for image in &images {
+        for image in images {
             let tags = image["imageTags"].as_array().unwrap();
             assert_eq!(tags.len(), 1000);
             assert!(tags.iter().all(|tag| tag.as_str().unwrap().len() == 300));
