@@ -5,7 +5,7 @@ SHELL := bash
 # Every test. What is printed is kept, for the summary at the end.
 test: tools
 	status=0; \
-	cargo test --workspace --no-fail-fast --features end-to-end/external 2>&1 | tee target/test-output || status=$$?; \
+	HISTORIES=2000 cargo test --workspace --no-fail-fast --features end-to-end/external 2>&1 | tee target/test-output || status=$$?; \
 	tests/summary target/test-output && exit $$status
 
 # The programs that the tests need, at pinned versions, in target/tools.
