@@ -373,13 +373,10 @@ mod crashes {
                 child.kill();
                 kills_while_starting += 1;
             }
-            let t0=Instant::now();
             let mut process = Process::start(start());
-            let t1=t0.elapsed();
             for writer in &mut writers {
                 writer.compare(&process, seed).await;
             }
-            print(format!("start {t1:?} compare {:?} changes {}", t0.elapsed()-t1, writers[0].repositories[0].changes.len()));
             let working: Vec<_> = writers
                 .drain(..)
                 .map(|mut writer| {
@@ -925,7 +922,6 @@ async fn start_time_and_memory() {
     let folder = folder("start");
     // Building it is not measured.
     binary();
-    let profile = if cfg!(debug_assertions) { "unoptimised" } else { "optimised" };
     for data in ["a new directory", "a directory that was there"] {
         let started = Instant::now();
         let mut process = Process::start_with_data(&folder);
@@ -942,7 +938,7 @@ async fn start_time_and_memory() {
         let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         let resident: u64 = resident.split_whitespace().next().unwrap().parse().unwrap();
         print(format!(
-            "process ({profile}), {data}: GET /healthz answered {:.1} ms after the start; \
+            "process (development profile), {data}: GET /healthz answered {:.1} ms after the start; \
              the first DescribeImages took {:.1} ms; then {:.1} MiB resident",
             healthy.as_secs_f64() * 1000.0,
             described.as_secs_f64() * 1000.0,

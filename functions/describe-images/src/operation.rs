@@ -57,15 +57,17 @@ async fn describe_requested(
     image_ids: &[RequestedImage],
     filter: &Filter,
 ) -> Result<Described, DescribeImagesError> {
-    let identifiers: Vec<ImageIdentifier> = image_ids.iter().map(|id| id.identifier.clone()).collect();
+    let identifiers: Vec<ImageIdentifier> = image_ids.iter().filter_map(|id| id.identifier.clone()).collect();
     let found = reader
         .find(repository, &identifiers)
         .await
         .map_err(|error| DescribeImagesError::from_read(error, repository))?;
+    let mut images = found.images.iter();
     let mut seen = HashSet::new();
     let mut image_details = Vec::with_capacity(image_ids.len());
-    for (image_id, image) in image_ids.iter().zip(&found.images) {
-        let image = image.as_ref().ok_or_else(|| not_found(repository, image_id))?;
+    for image_id in image_ids {
+        let image = image_id.identifier.as_ref().and_then(|_| images.next()?.as_ref());
+        let image = image.ok_or_else(|| not_found(repository, image_id))?;
         if seen.insert(&image.image_digest) && filter.passes(image) {
             image_details.push(detail(service, repository, image)?);
         }

@@ -4,12 +4,17 @@
 //! <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_DescribeImages.html>
 //! <https://docs.aws.amazon.com/AmazonECRPublic/latest/APIReference/API_DescribeImages.html>
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt::Display;
+use std::sync::LazyLock;
 
-use catalog::identifier::{InvalidIdentifier, REGISTRY_ID_PATTERN};
+use catalog::identifier::{DIGEST_PATTERN, InvalidIdentifier, REGISTRY_ID_PATTERN, whole};
 use catalog::image::{ImageStatus, TagStatus};
 use catalog::reader::{Filter, ImageIdentifier};
 use catalog::{Digest, RegistryId, Repository, Tag};
+use regex_lite::Regex;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::error::DescribeImagesError;
@@ -52,8 +57,8 @@ pub enum Selection {
 /// An image that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestedImage {
-    /// What to look up.
-    pub identifier: ImageIdentifier,
+    /// What to look up; nothing if no image can be it.
+    pub identifier: Option<ImageIdentifier>,
     /// The digest as the caller wrote it.
     pub image_digest: Option<String>,
     /// The tag as the caller wrote it.
@@ -89,10 +94,7 @@ impl DescribeImagesRequest {
             }
             _ => {}
         }
-        let image_ids = body
-            .image_ids
-            .map(|image_ids| image_ids.into_iter().map(RequestedImage::parse).collect::<Result<Vec<_>, _>>());
-        let image_ids = image_ids.transpose()?;
+        let image_ids = body.image_ids.map(RequestedImage::parse_all).transpose()?;
         let max_results = match body.max_results.map(usize::try_from) {
             None => DEFAULT_PAGE_SIZE,
             Some(Ok(size @ 1..=LARGEST_PAGE_SIZE)) => size,
@@ -143,24 +145,42 @@ impl DescribeImagesRequest {
 }
 
 impl RequestedImage {
-    fn parse(
-        (image_digest, image_tag): (Option<String>, Option<String>),
-    ) -> Result<Self, DescribeImagesError> {
-        if image_digest.is_none() && image_tag.is_none() {
+    /// Checks all tags, then all digests, then that each has one of them: the order of the rules, not
+    /// of the images.
+    fn parse_all(image_ids: Vec<ImageId>) -> Result<Vec<Self>, DescribeImagesError> {
+        let mut tags = Vec::with_capacity(image_ids.len());
+        for image_id in &image_ids {
+            let tag = image_id.image_tag.as_deref().map(Tag::parse).transpose();
+            tags.push(tag.map_err(|rule| invalid("imageTag", rule))?);
+        }
+        let mut digests = Vec::with_capacity(image_ids.len());
+        for image_id in &image_ids {
+            digests.push(image_id.image_digest.as_deref().map(parse_digest).transpose()?);
+        }
+        if image_ids.iter().any(|image_id| image_id.image_digest.is_none() && image_id.image_tag.is_none()) {
             return Err(DescribeImagesError::InvalidParameter(
                 "Invalid request parameters: both tag and digest cannot be null".to_owned(),
             ));
         }
-        let tag =
-            image_tag.as_deref().map(Tag::parse).transpose().map_err(|rule| invalid("imageTag", rule))?;
-        let digest = image_digest.as_deref().map(Digest::parse).transpose().map_err(|rule| match rule {
-            // No constraint on a digest's length is known but that of its pattern.
-            InvalidIdentifier::TooShort(_) => {
-                invalid("imageDigest", InvalidIdentifier::Pattern(catalog::identifier::DIGEST_PATTERN))
-            }
-            rule => invalid("imageDigest", rule),
-        })?;
-        Ok(Self { identifier: ImageIdentifier { digest, tag }, image_digest, image_tag })
+        let images = image_ids.into_iter().zip(digests).zip(tags).map(|((image_id, digest), tag)| Self {
+            identifier: match digest {
+                Some(None) => None,
+                digest => Some(ImageIdentifier { digest: digest.flatten(), tag }),
+            },
+            image_digest: image_id.image_digest,
+            image_tag: image_id.image_tag,
+        });
+        Ok(images.collect())
+    }
+}
+
+/// A digest; nothing if it is one, but longer than any image of the catalog has.
+fn parse_digest(text: &str) -> Result<Option<Digest>, DescribeImagesError> {
+    static PATTERN: LazyLock<Regex> = LazyLock::new(|| whole(DIGEST_PATTERN));
+    if PATTERN.is_match(text) {
+        Ok(Digest::parse(text).ok())
+    } else {
+        Err(invalid("imageDigest", InvalidIdentifier::Pattern(DIGEST_PATTERN)))
     }
 }
 
@@ -190,12 +210,19 @@ fn member(name: &str, constraint: &str) -> DescribeImagesError {
     invalid(name, format_args!("Member must have {constraint}"))
 }
 
+/// A member of `imageIds`.
+#[derive(Debug)]
+struct ImageId {
+    image_digest: Option<String>,
+    image_tag: Option<String>,
+}
+
 /// The members of a request, of the right types, not yet checked.
 #[derive(Debug, Default)]
 struct Body {
     registry_id: Option<String>,
     repository_name: Option<String>,
-    image_ids: Option<Vec<(Option<String>, Option<String>)>>,
+    image_ids: Option<Vec<ImageId>>,
     next_token: Option<String>,
     max_results: Option<i64>,
     tag_status: Option<String>,
@@ -204,48 +231,62 @@ struct Body {
 
 impl Body {
     fn decode(service: Service, body: &[u8]) -> Result<Self, DescribeImagesError> {
-        let body = body.trim_ascii();
-        if body.is_empty() {
+        if body.iter().all(|byte| b" \t\r\n".contains(byte)) {
             return Ok(Self::default());
         }
-        let body: Value = serde_json::from_slice(body)
-            .map_err(|error| serialization(format!("The request body is not valid JSON: {error}")))?;
-        let Value::Object(mut members) = body else {
+        let body: &RawValue = serde_json::from_slice(body).map_err(invalid_json)?;
+        if !body.get().starts_with('{') {
             return Err(serialization("The request body must be a JSON object.".to_owned()));
-        };
+        }
+        let mut members = Members(serde_json::from_str(body.get()).map_err(invalid_json)?);
         // The public request has no filter, and unknown members are ignored.
         let mut filter = match service {
-            Service::Ecr => object(take(&mut members, "filter"))?,
+            Service::Ecr => object(members.take("filter")?)?,
             Service::EcrPublic => Map::new(),
         };
         Ok(Self {
-            registry_id: string(take(&mut members, "registryId"))?,
-            repository_name: string(take(&mut members, "repositoryName"))?,
-            image_ids: list(take(&mut members, "imageIds"))?
-                .map(|image_ids| {
-                    image_ids
-                        .into_iter()
-                        .map(|image_id| {
-                            let mut members = object(Some(image_id).filter(|value| !value.is_null()))?;
-                            Ok((
-                                string(take(&mut members, "imageDigest"))?,
-                                string(take(&mut members, "imageTag"))?,
-                            ))
-                        })
-                        .collect::<Result<_, DescribeImagesError>>()
-                })
+            registry_id: string(members.take("registryId")?)?,
+            repository_name: string(members.take("repositoryName")?)?,
+            image_ids: list(members.take("imageIds")?)?
+                .map(|image_ids| image_ids.into_iter().map(ImageId::decode).collect::<Result<_, _>>())
                 .transpose()?,
-            next_token: string(take(&mut members, "nextToken"))?,
-            max_results: integer(take(&mut members, "maxResults"))?,
+            next_token: string(members.take("nextToken")?)?,
+            max_results: integer(members.take("maxResults")?)?,
             tag_status: string(take(&mut filter, "tagStatus"))?,
             image_status: string(take(&mut filter, "imageStatus"))?,
         })
     }
 }
 
+impl ImageId {
+    fn decode(value: Value) -> Result<Self, DescribeImagesError> {
+        let mut members = object(Some(value).filter(|value| !value.is_null()))?;
+        Ok(Self {
+            image_digest: string(take(&mut members, "imageDigest"))?,
+            image_tag: string(take(&mut members, "imageTag"))?,
+        })
+    }
+}
+
+/// The members of the body, not yet read: what an unknown one holds is of no concern.
+struct Members<'a>(HashMap<Cow<'a, str>, &'a RawValue>);
+
+impl Members<'_> {
+    /// A member that is there and not `null`.
+    fn take(&mut self, name: &str) -> Result<Option<Value>, DescribeImagesError> {
+        let Some(value) = self.0.remove(name) else { return Ok(None) };
+        let value: Value = serde_json::from_str(value.get()).map_err(invalid_json)?;
+        Ok(Some(value).filter(|value| !value.is_null()))
+    }
+}
+
 /// A member that is there and not `null`.
 fn take(members: &mut Map<String, Value>, name: &str) -> Option<Value> {
     members.remove(name).filter(|value| !value.is_null())
+}
+
+fn invalid_json(error: serde_json::Error) -> DescribeImagesError {
+    serialization(format!("The request body is not valid JSON: {error}"))
 }
 
 fn serialization(message: String) -> DescribeImagesError {
@@ -273,10 +314,14 @@ fn string(value: Option<Value>) -> Result<Option<String>, DescribeImagesError> {
     }
 }
 
+/// An integer; one of more than 64 bits is as good as the nearest of them.
 fn integer(value: Option<Value>) -> Result<Option<i64>, DescribeImagesError> {
-    match value {
-        None => Ok(None),
-        Some(value) => value.as_i64().map(Some).ok_or_else(|| wrong_type(&value, "an Integer")),
+    let Some(value) = value else { return Ok(None) };
+    let large = value.as_f64().filter(|number| number.fract() == 0.0 && number.abs() >= 2_f64.powi(63));
+    match (value.as_i64(), large) {
+        (Some(number), _) => Ok(Some(number)),
+        (None, Some(number)) => Ok(Some(if number > 0.0 { i64::MAX } else { i64::MIN })),
+        (None, None) => Err(wrong_type(&value, "an Integer")),
     }
 }
 

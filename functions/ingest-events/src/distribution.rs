@@ -12,13 +12,22 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::ingest::{MalformedEvent, Meaning, parse};
-use crate::manifest::{ManifestKind, ManifestLocation};
+use crate::manifest::{ManifestKind, ManifestLocation, USER_AGENT};
 
 #[derive(Deserialize)]
 struct Event {
     timestamp: String,
     action: String,
     target: Target,
+    #[serde(default)]
+    request: Request,
+}
+
+#[derive(Default, Deserialize)]
+struct Request {
+    method: Option<String>,
+    #[serde(rename = "useragent")]
+    user_agent: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -79,6 +88,12 @@ pub fn interpret(event: &Value, registry: &RegistryId) -> Result<Meaning, Malfor
                 Some(location) => Meaning::Incomplete(Box::new(change), location),
                 None => Meaning::Changes(vec![change]),
             }
+        }
+        ("pull", Some(_)) if event.request.method.as_deref() == Some("HEAD") => {
+            Meaning::Ignored("a look whether the manifest is there".to_owned())
+        }
+        ("pull", Some(_)) if event.request.user_agent.as_deref() == Some(USER_AGENT) => {
+            Meaning::Ignored("the catalog's own pull of a manifest".to_owned())
         }
         ("pull", Some(_)) => Meaning::Changes(vec![change(ChangeKind::ImagePulled { digest: digest()? })?]),
         ("delete", _) => {

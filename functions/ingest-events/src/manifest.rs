@@ -22,6 +22,9 @@ const LEGACY_MEDIA_TYPES: [&str; 2] = [
     "application/vnd.docker.distribution.manifest.v1+prettyjws",
 ];
 
+/// How the catalog introduces itself to registries, which tell of its own requests, too.
+pub(crate) const USER_AGENT: &str = concat!("image-catalog/", env!("CARGO_PKG_VERSION"));
+
 /// How long a registry may take to give a manifest.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -172,6 +175,7 @@ impl Registries {
                 protocol,
                 connect_timeout: Some(TIMEOUT),
                 read_timeout: Some(TIMEOUT),
+                user_agent: USER_AGENT,
                 ..ClientConfig::default()
             })
         };

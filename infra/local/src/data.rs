@@ -56,27 +56,30 @@ pub fn open_engine(directory: &Path) -> Result<Engine, DataError> {
 pub fn open_keyring(directory: &Path) -> Result<Keyring, DataError> {
     create_directory(directory)?;
     let file = directory.join(KEYS_FILE);
-    let path = || file.display().to_string();
-    let failed = |error| DataError::File { path: path(), error };
-    match fs::read_to_string(&file) {
-        Ok(text) => Keyring::parse(&text).map_err(|error| DataError::Keys { path: path(), error }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let key = Keyring::generate_key().ok_or(DataError::Randomness)?;
-            // Written aside first, so that the file is never there half.
-            let new = file.with_extension("new");
-            let mut writer = OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(&new)
-                .map_err(failed)?;
-            writer.write_all(key.as_bytes()).and_then(|()| writer.sync_all()).map_err(failed)?;
-            fs::rename(&new, &file).map_err(failed)?;
-            Keyring::parse(&key).map_err(|error| DataError::Keys { path: path(), error })
-        }
-        Err(error) => Err(failed(error)),
+    let failed = |error| DataError::File { path: file.display().to_string(), error };
+    if !file.try_exists().map_err(failed)? {
+        create_keys(directory, &file)?;
     }
+    let text = fs::read_to_string(&file).map_err(failed)?;
+    Keyring::parse(&text).map_err(|error| DataError::Keys { path: file.display().to_string(), error })
+}
+
+/// Makes the file of keys, unless another process makes it first. It is written under another name,
+/// so that it is never there half.
+fn create_keys(directory: &Path, file: &Path) -> Result<(), DataError> {
+    let key = Keyring::generate_key().ok_or(DataError::Randomness)?;
+    let draft = directory.join(format!("{KEYS_FILE}.{}", std::process::id()));
+    let write = || {
+        let mut writer =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+        writer.write_all(key.as_bytes())?;
+        writer.sync_all()?;
+        match fs::hard_link(&draft, file) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => fs::remove_file(&draft),
+        }
+    };
+    write().map_err(|error| DataError::File { path: file.display().to_string(), error })
 }
 
 /// Makes keys that go with the process.

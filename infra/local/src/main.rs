@@ -10,6 +10,7 @@ use std::time::Duration;
 use aws_config::BehaviorVersion;
 use catalog::{Reader, RegistryId, Table, Timestamp, Writer};
 use clap::Parser;
+use clap::builder::NonEmptyStringValueParser;
 use describe_images::DescribeImages;
 use describe_images::page_token_keys::PageTokenKeys;
 use image_catalog::engine::Engine;
@@ -46,7 +47,7 @@ struct Options {
     #[arg(long, default_value = "123456789012", value_name = "ID")]
     registry: RegistryId,
     /// Region whose ECR events are taken; those of others are ignored
-    #[arg(long, default_value = "us-east-1")]
+    #[arg(long, default_value = "us-east-1", value_parser = NonEmptyStringValueParser::new())]
     region: String,
     /// If the catalog is empty, fill it with sample events first
     #[arg(long)]

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Bytes, to_bytes};
+use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, Query, Request, State};
 use axum::http::StatusCode;
@@ -13,6 +13,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use catalog::RegistryId;
 use describe_images::DescribeImages;
+use futures_util::StreamExt as _;
 use ingest_events::Ingest;
 use ingest_events::ingest::{IngestError, Report, Source};
 use lambda_http::Body;
@@ -20,7 +21,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::net::TcpListener;
 
-/// The most bytes of any body; what API Gateway allows.
+/// The most bytes of a delivery of events; what API Gateway allows.
 const LARGEST_BODY: usize = 10 * 1024 * 1024;
 
 /// How long requests under way may take to end once the process is told to.
@@ -44,7 +45,7 @@ impl Server {
             .route("/healthz", get(async || "ok\n"))
             .route("/events/ecr", post(ingest_ecr))
             .route("/events/distribution", post(ingest_distribution))
-            .fallback(describe_images)
+            .fallback(answer)
             .layer(DefaultBodyLimit::max(LARGEST_BODY))
             .with_state(Arc::new(self))
     }
@@ -78,13 +79,20 @@ impl Server {
     }
 }
 
-/// Hands a request to the same handler that Lambda runs.
-async fn describe_images(State(server): State<Arc<Server>>, request: Request) -> Response {
+/// Hands a request to the same handler that Lambda runs, with no more of its body than the handler
+/// needs to see that it is too large.
+async fn answer(State(server): State<Arc<Server>>, request: Request) -> Response {
     let (head, body) = request.into_parts();
-    let Ok(body) = to_bytes(body, LARGEST_BODY).await else {
-        return refusal(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large or ended early");
-    };
-    let request = lambda_http::Request::from_parts(head, Body::Binary(body.into()));
+    let mut chunks = body.into_data_stream();
+    let mut body = Vec::new();
+    while body.len() <= describe_images::handler::LARGEST_BODY {
+        match chunks.next().await {
+            Some(Ok(chunk)) => body.extend(chunk),
+            Some(Err(_)) => return refusal(StatusCode::BAD_REQUEST, "the body ended early"),
+            None => break,
+        }
+    }
+    let request = lambda_http::Request::from_parts(head, Body::Binary(body));
     let (head, body) = server.describe_images.handle(request).await.into_parts();
     let body = match body {
         Body::Text(text) => text.into(),

@@ -209,20 +209,29 @@ impl Table {
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
-        let expiry = self.client.describe_time_to_live().table_name(&self.name).send().await?;
-        let enabled = expiry
-            .time_to_live_description
-            .is_some_and(|description| description.attribute_name.as_deref() == Some(EXPIRES_AT));
-        if !enabled {
+        if !self.expires().await? {
             let expiry = TimeToLiveSpecification::builder().attribute_name(EXPIRES_AT).enabled(true).build();
-            self.client
+            let enabled = self
+                .client
                 .update_time_to_live()
                 .table_name(&self.name)
                 .set_time_to_live_specification(expiry.ok())
                 .send()
-                .await?;
+                .await;
+            // Another process may have been first, which is refused.
+            if let Err(error) = enabled
+                && !self.expires().await?
+            {
+                return Err(error.into());
+            }
         }
         Ok(())
+    }
+
+    async fn expires(&self) -> Result<bool, StoreError> {
+        let expiry = self.client.describe_time_to_live().table_name(&self.name).send().await?;
+        let attribute = expiry.time_to_live_description.and_then(|description| description.attribute_name);
+        Ok(attribute.as_deref() == Some(EXPIRES_AT))
     }
 
     /// Gets items by their sort keys, in any order, missing ones left out; what DynamoDB leaves
