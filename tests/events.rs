@@ -401,6 +401,27 @@ async fn r47_distribution_takes_manifests_and_leaves_blobs() {
 }
 
 #[tokio::test]
+async fn r47_only_what_is_really_pulled_counts_as_pulled() {
+    let catalog = Catalog::start().await;
+    catalog.distribution(notified_image(1, 2000)).await;
+    let pull = |method: &str, user_agent: &str| {
+        let mut event = notified_image(1, 2000);
+        event["action"] = json!("pull");
+        event["request"] = json!({ "method": method, "useragent": user_agent });
+        json!({ "events": [event] })
+    };
+    let own = concat!("image-catalog/", env!("CARGO_PKG_VERSION"));
+    for (method, user_agent, applied) in
+        [("HEAD", "docker/24.0.7", 0), ("GET", own, 0), ("GET", "docker/24.0.7", 1)]
+    {
+        let (_, report) = catalog.send("/events/distribution", &pull(method, user_agent)).await;
+        assert_eq!(report["applied"], applied, "{method} {user_agent}");
+        let pulled = catalog.images("app").await[0].get("lastRecordedPullTime").is_some();
+        assert_eq!(pulled, applied == 1, "{method} {user_agent}");
+    }
+}
+
+#[tokio::test]
 async fn r47_notifications_of_version_3_carry_more_members() {
     let catalog = Catalog::start().await;
     let mut event = notified_image(1, 2000);
