@@ -49,24 +49,16 @@ impl DescribeImages {
         let mut asked = Asked::default();
         let result = self.answer(&request, &mut asked).await;
         log(request_id, started, &asked, &result);
-        let (status, error_type, body) = match result {
-            Ok((body, _)) => (StatusCode::OK, None, body),
-            Err(error) => (error.status(), Some(error.name()), error.body()),
-        };
-        let mut response = Response::new(Body::Text(body));
-        *response.status_mut() = status;
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, AMZ_JSON);
-        if let Ok(request_id) = HeaderValue::from_str(&request_id.to_string()) {
-            headers.insert("x-amzn-requestid", request_id);
-        }
-        if let Some(error_type) = error_type {
-            headers.insert("x-amzn-errortype", HeaderValue::from_static(error_type));
-        }
-        if status == StatusCode::METHOD_NOT_ALLOWED {
-            headers.insert(ALLOW, HeaderValue::from_static("POST"));
-        }
-        response
+        respond(request_id, result)
+    }
+
+    /// The reply to a request that could not be read to its end.
+    #[must_use]
+    pub fn refuse_incomplete() -> Response<Body> {
+        let request_id = Uuid::new_v4();
+        let result = Err(DescribeImagesError::Serialization("The request body ended early.".to_owned()));
+        log(request_id, Instant::now(), &Asked::default(), &result);
+        respond(request_id, result)
     }
 
     /// The body of a reply, and the capacity that it took.
@@ -97,6 +89,27 @@ impl DescribeImages {
             serde_json::to_string(&response).map_err(|error| DescribeImagesError::Server(Box::new(error)))?;
         Ok((body, consumed_capacity))
     }
+}
+
+fn respond(request_id: Uuid, result: Result<(String, f64), DescribeImagesError>) -> Response<Body> {
+    let (status, error_type, body) = match result {
+        Ok((body, _)) => (StatusCode::OK, None, body),
+        Err(error) => (error.status(), Some(error.name()), error.body()),
+    };
+    let mut response = Response::new(Body::Text(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, AMZ_JSON);
+    if let Ok(request_id) = HeaderValue::from_str(&request_id.to_string()) {
+        headers.insert("x-amzn-requestid", request_id);
+    }
+    if let Some(error_type) = error_type {
+        headers.insert("x-amzn-errortype", HeaderValue::from_static(error_type));
+    }
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        headers.insert(ALLOW, HeaderValue::from_static("POST"));
+    }
+    response
 }
 
 /// Whose DescribeImages is asked for.

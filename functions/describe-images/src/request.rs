@@ -14,8 +14,8 @@ use catalog::image::{ImageStatus, TagStatus};
 use catalog::reader::{Filter, ImageIdentifier};
 use catalog::{Digest, RegistryId, Repository, Tag};
 use regex_lite::Regex;
+use serde_json::Number;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 
 use crate::error::DescribeImagesError;
 use crate::service::Service;
@@ -238,51 +238,59 @@ impl Body {
         if !body.get().starts_with('{') {
             return Err(serialization("The request body must be a JSON object.".to_owned()));
         }
-        let mut members = Members(serde_json::from_str(body.get()).map_err(invalid_json)?);
+        let mut members = Members::of(Some(body))?;
         // The public request has no filter, and unknown members are ignored.
         let mut filter = match service {
-            Service::Ecr => object(members.take("filter")?)?,
-            Service::EcrPublic => Map::new(),
+            Service::Ecr => Members::of(members.take("filter"))?,
+            Service::EcrPublic => Members::of(None)?,
         };
         Ok(Self {
-            registry_id: string(members.take("registryId")?)?,
-            repository_name: string(members.take("repositoryName")?)?,
-            image_ids: list(members.take("imageIds")?)?
+            registry_id: string(members.take("registryId"))?,
+            repository_name: string(members.take("repositoryName"))?,
+            image_ids: list(members.take("imageIds"))?
                 .map(|image_ids| image_ids.into_iter().map(ImageId::decode).collect::<Result<_, _>>())
                 .transpose()?,
-            next_token: string(members.take("nextToken")?)?,
-            max_results: integer(members.take("maxResults")?)?,
-            tag_status: string(take(&mut filter, "tagStatus"))?,
-            image_status: string(take(&mut filter, "imageStatus"))?,
+            next_token: string(members.take("nextToken"))?,
+            max_results: integer(members.take("maxResults"))?,
+            tag_status: string(filter.take("tagStatus"))?,
+            image_status: string(filter.take("imageStatus"))?,
         })
     }
 }
 
 impl ImageId {
-    fn decode(value: Value) -> Result<Self, DescribeImagesError> {
-        let mut members = object(Some(value).filter(|value| !value.is_null()))?;
+    fn decode(value: &RawValue) -> Result<Self, DescribeImagesError> {
+        let mut members = Members::of(Some(value).filter(is_given))?;
         Ok(Self {
-            image_digest: string(take(&mut members, "imageDigest"))?,
-            image_tag: string(take(&mut members, "imageTag"))?,
+            image_digest: string(members.take("imageDigest"))?,
+            image_tag: string(members.take("imageTag"))?,
         })
     }
 }
 
-/// The members of the body, not yet read: what an unknown one holds is of no concern.
+/// The members of an object, not yet read: what an unknown one holds is of no concern.
 struct Members<'a>(HashMap<Cow<'a, str>, &'a RawValue>);
 
-impl Members<'_> {
+impl<'a> Members<'a> {
+    /// Those of an object, or none.
+    fn of(value: Option<&'a RawValue>) -> Result<Self, DescribeImagesError> {
+        match value {
+            None => Ok(Self(HashMap::new())),
+            Some(value) if value.get().starts_with('{') => {
+                serde_json::from_str(value.get()).map(Self).map_err(invalid_json)
+            }
+            Some(value) => Err(wrong_type(value, "a Structure")),
+        }
+    }
+
     /// A member that is there and not `null`.
-    fn take(&mut self, name: &str) -> Result<Option<Value>, DescribeImagesError> {
-        let Some(value) = self.0.remove(name) else { return Ok(None) };
-        let value: Value = serde_json::from_str(value.get()).map_err(invalid_json)?;
-        Ok(Some(value).filter(|value| !value.is_null()))
+    fn take(&mut self, name: &str) -> Option<&'a RawValue> {
+        self.0.remove(name).filter(is_given)
     }
 }
 
-/// A member that is there and not `null`.
-fn take(members: &mut Map<String, Value>, name: &str) -> Option<Value> {
-    members.remove(name).filter(|value| !value.is_null())
+fn is_given(value: &&RawValue) -> bool {
+    value.get() != "null"
 }
 
 fn invalid_json(error: serde_json::Error) -> DescribeImagesError {
@@ -294,49 +302,46 @@ fn serialization(message: String) -> DescribeImagesError {
 }
 
 /// The services' own wording for a value of the wrong type.
-fn wrong_type(value: &Value, wanted: &str) -> DescribeImagesError {
-    serialization(match value {
-        Value::Object(_) => "Start of structure or map found where not expected.".to_owned(),
-        Value::Array(_) => "Start of list found where not expected.".to_owned(),
-        Value::Null => format!("NULL_VALUE can not be converted to {wanted}"),
-        Value::Bool(true) => format!("TRUE_VALUE can not be converted to {wanted}"),
-        Value::Bool(false) => format!("FALSE_VALUE can not be converted to {wanted}"),
-        Value::Number(_) => format!("NUMBER_VALUE can not be converted to {wanted}"),
-        Value::String(_) => format!("STRING_VALUE can not be converted to {wanted}"),
+fn wrong_type(value: &RawValue, wanted: &str) -> DescribeImagesError {
+    serialization(match value.get().as_bytes().first() {
+        Some(b'{') => "Start of structure or map found where not expected.".to_owned(),
+        Some(b'[') => "Start of list found where not expected.".to_owned(),
+        Some(b't') => format!("TRUE_VALUE can not be converted to {wanted}"),
+        Some(b'f') => format!("FALSE_VALUE can not be converted to {wanted}"),
+        Some(b'"') => format!("STRING_VALUE can not be converted to {wanted}"),
+        _ => format!("NUMBER_VALUE can not be converted to {wanted}"),
     })
 }
 
-fn string(value: Option<Value>) -> Result<Option<String>, DescribeImagesError> {
+fn string(value: Option<&RawValue>) -> Result<Option<String>, DescribeImagesError> {
     match value {
         None => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(other) => Err(wrong_type(&other, "a String")),
+        Some(value) if value.get().starts_with('"') => {
+            serde_json::from_str(value.get()).map(Some).map_err(invalid_json)
+        }
+        Some(value) => Err(wrong_type(value, "a String")),
     }
 }
 
 /// An integer; one of more than 64 bits is as good as the nearest of them.
-fn integer(value: Option<Value>) -> Result<Option<i64>, DescribeImagesError> {
+fn integer(value: Option<&RawValue>) -> Result<Option<i64>, DescribeImagesError> {
     let Some(value) = value else { return Ok(None) };
-    let large = value.as_f64().filter(|number| number.fract() == 0.0 && number.abs() >= 2_f64.powi(63));
-    match (value.as_i64(), large) {
+    let wrong_type = || wrong_type(value, "an Integer");
+    let number: Number = serde_json::from_str(value.get()).map_err(|_| wrong_type())?;
+    let large = number.as_f64().filter(|number| number.fract() == 0.0 && number.abs() >= 2_f64.powi(63));
+    match (number.as_i64(), large) {
         (Some(number), _) => Ok(Some(number)),
         (None, Some(number)) => Ok(Some(if number > 0.0 { i64::MAX } else { i64::MIN })),
-        (None, None) => Err(wrong_type(&value, "an Integer")),
+        (None, None) => Err(wrong_type()),
     }
 }
 
-fn list(value: Option<Value>) -> Result<Option<Vec<Value>>, DescribeImagesError> {
+fn list(value: Option<&RawValue>) -> Result<Option<Vec<&RawValue>>, DescribeImagesError> {
     match value {
         None => Ok(None),
-        Some(Value::Array(values)) => Ok(Some(values)),
-        Some(other) => Err(wrong_type(&other, "a List")),
-    }
-}
-
-fn object(value: Option<Value>) -> Result<Map<String, Value>, DescribeImagesError> {
-    match value {
-        None => Ok(Map::new()),
-        Some(Value::Object(members)) => Ok(members),
-        Some(other) => Err(wrong_type(&other, "a Structure")),
+        Some(value) if value.get().starts_with('[') => {
+            serde_json::from_str(value.get()).map(Some).map_err(invalid_json)
+        }
+        Some(value) => Err(wrong_type(value, "a List")),
     }
 }

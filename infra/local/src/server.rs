@@ -13,6 +13,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use catalog::RegistryId;
 use describe_images::DescribeImages;
+use describe_images::handler::LARGEST_BODY as LARGEST_REQUEST;
 use futures_util::StreamExt as _;
 use ingest_events::Ingest;
 use ingest_events::ingest::{IngestError, Report, Source};
@@ -85,21 +86,23 @@ async fn answer(State(server): State<Arc<Server>>, request: Request) -> Response
     let (head, body) = request.into_parts();
     let mut chunks = body.into_data_stream();
     let mut body = Vec::new();
-    while body.len() <= describe_images::handler::LARGEST_BODY {
+    while body.len() <= LARGEST_REQUEST {
         match chunks.next().await {
             Some(Ok(chunk)) => body.extend(chunk),
-            Some(Err(_)) => return refusal(StatusCode::BAD_REQUEST, "the body ended early"),
+            Some(Err(_)) => return into_axum(DescribeImages::refuse_incomplete()),
             None => break,
         }
     }
     let request = lambda_http::Request::from_parts(head, Body::Binary(body));
-    let (head, body) = server.describe_images.handle(request).await.into_parts();
-    let body = match body {
+    into_axum(server.describe_images.handle(request).await)
+}
+
+fn into_axum(response: lambda_http::Response<Body>) -> Response {
+    response.map(|body| match body {
         Body::Text(text) => text.into(),
         Body::Binary(bytes) => bytes.into(),
         _ => axum::body::Body::empty(),
-    };
-    Response::from_parts(head, body)
+    })
 }
 
 /// An event that cannot be applied answers 400; the sender is a person, or EventBridge, which does
