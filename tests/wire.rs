@@ -307,6 +307,7 @@ async fn pages(wire: &Wire, target: &str, request: &Value, sizes: &[Option<usize
         assert!(page.images().len() <= size.unwrap_or(100), "{page:?}");
         let next_token = page.next_token();
         pages.push(page);
+        assert!(pages.len() < 300, "the listing does not end");
         match next_token {
             Some(token) => request["nextToken"] = token.into(),
             None => break,
@@ -639,6 +640,10 @@ async fn r7_null_counts_as_absent() {
     });
     assert_eq!(wire.ecr(nulls.clone()).await.digests(), digests([1]));
     assert_eq!(wire.ecr_public(nulls).await.digests(), digests([1]));
+    // However it is laid out.
+    let laid_out = "\t{ \"repositoryName\" :\r\n\"app\" , \"maxResults\" : null , \"filter\" : { \"tagStatus\" :\tnull } ,\n\
+                    \"imageIds\" : [ { \"imageTag\" : null , \"imageDigest\"\r:\t\"sha256:1\" } , null ] } \n";
+    wire.post(ECR, laid_out).await.assert_invalid(NEITHER_TAG_NOR_DIGEST);
     let in_filter = json!({ "repositoryName": "app", "filter": { "tagStatus": null, "imageStatus": null } });
     assert_eq!(wire.ecr(in_filter).await.digests(), digests([1]));
     let in_image_ids = json!({ "repositoryName": "app", "maxResults": null, "nextToken": null, "imageIds": [
@@ -885,6 +890,34 @@ async fn r9_constraints_are_checked_in_the_order_of_their_rules() {
     );
     request["filter"] = json!(null);
     wire.ecr(request).await.assert_no_image("null", "v1");
+
+    // Of any two that are broken the first answers.
+    let broken = [
+        ("repositoryName", json!(null)),
+        ("repositoryName", json!("A")),
+        ("repositoryName", json!("A!")),
+        ("registryId", json!("1")),
+        ("imageIds", json!([])),
+        ("imageIds", json!(vec![json!({}); 101])),
+        ("imageIds", json!([{ "imageTag": "" }])),
+        ("imageIds", json!([{ "imageDigest": "" }])),
+        ("imageIds", json!([{}])),
+        ("maxResults", json!(1001)),
+        ("maxResults", json!(0)),
+        ("filter", json!({ "tagStatus": "no-such" })),
+        ("filter", json!({ "imageStatus": "no-such" })),
+    ];
+    for (index, (member, value)) in broken.iter().enumerate() {
+        let mut request = json!({ "repositoryName": "app" });
+        request[member] = value.clone();
+        let alone = wire.ecr(request.clone()).await;
+        assert_eq!(alone.json["__type"], "InvalidParameterException", "{request}");
+        for (other, value) in broken[index + 1..].iter().filter(|(other, _)| other != member) {
+            let mut request = request.clone();
+            request[other] = value.clone();
+            assert_eq!(wire.ecr(request.clone()).await.body, alone.body, "{request}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -996,6 +1029,8 @@ async fn r10_invalid_utf8_is_refused() {
     // What is valid is read: this is "app".
     let reply = wire.post(ECR, r#"{"r\u0065positoryName":"a\u0070p"}"#).await;
     assert_eq!(reply.body, r#"{"imageDetails":[]}"#);
+    let body = r#"{"repositoryName":"app","imageIds":[{"image\u0054ag":"\u00781"}],"filter":{"tag\u0053tatus":"AN\u0059"}}"#;
+    wire.post(ECR, body).await.assert_no_image("null", "x1");
 }
 
 #[tokio::test]
@@ -2251,7 +2286,8 @@ fn check_listings(
     let most_items = Arc::new(AtomicU64::new(u64::MAX));
     let wire = runtime.block_on(giving_few(Arc::clone(&most_items)));
     let number = AtomicUsize::new(0);
-    let configuration = Config { cases, failure_persistence: None, ..Config::default() };
+    let configuration =
+        Config { cases, failure_persistence: None, max_shrink_iters: 300, ..Config::default() };
     let result = TestRunner::new(configuration).run(listings, |listing| {
         let name = format!("listing-{}", number.fetch_add(1, Ordering::Relaxed));
         most_items.store(listing.most_items, Ordering::Relaxed);
@@ -2314,6 +2350,7 @@ fn r36_a_listing_has_every_image_that_was_there_all_the_time_exactly_once() {
                 }))
                 .await;
             joined.extend_from_slice(page.images());
+            assert!(joined.len() < 200, "the listing does not end");
             token = page.next_token();
             if token.is_none() {
                 break;
@@ -2466,6 +2503,7 @@ async fn r33_pages_end_before_five_mebibytes() {
             assert!(tags.iter().all(|tag| tag.as_str().unwrap().len() == 300));
         }
         seen.extend(images.iter().map(digest_of));
+        assert!(seen.len() <= 1000, "the listing does not end");
         match page.next_token() {
             // Each weighs 303 KB.
             Some(token) => {

@@ -12,6 +12,7 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
+use dynoxide::actions::transact_write_items::TransactWriteItemsRequest;
 use dynoxide::{Database, DynoxideError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -82,7 +83,12 @@ impl Engine {
             "BatchGetItem" => call(body, |request| database.batch_get_item(request)),
             "Query" => call(body, |request| database.query(request)),
             "Scan" => call(body, |request| database.scan(request)),
-            "TransactWriteItems" => call(body, |request| database.transact_write_items(request)),
+            "TransactWriteItems" => call(body, |mut request: TransactWriteItemsRequest| {
+                // The token lets a request be repeated when its answer was lost, which cannot happen
+                // here; and each transaction takes longer, the more tokens the engine remembers.
+                request.client_request_token = None;
+                database.transact_write_items(request)
+            }),
             _ => Err(DynoxideError::ValidationException(format!("{operation} is not used by the catalog"))),
         }
     }
