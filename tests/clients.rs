@@ -559,7 +559,10 @@ fn finds_the_newest_image(aws: &Aws) {
         assert_eq!(aws.prints(&format!("{app} --max-items 1 {first}")), "\"latest\"\n");
     }
     let app = "ecr describe-images --repository-name team/app";
-    assert_eq!(aws.prints(&format!("{app} --max-results 1 {first}")), "\"latest\"\n");
+    // In the output format text, --max-items adds a line for its own token; --max-results does not.
+    let first = first.replace("json", "text");
+    assert_eq!(aws.prints(&format!("{app} --max-items 1 {first}")), "latest\nNone\n");
+    assert_eq!(aws.prints(&format!("{app} --max-results 1 {first}")), "latest\n");
     assert_eq!(aws.prints(&format!("{app} {newest} --output text")), "latest\n");
     // In the output format text, AWS CLI applies the query to each page by itself; with a page for
     // each image this gives every image, the newest first.
