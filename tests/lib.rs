@@ -211,9 +211,13 @@ impl Drop for DynamoDbLocal {
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
-        let build =
-            Command::new(env!("CARGO")).args(["build", "--quiet", "--package", "image-catalog"]).status();
-        assert!(build.unwrap().success());
+        // With the features of the whole workspace, which the tests are built with.
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--quiet", "--workspace", "--bin", "image-catalog"]);
+        if !cfg!(debug_assertions) {
+            build.arg("--release");
+        }
+        assert!(build.status().unwrap().success());
         let test = std::env::current_exe().unwrap();
         test.parent().and_then(Path::parent).unwrap().join("image-catalog")
     })
