@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType,
     KeysAndAttributes, Projection, ProjectionType, ReturnConsumedCapacity, ScalarAttributeType, TableStatus,
@@ -232,6 +233,20 @@ impl Table {
         let expiry = self.client.describe_time_to_live().table_name(&self.name).send().await?;
         let attribute = expiry.time_to_live_description.and_then(|description| description.attribute_name);
         Ok(attribute.as_deref() == Some(EXPIRES_AT))
+    }
+
+    /// Asks for all items of a partition whose sort keys begin with a prefix, as they are now.
+    pub(crate) fn query_prefix(&self, partition: &str, prefix: &str) -> QueryFluentBuilder {
+        self.client
+            .query()
+            .table_name(&self.name)
+            .key_condition_expression("#repository = :repository AND begins_with(#sort, :prefix)")
+            .expression_attribute_names("#repository", REPOSITORY)
+            .expression_attribute_names("#sort", SORT)
+            .expression_attribute_values(":repository", text(partition))
+            .expression_attribute_values(":prefix", text(prefix))
+            .consistent_read(true)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
     }
 
     /// Gets items by their sort keys, in any order, missing ones left out; what DynamoDB leaves

@@ -168,16 +168,7 @@ impl Writer {
         let Some(deleted_at) = draft.repository_item.now.deleted_at else { return Ok(()) };
         let mut pages = self
             .table
-            .client
-            .query()
-            .table_name(&self.table.name)
-            .key_condition_expression("#repository = :repository AND begins_with(#sort, :prefix)")
-            .expression_attribute_names("#repository", table::REPOSITORY)
-            .expression_attribute_names("#sort", table::SORT)
-            .expression_attribute_values(":repository", table::text(table::partition(repository)))
-            .expression_attribute_values(":prefix", table::text(table::DIGEST_PREFIX))
-            .consistent_read(true)
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .query_prefix(&table::partition(repository), table::DIGEST_PREFIX)
             .into_paginator()
             .send();
         while let Some(page) = pages.next().await {

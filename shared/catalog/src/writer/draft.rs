@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
 use serde::de::DeserializeOwned;
 
 use super::writes::{LISTED_AS, Writes};
@@ -256,16 +255,7 @@ impl<'a> Draft<'a> {
     async fn indexes_of(&mut self, manifest: &Digest) -> Result<Vec<Digest>, StoreError> {
         let mut pages = self
             .table
-            .client
-            .query()
-            .table_name(&self.table.name)
-            .key_condition_expression("#repository = :repository AND begins_with(#sort, :prefix)")
-            .expression_attribute_names("#repository", table::REPOSITORY)
-            .expression_attribute_names("#sort", table::SORT)
-            .expression_attribute_values(":repository", table::text(self.partition.clone()))
-            .expression_attribute_values(":prefix", table::text(table::manifest_prefix(manifest)))
-            .consistent_read(true)
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .query_prefix(&self.partition, &table::manifest_prefix(manifest))
             .into_paginator()
             .send();
         let mut indexes = Vec::new();
