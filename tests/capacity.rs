@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use catalog::change::Content;
 use catalog::image::{ImageStatus, Position, TagStatus};
 use catalog::reader::{Filter, Page};
+use catalog::table::{REPOSITORY_TAG_STATUS, SORT};
 use catalog::{Change, ChangeKind, Repository};
 use end_to_end::{Store, digest, print, repository, tag, time};
 
@@ -57,6 +59,45 @@ async fn page(store: &Store, repository: &Repository, filter: &Filter, after: Op
     store.reader.list(repository, filter, position.as_ref(), PAGE, |_| false).await.unwrap()
 }
 
+/// The bytes that the items of a repository's images take in the table and its index, by DynamoDB's own
+/// rules, with the hundred bytes that it counts for each item besides.
+///
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html>
+async fn stored_bytes(store: &Store, repository: &Repository) -> usize {
+    fn value_bytes(value: &AttributeValue) -> usize {
+        match value {
+            AttributeValue::S(text) => text.len(),
+            AttributeValue::N(digits) => digits.len().div_ceil(2) + 1,
+            AttributeValue::Ss(texts) => texts.iter().map(String::len).sum(),
+            AttributeValue::L(values) => 3 + values.iter().map(|value| 1 + value_bytes(value)).sum::<usize>(),
+            AttributeValue::M(map) => {
+                3 + map.iter().map(|(name, value)| 1 + name.len() + value_bytes(value)).sum::<usize>()
+            }
+            _ => 1,
+        }
+    }
+    let partition = AttributeValue::S(repository.to_string());
+    let items = store
+        .table
+        .client
+        .query()
+        .table_name(&store.table.name)
+        .key_condition_expression("repository = :repository")
+        .expression_attribute_values(":repository", partition)
+        .send()
+        .await
+        .unwrap();
+    items
+        .items()
+        .iter()
+        .filter(|item| item[SORT].as_s().is_ok_and(|sort| sort != "repository"))
+        .map(|item| {
+            let bytes = 100 + item.iter().map(|(name, value)| name.len() + value_bytes(value)).sum::<usize>();
+            if item.contains_key(REPOSITORY_TAG_STATUS) { 2 * bytes } else { bytes }
+        })
+        .sum()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pages_and_pushes_cost_the_same_in_small_and_large_repositories() {
     let store = Store::in_memory().await;
@@ -99,6 +140,14 @@ async fn pages_and_pushes_cost_the_same_in_small_and_large_repositories() {
         ));
         pushes.push(written);
     }
+    let [untagged, tagged] = [None, Some("v1")].map(|tag_name| {
+        let (store, repository) = (store.clone(), repository(&format!("one-image-{}", tag_name.is_some())));
+        async move {
+            store.writer.apply(&push(&repository, 0, tag_name)).await.unwrap();
+            stored_bytes(&store, &repository).await
+        }
+    });
+    print(format!("bytes that an image takes: {}; with a tag: {}", untagged.await, tagged.await));
     assert_eq!(pages[0], pages[1], "read units do not grow with the repository");
     assert_eq!(pushes[0], pushes[1], "write units do not grow with the repository");
 }

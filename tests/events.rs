@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::time::Duration;
+
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage, SqsMessageAttribute};
 use catalog::RegistryId;
 use end_to_end::{Catalog, REGISTRY, Store, digest, sample};
@@ -335,6 +337,26 @@ async fn r39_an_index_of_many_manifests_is_applied_as_a_whole() {
         let index = images.iter().find(|image| image["imageDigest"] == json!(digest(1000))).unwrap();
         assert_eq!(index["imageSizeInBytes"], json!(size));
     }
+}
+
+#[tokio::test]
+async fn r52_an_index_of_too_many_manifests_is_reported() {
+    let catalog = Catalog::start().await;
+    let manifests: Vec<u64> = (1..=1001).collect();
+    let answer = catalog
+        .send(
+            "/events/distribution",
+            &json!({ "events": [notified_index(0, &manifests), notified_image(1, 10)] }),
+        )
+        .await;
+    let reason = "an image has more tags, or lists more manifests, than one DynamoDB item can hold";
+    assert_eq!(
+        answer,
+        (200, json!({ "applied": 1, "ignored": 0, "malformed": [{ "event": 0, "reason": reason }] }))
+    );
+    let images = catalog.images("app").await;
+    assert_eq!(images.len(), 1);
+    assert_eq!(images[0]["imageDigest"], json!(digest(1)));
 }
 
 #[tokio::test]
@@ -797,7 +819,8 @@ async fn r52_of_a_batch_just_the_messages_that_failed_are_given_back() {
         message("no JSON", &Value::Null, &[("source", "distribution")]),
     ];
     let registry = RegistryId::parse(REGISTRY).unwrap();
-    let response = ingest_events::handler::handle(&store.ingest(), &registry, batch).await;
+    let deadline = tokio::time::Instant::now() + Duration::from_mins(1);
+    let response = ingest_events::handler::handle(&store.ingest(), &registry, batch, deadline).await;
     let mut failed: Vec<String> =
         response.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect();
     failed.sort();

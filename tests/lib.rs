@@ -9,6 +9,7 @@ use std::fmt::Display;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -17,9 +18,11 @@ use catalog::{Digest, Reader, RegistryId, Repository, RepositoryName, Table, Tag
 use describe_images::DescribeImages;
 use describe_images::page_token::Keyring;
 use describe_images::page_token_keys::PageTokenKeys;
+use image_catalog::authentication::Authentication;
 use image_catalog::engine::Engine;
 use image_catalog::server::Server;
 use ingest_events::Ingest;
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -82,10 +85,27 @@ impl Catalog {
 
     /// One on a given table, with given page token keys.
     pub async fn start_with(store: Store, keys: &str) -> Self {
+        Self::serve(store, keys, None).await
+    }
+
+    /// One that answers only the callers that `callers` lists, a file of [`Authentication`], if their
+    /// signatures are for the signing name.
+    pub async fn start_for(store: Store, callers: &Value, signing_name: Option<&str>) -> Self {
+        static FILES: AtomicUsize = AtomicUsize::new(0);
+        let number = FILES.fetch_add(1, Ordering::Relaxed);
+        let file = std::env::temp_dir().join(format!("callers-{}-{number}.json", std::process::id()));
+        std::fs::write(&file, callers.to_string()).unwrap();
+        let authentication = Authentication::load(&file, REGION, signing_name);
+        std::fs::remove_file(&file).unwrap();
+        Self::serve(store, &Keyring::generate_key().unwrap(), Some(authentication.unwrap())).await
+    }
+
+    async fn serve(store: Store, keys: &str, authentication: Option<Authentication>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let server = Server {
             describe_images: store.describe_images(Keyring::parse(keys).unwrap()),
+            authentication,
             ingest: store.ingest(),
             default_registry: RegistryId::parse(REGISTRY).unwrap(),
         };
@@ -154,6 +174,11 @@ pub fn require(test: &str, program: impl AsRef<Path>) -> Option<PathBuf> {
     found
 }
 
+/// A port that nothing listens on, for programs that cannot choose one by themselves.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
 /// The vendor's own DynamoDB for one machine, until it is dropped.
 #[derive(Debug)]
 pub struct DynamoDbLocal {
@@ -167,8 +192,7 @@ impl DynamoDbLocal {
     pub async fn start(test: &str) -> Option<Self> {
         let java = require(test, "java")?;
         let archive = require(test, tools().join("dynamodb-local/DynamoDBLocal.jar"))?;
-        // It cannot choose a port by itself.
-        let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let process = Command::new(java)
             .args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"])
             .arg(format!("-Djava.library.path={}", archive.with_file_name("DynamoDBLocal_lib").display()))

@@ -453,6 +453,7 @@ impl Catalog {
     async fn start(&mut self) {
         let listener = TcpListener::bind(self.address).await.unwrap();
         let server = Server {
+            authentication: None,
             describe_images: self.store.describe_images(Keyring::parse(&self.keys).unwrap()),
             ingest: self.store.ingest(),
             // Not the one that the registry's notifications name.

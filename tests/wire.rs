@@ -2516,6 +2516,27 @@ async fn r33_pages_end_before_five_mebibytes() {
     assert_eq!(seen, digests(0..IMAGES));
 }
 
+/// Lambda is given a reply as a JSON text inside of JSON, where each quotation mark becomes two bytes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r33_pages_of_many_short_tags_fit_into_lambda() {
+    const LAMBDA_LIMIT: usize = 6 * MEBIBYTE;
+    let wire = Wire::start().await;
+    wire.create("short").await;
+    let rows: Vec<Row> = (0..1000)
+        .map(|number| Row {
+            number,
+            pushed_at: time(0),
+            status: ImageStatus::Active,
+            tags: (0..1000).map(|index| format!("{index:03}")).collect(),
+        })
+        .collect();
+    put_rows(wire.store(), &repository("short"), &rows).await;
+    let page = wire.ecr(json!({ "repositoryName": "short", "maxResults": 1000 })).await;
+    assert!(page.next_token().is_some(), "they do not fit into one page");
+    let bytes = Value::from(page.body.as_str()).to_string().len();
+    assert!((LAMBDA_LIMIT * 4 / 5..LAMBDA_LIMIT - 100_000).contains(&bytes), "{bytes} bytes");
+}
+
 // Image details.
 
 /// A repository `app` with one image of which everything is known.

@@ -17,6 +17,36 @@ pub enum DescribeImagesError {
     /// The body passes the limit.
     #[error("The request body must not be larger than 1048576 bytes.")]
     RequestTooLarge,
+    /// The request is not signed.
+    #[error("Missing Authentication Token")]
+    MissingAuthenticationToken,
+    /// The request is signed, but not in a form that can be checked.
+    #[error("{0}")]
+    IncompleteSignature(String),
+    /// Nobody has this access key, or not with this session token.
+    #[error("The security token included in the request is invalid.")]
+    UnrecognizedClient,
+    /// The session is over.
+    #[error("The security token included in the request is expired")]
+    ExpiredToken,
+    /// The signature is not that of this request, or not of now, or not for this service.
+    #[error("{0}")]
+    InvalidSignature(String),
+    /// The caller may not read the repository.
+    #[error(
+        "User: {caller} is not authorized to perform: {action} on resource: {resource} because no {policy} policy \
+         allows the {action} action"
+    )]
+    AccessDenied {
+        /// Who asked.
+        caller: String,
+        /// What for.
+        action: String,
+        /// The repository's ARN.
+        resource: String,
+        /// Which kind of policy would have to allow it.
+        policy: &'static str,
+    },
     /// No such operation, or none named. The services write no message.
     #[error("")]
     UnknownOperation,
@@ -80,6 +110,12 @@ impl DescribeImagesError {
             Self::MethodNotAllowed => "MethodNotAllowedException",
             Self::NotFound => "NotFoundException",
             Self::RequestTooLarge => "RequestEntityTooLargeException",
+            Self::MissingAuthenticationToken => "MissingAuthenticationTokenException",
+            Self::IncompleteSignature(_) => "IncompleteSignatureException",
+            Self::UnrecognizedClient => "UnrecognizedClientException",
+            Self::ExpiredToken => "ExpiredTokenException",
+            Self::InvalidSignature(_) => "InvalidSignatureException",
+            Self::AccessDenied { .. } => "AccessDeniedException",
             Self::UnknownOperation => "UnknownOperationException",
             Self::UnsupportedCommand(_) => "UnsupportedCommandException",
             Self::Serialization(_) => "SerializationException",
@@ -98,14 +134,9 @@ impl DescribeImagesError {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::UnknownOperation
-            | Self::UnsupportedCommand(_)
-            | Self::Serialization(_)
-            | Self::InvalidParameter(_)
-            | Self::RepositoryNotFound { .. }
-            | Self::ImageNotFound { .. }
-            | Self::Throttling => StatusCode::BAD_REQUEST,
             Self::Server(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            // The services know no finer statuses, not even for callers who may not ask.
+            _ => StatusCode::BAD_REQUEST,
         }
     }
 

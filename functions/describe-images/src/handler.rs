@@ -7,8 +7,10 @@ use catalog::{Reader, RegistryId};
 use lambda_http::http::header::{ALLOW, CONTENT_TYPE};
 use lambda_http::http::{HeaderValue, Method, StatusCode};
 use lambda_http::{Body, Request, Response};
+use metrics::{Unit, counter, histogram};
 use uuid::Uuid;
 
+use crate::caller::Caller;
 use crate::error::DescribeImagesError;
 use crate::operation::{Described, describe_images};
 use crate::page_token_keys::PageTokenKeys;
@@ -17,6 +19,9 @@ use crate::service::Service;
 
 /// The most bytes of a request body.
 pub const LARGEST_BODY: usize = 1024 * 1024;
+
+/// The units of what is recorded of each request; the rest are counts.
+pub const METRIC_UNITS: [(&str, Unit); 1] = [("Latency", Unit::Milliseconds)];
 
 const AMZ_JSON: HeaderValue = HeaderValue::from_static("application/x-amz-json-1.1");
 
@@ -35,8 +40,16 @@ struct Asked {
     request: Option<DescribeImagesRequest>,
 }
 
+/// A reply, and what it took.
+struct Answer {
+    body: String,
+    images: usize,
+    consumed_capacity: f64,
+}
+
 impl DescribeImages {
-    /// Answers from this reader; a request without `registryId` is about the default registry.
+    /// Answers from this reader; a request without `registryId` is about the registry of the caller's
+    /// account, or, if nobody signed it, about the default registry.
     #[must_use]
     pub fn new(reader: Reader, page_token_keys: PageTokenKeys, default_registry: RegistryId) -> Self {
         Self { reader, page_token_keys, default_registry }
@@ -48,25 +61,20 @@ impl DescribeImages {
         let request_id = Uuid::new_v4();
         let mut asked = Asked::default();
         let result = self.answer(&request, &mut asked).await;
-        log(request_id, started, &asked, &result);
+        record(request_id, started, &asked, &result);
         respond(request_id, result)
     }
 
-    /// The reply to a request that could not be read to its end.
+    /// Refuses a request before it is looked into.
     #[must_use]
-    pub fn refuse_incomplete() -> Response<Body> {
+    pub fn refuse(error: DescribeImagesError) -> Response<Body> {
         let request_id = Uuid::new_v4();
-        let result = Err(DescribeImagesError::Serialization("The request body ended early.".to_owned()));
-        log(request_id, Instant::now(), &Asked::default(), &result);
+        let result = Err(error);
+        record(request_id, Instant::now(), &Asked::default(), &result);
         respond(request_id, result)
     }
 
-    /// The body of a reply, and the capacity that it took.
-    async fn answer(
-        &self,
-        request: &Request,
-        asked: &mut Asked,
-    ) -> Result<(String, f64), DescribeImagesError> {
+    async fn answer(&self, request: &Request, asked: &mut Asked) -> Result<Answer, DescribeImagesError> {
         let path = request.uri().path();
         if path != "/" && path != "/DescribeImages" {
             return Err(DescribeImagesError::NotFound);
@@ -80,20 +88,24 @@ impl DescribeImages {
         }
         let service = find_service(path, request.headers().get("x-amz-target"))?;
         asked.service = Some(service);
-        let request =
-            asked.request.insert(DescribeImagesRequest::parse(service, &self.default_registry, body)?);
+        let caller = Caller::of(request);
+        let registry = caller.as_ref().map_or(&self.default_registry, |caller| &caller.account);
+        let request = asked.request.insert(DescribeImagesRequest::parse(service, registry, body)?);
+        if let Some(caller) = caller {
+            caller.authorize(service, &request.repository)?;
+        }
         let keyring = self.page_token_keys.keyring().await.map_err(DescribeImagesError::Server)?;
         let Described { response, consumed_capacity } =
             describe_images(&self.reader, &keyring, service, request).await?;
         let body =
             serde_json::to_string(&response).map_err(|error| DescribeImagesError::Server(Box::new(error)))?;
-        Ok((body, consumed_capacity))
+        Ok(Answer { body, images: response.image_details.len(), consumed_capacity })
     }
 }
 
-fn respond(request_id: Uuid, result: Result<(String, f64), DescribeImagesError>) -> Response<Body> {
+fn respond(request_id: Uuid, result: Result<Answer, DescribeImagesError>) -> Response<Body> {
     let (status, error_type, body) = match result {
-        Ok((body, _)) => (StatusCode::OK, None, body),
+        Ok(answer) => (StatusCode::OK, None, answer.body),
         Err(error) => (error.status(), Some(error.name()), error.body()),
     };
     let mut response = Response::new(Body::Text(body));
@@ -136,27 +148,37 @@ fn find_service(path: &str, target: Option<&HeaderValue>) -> Result<Service, Des
     }
 }
 
-/// One line a request: no body, no token.
-fn log(
-    request_id: Uuid,
-    started: Instant,
-    asked: &Asked,
-    result: &Result<(String, f64), DescribeImagesError>,
-) {
+/// Counts the request, and writes one line about it to the log: no body, no token.
+fn record(request_id: Uuid, started: Instant, asked: &Asked, result: &Result<Answer, DescribeImagesError>) {
     let service = asked.service.map(Service::as_str);
-    let repository = asked.request.as_ref().map(|request| request.repository.to_string());
-    let latency_milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let repository = asked.request.as_ref().map(|request| &request.repository);
+    let registry = repository.map(|repository| repository.registry.as_str());
+    let repository = repository.map(|repository| repository.name.as_str());
+    let latency = started.elapsed().as_secs_f64() * 1000.0;
+    counter!("Requests").increment(1);
+    histogram!("Latency").record(latency);
+    macro_rules! log {
+        ($level:ident, $result:expr, $($fields:tt)*) => {
+            tracing::$level!(
+                %request_id, operation = "DescribeImages", service, registry, repository, latency,
+                result = $result, $($fields)*
+            )
+        };
+    }
     match result {
-        Ok((_, consumed_capacity)) => {
-            tracing::info!(%request_id, service, repository, latency_milliseconds, consumed_capacity, "described images");
-        }
-        Err(error @ DescribeImagesError::Server(cause)) => {
-            let error_name = error.name();
-            tracing::error!(%request_id, service, repository, latency_milliseconds, error_name, %cause, "failed to describe images");
+        Ok(Answer { images, consumed_capacity, .. }) => {
+            histogram!("Items").record(*images as f64);
+            histogram!("ConsumedReadCapacity").record(*consumed_capacity);
+            log!(info, "Success", images, consumed_capacity, "described images");
         }
         Err(error) => {
-            let error_name = error.name();
-            tracing::info!(%request_id, service, repository, latency_milliseconds, error_name, "refused to describe images");
+            counter!("Errors", "Error" => error.name()).increment(1);
+            match error {
+                DescribeImagesError::Server(cause) => {
+                    log!(error, error.name(), %cause, "failed to describe images");
+                }
+                _ => log!(info, error.name(), "refused to describe images"),
+            }
         }
     }
 }

@@ -3,12 +3,14 @@
 //! - [`handler`]: from an HTTP request to an HTTP response
 //! - [`service`]: what the two services are called and what they can do
 //! - [`request`]: decodes and validates
+//! - [`caller`]: who asks, and what they may read
 //! - `operation`: the operation itself
 //! - `response`: images as the services write them
 //! - [`page_token`]: positions that callers can carry but not read or make
 //! - [`page_token_keys`]: where their keys come from
 //! - [`error`]: every error and its wire form
 
+pub mod caller;
 pub mod error;
 pub mod handler;
 mod operation;

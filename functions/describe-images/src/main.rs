@@ -3,21 +3,37 @@
 //! | variable | meaning |
 //! | --- | --- |
 //! | `TABLE_NAME` | the catalog's table |
-//! | `REGISTRY_ID` | the registry of requests that name none |
+//! | `REGISTRY_ID` | the registry of requests that neither name one nor are signed |
 //! | `PAGE_TOKEN_SECRET_ARN` | the secret with the page token keys |
+//!
+//! and those of [`telemetry`].
 
 use std::env;
+use std::future::ready;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use aws_config::BehaviorVersion;
 use catalog::{Reader, RegistryId, Table};
 use describe_images::DescribeImages;
+use describe_images::handler::METRIC_UNITS;
 use describe_images::page_token_keys::{PageTokenKeys, PageTokenSecret};
-use lambda_http::{Error, Request, service_fn};
+use lambda_http::{Body, Error, IntoResponse, Request, Response, service_fn};
+use telemetry::Telemetry;
+
+/// A reply that goes out as the text that it is. Of a media type that it does not know, as this one,
+/// lambda_http would make Base64, a third longer, which Lambda's limit has no room for.
+struct Text(Response<Body>);
+
+impl IntoResponse for Text {
+    fn into_response(self) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> {
+        Box::pin(ready(self.0))
+    }
+}
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    tracing_subscriber::fmt().json().without_time().init();
+    let telemetry = Telemetry::init(&METRIC_UNITS)?;
     let required = |name: &str| env::var(name).map_err(|_| format!("the variable {name} is not set"));
     let configuration = aws_config::load_defaults(BehaviorVersion::latest()).await;
     let table =
@@ -33,7 +49,11 @@ async fn main() -> Result<(), Error> {
     ));
     lambda_http::run(service_fn(move |request: Request| {
         let function = Arc::clone(&function);
-        async move { Ok::<_, Error>(function.handle(request).await) }
+        async move {
+            let response = function.handle(request).await;
+            telemetry.flush();
+            Ok::<_, Error>(Text(response))
+        }
     }))
     .await
 }

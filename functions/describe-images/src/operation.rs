@@ -12,7 +12,8 @@ use crate::request::{DescribeImagesRequest, RequestedImage, Selection};
 use crate::response::{DescribeImagesResponse, ImageDetail};
 use crate::service::Service;
 
-/// A page ends before its images weigh more than this. Lambda's limit for a reply is 6 MB.
+/// A page ends before its images weigh more than this. Lambda's limit for a reply is 6 MB, in which
+/// what is no image, API Gateway's envelope among it, has room besides.
 const LARGEST_PAGE_BYTES: usize = 5 * 1024 * 1024 - 4096;
 
 /// A reply and what it took.
@@ -103,7 +104,7 @@ async fn describe_page(
         .list(repository, listing.filter, after, max_results, |image| {
             match detail(listing.service, repository, image) {
                 Ok(detail) => {
-                    let weight = detail.get().len() + 1;
+                    let weight = weight(detail.get());
                     let is_full = bytes > 0 && bytes + weight > LARGEST_PAGE_BYTES;
                     if !is_full {
                         bytes += weight;
@@ -134,6 +135,13 @@ async fn describe_page(
         response: DescribeImagesResponse { image_details, next_token },
         consumed_capacity: page.consumed_capacity,
     })
+}
+
+/// The bytes of an image in a page. Lambda is given the page as a JSON text inside of JSON, where each
+/// quotation mark and backslash needs another backslash.
+fn weight(detail: &str) -> usize {
+    let comma = 1;
+    detail.len() + detail.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count() + comma
 }
 
 fn detail(

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aws_sdk_secretsmanager::Client;
+use catalog::table::causes;
 use tokio::sync::Mutex;
 
 use crate::page_token::Keyring;
@@ -73,7 +74,8 @@ impl PageTokenSecret {
     async fn read(&self) -> Result<Keyring, Box<dyn std::error::Error + Send + Sync>> {
         let version =
             |stage| self.client.get_secret_value().secret_id(&self.secret_id).version_stage(stage).send();
-        let current = version("AWSCURRENT").await?.secret_string.unwrap_or_default();
+        let current = version("AWSCURRENT").await.map_err(|error| causes(&error))?;
+        let current = current.secret_string.unwrap_or_default();
         let previous = match version("AWSPREVIOUS").await {
             Ok(previous) => previous.secret_string.unwrap_or_default(),
             // A secret that was never rotated has no previous version.
@@ -82,7 +84,7 @@ impl PageTokenSecret {
             {
                 String::new()
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(causes(&error).into()),
         };
         Ok(Keyring::parse(&format!("{current}\n{previous}"))?)
     }

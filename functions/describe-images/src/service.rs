@@ -5,8 +5,8 @@
 
 use std::sync::LazyLock;
 
-use catalog::RepositoryName;
 use catalog::identifier::{InvalidIdentifier, whole};
+use catalog::{Repository, RepositoryName};
 use regex_lite::Regex;
 
 /// A service.
@@ -33,13 +33,21 @@ impl Service {
         }
     }
 
-    /// Its name in logs and in page tokens.
+    /// Its name in signatures, in IAM, in logs and in page tokens.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ecr => "ecr",
             Self::EcrPublic => "ecr-public",
         }
+    }
+
+    /// How IAM names a repository.
+    #[must_use]
+    pub fn repository_arn(self, region: &str, repository: &Repository) -> String {
+        // Public registries belong to no region.
+        let region = if self == Self::Ecr { region } else { "" };
+        format!("arn:aws:{}:{region}:{}:repository/{}", self.as_str(), repository.registry, repository.name)
     }
 
     /// Whether the service has an operation of this name.

@@ -50,6 +50,17 @@ struct Reference {
     digest: String,
 }
 
+/// What kind of event it is, for the metrics: one of a few, whatever the event says.
+pub(crate) fn event_type(event: &Value) -> &'static str {
+    match event.get("action").and_then(Value::as_str) {
+        Some("push") => "distribution push",
+        Some("pull") => "distribution pull",
+        Some("delete") => "distribution delete",
+        Some("mount") => "distribution mount",
+        _ => "other",
+    }
+}
+
 /// What an event means, for the registry id that its registry stands for.
 ///
 /// # Errors

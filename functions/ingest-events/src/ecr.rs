@@ -37,6 +37,30 @@ pub fn interpret(event: &Value, region: &str) -> Result<Meaning, MalformedEvent>
     }
 }
 
+/// What kind of event it is, in Amazon's words, for the metrics: one of a few, whatever the event says.
+pub(crate) fn event_type(event: &Value) -> &'static str {
+    let detail_type = event.get("detail-type").and_then(Value::as_str);
+    if let Some(known) = DETAIL_TYPES.into_iter().find(|known| detail_type == Some(known)) {
+        known
+    } else if event.get("eventName").is_some() {
+        "CloudTrail record"
+    } else if event.get("specversion").is_some() {
+        "CloudEvent"
+    } else {
+        "other"
+    }
+}
+
+const DETAIL_TYPES: [&str; 7] = [
+    "ECR Image Action",
+    "ECR Referrer Action",
+    "ECR Replication Action",
+    "ECR Pull Through Cache Action",
+    "ECR Image Scan",
+    "AWS API Call via CloudTrail",
+    "AWS Service Event via CloudTrail",
+];
+
 fn decode<T: DeserializeOwned>(event: &Value) -> Result<T, MalformedEvent> {
     T::deserialize(event).map_err(|error| MalformedEvent(error.to_string()))
 }

@@ -9,18 +9,26 @@
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use catalog::RegistryId;
 use futures_util::{StreamExt, stream};
+use tokio::time::{Instant, timeout_at};
 
 use crate::ingest::{Ingest, Source};
 
 /// How many messages are applied side by side.
 const CONCURRENT_MESSAGES: usize = 8;
 
-/// Applies the messages of a batch, and names those to be delivered again.
-pub async fn handle(ingest: &Ingest, default_registry: &RegistryId, batch: SqsEvent) -> SqsBatchResponse {
+/// Applies the messages of a batch, and names those to be delivered again. What is not done at the
+/// deadline is one of them: then the function still answers, and what was applied is not repeated.
+pub async fn handle(
+    ingest: &Ingest,
+    default_registry: &RegistryId,
+    batch: SqsEvent,
+    deadline: Instant,
+) -> SqsBatchResponse {
     let failures = stream::iter(batch.records)
         .map(|message| async move {
             let message_id = message.message_id.clone().unwrap_or_default();
-            match handle_message(ingest, default_registry, &message).await {
+            let handled = timeout_at(deadline, handle_message(ingest, default_registry, &message)).await;
+            match handled.unwrap_or_else(|_| Err("the time is up".to_owned())) {
                 Ok(()) => None,
                 Err(reason) => {
                     tracing::warn!(message_id, reason, "a message was not applied");

@@ -6,12 +6,17 @@
 //! whole delivery is to be repeated, which harms nothing.
 
 use catalog::table::StoreError;
-use catalog::{Change, RegistryId, Writer};
+use catalog::writer::Applied;
+use catalog::{Change, RegistryId, Timestamp, Writer};
+use metrics::{Unit, counter, histogram};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::manifest::{ManifestLocation, Registries};
 use crate::{distribution, ecr};
+
+/// The units of what is recorded of each delivery; the rest are counts.
+pub const METRIC_UNITS: [(&str, Unit); 1] = [("EventAge", Unit::Milliseconds)];
 
 /// Where a delivery comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,25 +95,44 @@ impl Ingest {
     /// The delivery as a whole cannot be understood, or the store fails.
     pub async fn ingest(&self, source: &Source, delivery: &[u8]) -> Result<Report, IngestError> {
         let mut report = Report::default();
+        let mut done = Done::default();
         for (number, event) in events_of(source, delivery)?.iter().enumerate() {
-            match self.ingest_event(source, event).await {
-                Ok(true) => report.applied += 1,
-                Ok(false) => report.ignored += 1,
-                Err(IngestError::Store(error)) if !matches!(error, StoreError::ItemTooLarge) => {
-                    return Err(error.into());
+            let outcome = match self.ingest_event(source, event, &mut done).await {
+                Ok(true) => {
+                    report.applied += 1;
+                    Ok("Applied")
                 }
+                Ok(false) => {
+                    report.ignored += 1;
+                    Ok("Ignored")
+                }
+                Err(IngestError::Store(error)) if !matches!(error, StoreError::ItemTooLarge) => Err(error),
                 Err(error) => {
                     let reason = error.to_string();
                     tracing::warn!(event = number, reason, "an event cannot be applied");
                     report.malformed.push(Malformed { event: number, reason });
+                    Ok("Malformed")
                 }
-            }
+            };
+            let event_type = match source {
+                Source::Ecr => ecr::event_type(event),
+                Source::Distribution(_) => distribution::event_type(event),
+            };
+            let outcome_name = outcome.as_ref().map_or("Failed", |outcome| outcome);
+            counter!("Events", "Type" => event_type, "Outcome" => outcome_name).increment(1);
+            outcome?;
         }
+        done.record();
         Ok(report)
     }
 
     /// Whether the event was applied, or else ignored.
-    async fn ingest_event(&self, source: &Source, event: &Value) -> Result<bool, IngestError> {
+    async fn ingest_event(
+        &self,
+        source: &Source,
+        event: &Value,
+        done: &mut Done,
+    ) -> Result<bool, IngestError> {
         let meaning = match source {
             Source::Ecr => ecr::interpret(event, &self.region)?,
             Source::Distribution(registry) => distribution::interpret(event, registry)?,
@@ -122,22 +146,50 @@ impl Ingest {
             }
         };
         for change in &changes {
-            self.apply(change).await?;
+            done.add(change, self.apply(change).await?);
         }
         Ok(true)
     }
 
-    async fn apply(&self, change: &Change) -> Result<(), StoreError> {
+    async fn apply(&self, change: &Change) -> Result<Applied, StoreError> {
         let applied = self.writer.apply(change).await?;
         tracing::info!(
-            repository = %change.repository,
+            registry = %change.repository.registry,
+            repository = %change.repository.name,
             time = %change.time,
             written = applied.written,
             write_units = applied.write_units,
             read_units = applied.read_units,
             "applied a change"
         );
-        Ok(())
+        Ok(applied)
+    }
+}
+
+/// What a delivery did to the table.
+#[derive(Default)]
+struct Done {
+    oldest: Option<Timestamp>,
+    write_units: f64,
+    read_units: f64,
+}
+
+impl Done {
+    fn add(&mut self, change: &Change, applied: Applied) {
+        self.oldest = Some(self.oldest.map_or(change.time, |oldest| oldest.min(change.time)));
+        self.write_units += applied.write_units;
+        self.read_units += applied.read_units;
+    }
+
+    /// Counts it. A delivery is one value of each distribution, however many events it has: the
+    /// embedded metric format takes a hundred of an invocation.
+    fn record(&self) {
+        let Some(oldest) = self.oldest else { return };
+        let age = Timestamp::now().as_milliseconds() - oldest.as_milliseconds();
+        // A registry's clock may be ahead.
+        histogram!("EventAge").record(age.max(0) as f64);
+        histogram!("ConsumedWriteCapacity").record(self.write_units);
+        histogram!("ConsumedReadCapacity").record(self.read_units);
     }
 }
 

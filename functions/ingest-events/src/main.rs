@@ -5,19 +5,28 @@
 //! | `TABLE_NAME` | the catalog's table |
 //! | `REGISTRY_ID` | the registry of notifications that come without one |
 //! | `AWS_REGION` | the region whose ECR events are taken; Lambda sets it |
+//!
+//! and those of [`telemetry`].
 
 use std::env;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_config::BehaviorVersion;
 use aws_lambda_events::sqs::SqsEvent;
 use catalog::{RegistryId, Table, Timestamp, Writer};
+use ingest_events::ingest::METRIC_UNITS;
 use ingest_events::{Ingest, handler};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
+use telemetry::Telemetry;
+use tokio::time::Instant;
+
+/// What is kept of a function's time for its answer, once nothing more is begun.
+const TIME_TO_ANSWER: Duration = Duration::from_secs(1);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    tracing_subscriber::fmt().json().without_time().init();
+    let telemetry = Telemetry::init(&METRIC_UNITS)?;
     let required = |name: &str| env::var(name).map_err(|_| format!("the variable {name} is not set"));
     let configuration = aws_config::load_defaults(BehaviorVersion::latest()).await;
     let table =
@@ -26,7 +35,14 @@ async fn main() -> Result<(), Error> {
     let default_registry = Arc::new(RegistryId::parse(&required("REGISTRY_ID")?)?);
     lambda_runtime::run(service_fn(move |batch: LambdaEvent<SqsEvent>| {
         let (ingest, default_registry) = (Arc::clone(&ingest), Arc::clone(&default_registry));
-        async move { Ok::<_, Error>(handler::handle(&ingest, &default_registry, batch.payload).await) }
+        async move {
+            let now = Timestamp::now().as_milliseconds().cast_unsigned();
+            let remaining = Duration::from_millis(batch.context.deadline.saturating_sub(now));
+            let deadline = Instant::now() + remaining.saturating_sub(TIME_TO_ANSWER);
+            let response = handler::handle(&ingest, &default_registry, batch.payload, deadline).await;
+            telemetry.flush();
+            Ok::<_, Error>(response)
+        }
     }))
     .await
 }

@@ -2,9 +2,11 @@
 //!
 //! - [`engine`]: the engine, under the SDK
 //! - [`server`]: HTTP: both services at `/`, events at `/events/...`
+//! - [`authentication`]: who signs requests
 //! - [`data`]: what is kept between starts
 //! - [`demo`]: a catalog to look at
 
+pub mod authentication;
 pub mod data;
 pub mod demo;
 pub mod engine;

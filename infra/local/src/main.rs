@@ -13,6 +13,7 @@ use clap::Parser;
 use clap::builder::NonEmptyStringValueParser;
 use describe_images::DescribeImages;
 use describe_images::page_token_keys::PageTokenKeys;
+use image_catalog::authentication::Authentication;
 use image_catalog::engine::Engine;
 use image_catalog::server::Server;
 use image_catalog::{data, demo};
@@ -46,9 +47,15 @@ struct Options {
     /// Registry id, 12 digits, of requests and notifications that name none
     #[arg(long, default_value = "123456789012", value_name = "ID")]
     registry: RegistryId,
-    /// Region whose ECR events are taken; those of others are ignored
+    /// Region whose ECR events are taken, those of others are ignored, and that signatures are for
     #[arg(long, default_value = "us-east-1", value_parser = NonEmptyStringValueParser::new())]
     region: String,
+    /// JSON file of access keys; only requests signed with one of them are answered
+    #[arg(long, value_name = "FILE")]
+    callers: Option<PathBuf>,
+    /// Service that signatures must be for, such as execute-api; else ecr or ecr-public, as asked
+    #[arg(long, value_name = "NAME", requires = "callers")]
+    signing_name: Option<String>,
     /// If the catalog is empty, fill it with sample events first
     #[arg(long)]
     demo: bool,
@@ -70,6 +77,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
 async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let mut terminated = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;
+    let authentication = match &options.callers {
+        Some(file) => Some(Authentication::load(file, &options.region, options.signing_name.as_deref())?),
+        None => None,
+    };
     // Before the database is touched: a second process on the same address ends here.
     let listener = TcpListener::bind(options.listen)
         .await
@@ -91,6 +102,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
             PageTokenKeys::Fixed(Arc::new(keyring)),
             options.registry.clone(),
         ),
+        authentication,
         ingest,
         default_registry: options.registry,
     };
@@ -140,10 +152,14 @@ async fn remove_expired(engine: Engine) {
 fn print_greeting(options: &Options, address: SocketAddr, data: &str) {
     let Options { registry, region, .. } = options;
     println!("image-catalog listens on http://{address} for registry {registry}, its data {data}. Ask it:\n");
+    let unsigned = if options.callers.is_none() { " --no-sign-request" } else { "" };
     println!(
-        "  aws ecr describe-images --repository-name {} --endpoint-url http://{address} --region {region} \
-         --no-sign-request",
+        "  aws ecr describe-images --repository-name {} --endpoint-url http://{address} --region {region}{unsigned}",
         demo::REPOSITORY
     );
+    if options.callers.is_some() {
+        println!();
+        return;
+    }
     println!("  curl http://{address}/DescribeImages -d '{{\"repositoryName\":\"{}\"}}'\n", demo::REPOSITORY);
 }

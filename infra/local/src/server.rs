@@ -11,8 +11,9 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use catalog::RegistryId;
+use catalog::{RegistryId, Timestamp};
 use describe_images::DescribeImages;
+use describe_images::error::DescribeImagesError;
 use describe_images::handler::LARGEST_BODY as LARGEST_REQUEST;
 use futures_util::StreamExt as _;
 use ingest_events::Ingest;
@@ -21,6 +22,8 @@ use lambda_http::Body;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::net::TcpListener;
+
+use crate::authentication::Authentication;
 
 /// The most bytes of a delivery of events; what API Gateway allows.
 const LARGEST_BODY: usize = 10 * 1024 * 1024;
@@ -33,6 +36,8 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Server {
     /// Answers DescribeImages.
     pub describe_images: DescribeImages,
+    /// Whose requests are answered; anybody's without it.
+    pub authentication: Option<Authentication>,
     /// Applies events.
     pub ingest: Ingest,
     /// The registry of notifications that name none.
@@ -83,14 +88,23 @@ impl Server {
 /// Hands a request to the same handler that Lambda runs, with no more of its body than the handler
 /// needs to see that it is too large.
 async fn answer(State(server): State<Arc<Server>>, request: Request) -> Response {
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
     let mut chunks = body.into_data_stream();
     let mut body = Vec::new();
     while body.len() <= LARGEST_REQUEST {
         match chunks.next().await {
             Some(Ok(chunk)) => body.extend(chunk),
-            Some(Err(_)) => return into_axum(DescribeImages::refuse_incomplete()),
+            Some(Err(_)) => {
+                let error = DescribeImagesError::Serialization("The request body ended early.".to_owned());
+                return into_axum(DescribeImages::refuse(error));
+            }
             None => break,
+        }
+    }
+    if let Some(authentication) = &server.authentication {
+        match authentication.authenticate(&head, &body, Timestamp::now().into()) {
+            Ok(caller) => drop(head.extensions.insert(caller)),
+            Err(error) => return into_axum(DescribeImages::refuse(error)),
         }
     }
     let request = lambda_http::Request::from_parts(head, Body::Binary(body));

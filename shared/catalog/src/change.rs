@@ -89,7 +89,7 @@ pub struct Content {
     pub artifact_media_type: Option<String>,
     /// Bytes of configuration and layers together.
     pub size_in_bytes: Option<i64>,
-    /// The manifests that an index lists.
+    /// The manifests that an index lists, a thousand at most.
     pub manifests: Option<Vec<Digest>>,
     /// The image that this one is about.
     pub subject: Option<Digest>,

@@ -34,10 +34,13 @@ pub const DIGEST_PATTERN: &str = "[a-zA-Z0-9-_+.]+:[a-fA-F0-9]+";
 /// Compiles a pattern so that it matches whole texts only.
 ///
 /// # Panics
-/// If the pattern is not a regular expression; every caller passes a constant.
+/// If the pattern is not a regular expression; every caller passes a constant, or escaped text.
 #[must_use]
 pub fn whole(pattern: &str) -> Regex {
-    #[expect(clippy::unwrap_used, reason = "the patterns are constants, compiled in every test run")]
+    #[expect(
+        clippy::unwrap_used,
+        reason = "the patterns are constants, compiled in every test run, or escaped"
+    )]
     Regex::new(&format!(r"\A(?:{pattern})\z")).unwrap()
 }
 

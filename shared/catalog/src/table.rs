@@ -50,6 +50,9 @@ pub const VERSION: &str = "version";
 /// days that a queue can hold a message.
 pub const TOMBSTONE_LIFETIME: Duration = Duration::from_hours(30 * 24);
 
+/// The most manifests of an index, which are in one item together.
+pub(crate) const MOST_MANIFESTS: usize = 1000;
+
 /// The most keys of one BatchGetItem request.
 const BATCH_GET_KEYS: usize = 100;
 
@@ -144,8 +147,8 @@ pub enum StoreError {
     /// Other writers were first, too many times in a row; worth trying again later.
     #[error("other writers kept changing the same images")]
     Contended,
-    /// An item would pass DynamoDB's 400 KB: an image has more tags than fit.
-    #[error("an image has more tags than one DynamoDB item can hold")]
+    /// An item would pass DynamoDB's 400 KB: an image has more tags, or lists more manifests, than fit.
+    #[error("an image has more tags, or lists more manifests, than one DynamoDB item can hold")]
     ItemTooLarge,
     /// An item that this version of the catalog cannot read.
     #[error("the item {sort} cannot be read: {error}")]
@@ -174,10 +177,16 @@ where
             }
             "TransactionConflictException" => Self::Contended,
             "ValidationException" if message.contains("Item size") => Self::ItemTooLarge,
-            // The chain of causes, which the SDK leaves out of its own text.
-            _ => Self::Other(aws_sdk_dynamodb::error::DisplayErrorContext(error).to_string().into()),
+            _ => Self::Other(causes(&error).into()),
         }
     }
+}
+
+/// What an error says, and the causes that the SDK leaves out of its texts. Not the whole answers that
+/// its debug output has: those are not for the log.
+pub fn causes(error: &dyn std::error::Error) -> String {
+    let texts = std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string);
+    texts.collect::<Vec<_>>().join(": ")
 }
 
 /// The table and how to reach it.

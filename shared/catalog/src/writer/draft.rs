@@ -93,6 +93,10 @@ impl<'a> Draft<'a> {
         let time = change.time;
         match &change.kind {
             ChangeKind::ImagePushed { digest, tag, content } => {
+                if content.manifests.as_ref().is_some_and(|manifests| manifests.len() > table::MOST_MANIFESTS)
+                {
+                    return Err(StoreError::ItemTooLarge);
+                }
                 self.load([digest], tag).await?;
                 if let Some(tag) = tag {
                     self.move_tag(tag, &Move { time, digest: Some(digest.clone()) }).await?;
