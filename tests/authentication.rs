@@ -138,7 +138,7 @@ async fn signed_requests_are_answered_from_the_callers_own_registry() {
 }
 
 #[tokio::test]
-async fn unsigned_requests_are_refused() {
+async fn r41_unsigned_requests_are_refused() {
     let catalog = catalog(None).await;
     for path in ["/", "/DescribeImages"] {
         let response = reqwest::Client::new()
@@ -157,7 +157,7 @@ async fn unsigned_requests_are_refused() {
 }
 
 #[tokio::test]
-async fn unknown_keys_and_ended_sessions_are_refused() {
+async fn r42_unknown_keys_and_ended_sessions_are_refused() {
     let catalog = catalog(None).await;
     let ask = async |access_key: &str, secret: &str, token: Option<&str>| {
         let credentials = Credentials::new(access_key, secret, token.map(str::to_owned), None, "tests");
@@ -177,14 +177,14 @@ async fn unknown_keys_and_ended_sessions_are_refused() {
 }
 
 #[tokio::test]
-async fn wrong_signatures_are_refused() {
+async fn r43_wrong_signatures_are_refused() {
     let catalog = catalog(None).await;
     let wrong_secret = Credentials::new("AKIDREADER", "other's", None, None, "tests");
     assert_eq!(Asks::with(&catalog, wrong_secret).ecr(None, "team/app").await, wrong_signature());
 }
 
 #[tokio::test]
-async fn old_and_future_signatures_are_refused() {
+async fn r43_old_and_future_signatures_are_refused() {
     let catalog = catalog(None).await;
     let now = Asks::with(&catalog, reader()).time;
     let minutes = |minutes| Duration::from_mins(minutes);
@@ -206,7 +206,7 @@ async fn old_and_future_signatures_are_refused() {
 }
 
 #[tokio::test]
-async fn signatures_for_another_region_or_service_are_refused() {
+async fn r43_signatures_for_another_region_or_service_are_refused() {
     let ecr = catalog(None).await;
     assert_eq!(
         Asks { region: "eu-west-1", ..Asks::with(&ecr, reader()) }.ecr(None, "team/app").await,
@@ -225,7 +225,7 @@ async fn signatures_for_another_region_or_service_are_refused() {
 }
 
 #[tokio::test]
-async fn callers_read_only_what_they_may() {
+async fn r44_callers_read_only_what_they_may() {
     let catalog = catalog(None).await;
     let team = Asks::with(&catalog, Credentials::new("AKIDTEAM", "team's", None, None, "tests"));
     assert_eq!(team.ecr(None, "team/app").await, Ok(()));
@@ -281,7 +281,7 @@ async fn replay(catalog: &Catalog, headers: &[(&str, &str)], body: &'static str)
 }
 
 #[tokio::test]
-async fn a_signature_is_for_one_body_and_its_headers_and_in_the_right_form() {
+async fn r43_a_signature_is_for_one_body_and_its_headers_and_in_the_right_form() {
     let catalog = catalog(None).await;
     let seconds = jiff::Timestamp::from(catalog::Timestamp::now()).as_second();
     let time = jiff::Timestamp::from_second(seconds).unwrap();

@@ -143,7 +143,7 @@ impl Catalogs {
 const OPTIONS: [&str; 24] = [
     "--repository-name team/app",
     "--repository-name team/app --output text",
-    "--repository-name team/app --output table",
+    "--repository-name team/app --output table --query imageDetails[].{tag:imageTags[0],bytes:imageSizeInBytes}",
     "--repository-name team/app --registry-id 210987654321",
     "--repository-name team/app --image-ids imageTag=v1 imageTag=latest",
     "--repository-name team/app --image-ids [{\"imageTag\":\"latest\"}]",
@@ -187,8 +187,11 @@ async fn acts_as_the_original(test: &str, version: u8) {
         for options in options {
             let mut original = ask("ecr", &catalogs.open.url, options);
             let mut ours = ask("image-catalog", &catalogs.gateway.url, options);
-            if is_old {
-                for ended in [&mut original, &mut ours] {
+            for ended in [&mut original, &mut ours] {
+                if options.contains("skeleton") {
+                    ended.stdout = without_values(&ended.stdout);
+                }
+                if is_old && !options.contains("table") {
                     ended.stdout = without_news(&ended.stdout);
                 }
             }
@@ -245,16 +248,18 @@ async fn acts_as_the_original(test: &str, version: u8) {
     });
 }
 
-/// What is printed of the members that the original knows, line by line: neither the new ones, nor what
-/// makes room for their longer names.
+/// A skeleton without its values, some of which AWS CLI draws by lot.
+fn without_values(skeleton: &str) -> String {
+    let names = skeleton.lines().map(|line| line.split_once("\": \"").map_or(line, |(name, _)| name));
+    names.map(|line| format!("{line}\n")).collect()
+}
+
+/// What is printed of the members that the original knows.
 fn without_news(printed: &str) -> String {
     const NEWS: [&str; 5] =
         ["imageStatus", "subjectManifestDigest", "lastArchivedAt", "lastActivatedAt", "IMAGEDETAILS"];
-    printed
-        .lines()
-        .filter(|line| !NEWS.iter().any(|name| line.contains(name)) && !line.starts_with(['-', '+', '|']))
-        .map(|line| format!("{}\n", line.trim_end_matches(',')))
-        .collect()
+    let known = printed.lines().filter(|line| !NEWS.iter().any(|name| line.contains(name)));
+    known.map(|line| format!("{}\n", line.trim_end_matches(','))).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
