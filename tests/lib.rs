@@ -23,6 +23,7 @@ use image_catalog::engine::Engine;
 use image_catalog::server::Server;
 use ingest_events::Ingest;
 use serde_json::Value;
+use subscriptions::Subscriptions;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -63,7 +64,12 @@ impl Store {
 
     /// What applies events to this table.
     pub fn ingest(&self) -> Ingest {
-        Ingest::new(self.writer.clone(), REGION.to_owned())
+        self.ingest_of(Subscriptions::default())
+    }
+
+    /// What applies events to this table, and shows registries the credentials of these subscriptions.
+    pub fn ingest_of(&self, subscriptions: Subscriptions) -> Ingest {
+        Ingest::new(self.table.clone(), REGION.to_owned(), subscriptions)
     }
 }
 
@@ -85,7 +91,13 @@ impl Catalog {
 
     /// One on a given table, with given page token keys.
     pub async fn start_with(store: Store, keys: &str) -> Self {
-        Self::serve(store, keys, None).await
+        Self::serve(store, keys, None, None).await
+    }
+
+    /// One that takes events of these subscriptions only.
+    pub async fn start_subscribed(store: Store, subscriptions: &Value) -> Self {
+        let subscriptions = Subscriptions::parse(&subscriptions.to_string()).unwrap();
+        Self::serve(store, &Keyring::generate_key().unwrap(), None, Some(subscriptions)).await
     }
 
     /// One that answers only the callers that `callers` lists, a file of [`Authentication`], if their
@@ -97,16 +109,22 @@ impl Catalog {
         std::fs::write(&file, callers.to_string()).unwrap();
         let authentication = Authentication::load(&file, REGION, signing_name);
         std::fs::remove_file(&file).unwrap();
-        Self::serve(store, &Keyring::generate_key().unwrap(), Some(authentication.unwrap())).await
+        Self::serve(store, &Keyring::generate_key().unwrap(), Some(authentication.unwrap()), None).await
     }
 
-    async fn serve(store: Store, keys: &str, authentication: Option<Authentication>) -> Self {
+    async fn serve(
+        store: Store,
+        keys: &str,
+        authentication: Option<Authentication>,
+        subscriptions: Option<Subscriptions>,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let server = Server {
             describe_images: store.describe_images(Keyring::parse(keys).unwrap()),
             authentication,
-            ingest: store.ingest(),
+            ingest: Arc::new(store.ingest_of(subscriptions.clone().unwrap_or_default())),
+            subscriptions,
             default_registry: RegistryId::parse(REGISTRY).unwrap(),
         };
         let serving =

@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use catalog::reader::Filter;
@@ -80,6 +80,8 @@ with_and_without_references!(
     a_deletion_by_digest,
     what_happened_while_the_catalog_was_down,
     pulls,
+    a_push_of_which_only_the_tag_is_told,
+    a_registry_that_does_not_answer,
 );
 
 async fn an_oci_image(setup: Setup) {
@@ -199,6 +201,91 @@ async fn what_happened_while_the_catalog_was_down(mut setup: Setup) {
     let expected = [two.detail(&["v2"]), three.detail(&["v1"])];
     setup.expect("the return of the catalog to what it missed", &back, &expected).await;
     setup.assert_equals_registry().await;
+}
+
+/// The notification of Quay, which names tags alone.
+fn pushed_tags(tags: &[&str]) -> String {
+    json!({ "repository": REPOSITORY, "updated_tags": tags }).to_string()
+}
+
+/// A subscription to a registry that sends the notifications of Quay.
+fn subscription(registry: &str) -> Value {
+    json!([{
+        "id": "quay",
+        "source": "quay",
+        "registryId": REGISTRY,
+        "credential": { "bearer": "token" },
+        "registryUrl": format!("http://{registry}"),
+    }])
+}
+
+/// Sends a notification, which the catalog takes.
+async fn notify(catalog: &end_to_end::Catalog, body: String) {
+    let request = reqwest::Client::new().post(format!("{}/events/quay?token=token", catalog.url));
+    let response = request.body(body).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    let report: Value = response.json().await.unwrap();
+    assert_eq!(report, json!({ "applied": 1, "ignored": 0, "malformed": [] }));
+}
+
+/// Digest, tags and size of each image.
+async fn described(store: &Store) -> Vec<(String, Vec<String>, Option<i64>)> {
+    let filter = Filter { tag_status: None, image_status: None };
+    let page = store.reader.list(&repository(REPOSITORY), &filter, None, 100, |_| false).await;
+    let images = page.map(|page| page.images).unwrap_or_default();
+    let described = images.into_iter().map(|image| {
+        let tags = image.image_tags.iter().map(ToString::to_string).collect();
+        (image.image_digest.to_string(), tags, image.image_size_in_bytes)
+    });
+    described.collect()
+}
+
+async fn a_push_of_which_only_the_tag_is_told(setup: Setup) {
+    let image = setup.image("one", &[100, 2_000]);
+    setup.push(&image, "v1", &[]);
+    setup.push(&image, "v2", &[]);
+    let catalog = end_to_end::Catalog::start_subscribed(
+        Store::in_memory().await,
+        &subscription(&setup.registry.address),
+    )
+    .await;
+    // What is not there any longer is no image.
+    notify(&catalog, pushed_tags(&["v1", "v2", "gone"])).await;
+    let tags = ["v1", "v2"].map(str::to_owned).to_vec();
+    assert_eq!(described(&catalog.store).await, [(image.digest.clone(), tags, Some(image.size as i64))]);
+}
+
+async fn a_registry_that_does_not_answer(setup: Setup) {
+    let image = setup.image("one", &[100, 2_000]);
+    setup.push(&image, "v1", &[]);
+    // Nobody listens there yet.
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let subscriptions = subscription(&address.to_string());
+    let store = Store::in_memory().await;
+    let catalog = end_to_end::Catalog::start_subscribed(store.clone(), &subscriptions).await;
+    notify(&catalog, pushed_tags(&["v1"])).await;
+    assert_eq!(described(&store).await, []);
+    drop(catalog);
+
+    // Another process asks again, and once more when the registry is there.
+    let ingest = store.ingest_of(subscriptions::Subscriptions::parse(&subscriptions.to_string()).unwrap());
+    assert_eq!(ingest.settle_questions().await.unwrap(), 0);
+    let listener = TcpListener::bind(address).await.unwrap();
+    let registry = setup.registry.address.clone();
+    let forwarding = tokio::spawn(async move {
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let mut server = TcpStream::connect(&registry).await.unwrap();
+            tokio::spawn(async move { tokio::io::copy_bidirectional(&mut client, &mut server).await });
+        }
+    });
+    assert_eq!(ingest.settle_questions().await.unwrap(), 1);
+    assert_eq!(
+        described(&store).await,
+        [(image.digest.clone(), vec!["v1".to_owned()], Some(image.size as i64))]
+    );
+    assert_eq!(ingest.settle_questions().await.unwrap(), 0, "nothing is open any longer");
+    forwarding.abort();
 }
 
 async fn pulls(setup: Setup) {
@@ -455,7 +542,8 @@ impl Catalog {
         let server = Server {
             authentication: None,
             describe_images: self.store.describe_images(Keyring::parse(&self.keys).unwrap()),
-            ingest: self.store.ingest(),
+            ingest: Arc::new(self.store.ingest()),
+            subscriptions: None,
             // Not the one that the registry's notifications name.
             default_registry: RegistryId::parse("999999999999").unwrap(),
         };

@@ -15,8 +15,9 @@ use catalog::{Change, ChangeKind, Timestamp};
 use end_to_end::{
     DynamoDbLocal, REGION, REGISTRY, Store, digest, free_port, print, repository, sample, tag, time,
 };
-use ingest_events::Ingest;
+use ingest_events::source::Origin;
 use serde_json::{Value, json};
+use subscriptions::Source;
 
 use crate::{Moto, built, root, tool, wait_for};
 
@@ -575,9 +576,10 @@ async fn what_is_not_done_in_time_is_given_back_and_nothing_is_half_done() {
     let (_, answer) = emulator.invoke("ingest-events", &messages).await;
     assert_eq!(failed(&answer), BTreeSet::new());
     let calm = Store::in_memory().await;
-    let ingest = Ingest::new(calm.writer.clone(), REGION.to_owned());
+    let ingest = calm.ingest();
+    let origin = Origin::new(Source::Ecr, repository("any").registry, Timestamp::now());
     for number in 1..=3 {
-        ingest.ingest(&ingest_events::ingest::Source::Ecr, pushed(number).as_bytes()).await.unwrap();
+        ingest.ingest(&origin, pushed(number).as_bytes()).await.unwrap();
     }
     assert_eq!(items(&emulator.store).await, items(&calm).await);
 }

@@ -2,16 +2,18 @@
 //! applied, because the store failed or because they cannot be understood, are given back to the
 //! queue, and the others are done.
 //!
-//! The message attribute `source` names the source (`ecr`, `distribution`), and `registry` the
-//! registry id that a source other than ECR stands for. EventBridge sets no attributes: without
-//! them a message is from ECR, or, if it has a list `events`, from a distribution registry.
+//! The message attribute `source` names the source, and `registry` the registry id that a source other
+//! than ECR stands for. EventBridge sets no attributes: without them a message is from ECR, or, if it has a
+//! list `events`, from a distribution registry.
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
-use catalog::RegistryId;
+use catalog::{RegistryId, Timestamp};
 use futures_util::{StreamExt, stream};
+use subscriptions::Source;
 use tokio::time::{Instant, timeout_at};
 
-use crate::ingest::{Ingest, Source};
+use crate::ingest::Ingest;
+use crate::source::Origin;
 
 /// How many messages are applied side by side.
 const CONCURRENT_MESSAGES: usize = 8;
@@ -61,17 +63,21 @@ async fn handle_message(
         None => default_registry.clone(),
     };
     let source = match attribute("source") {
-        Some("ecr") => Source::Ecr,
-        Some("distribution") => Source::Distribution(registry),
-        Some(other) => return Err(format!("there is no source {other}")),
-        None if is_notification(body) => Source::Distribution(registry),
+        Some(name) => Source::of_name(name).ok_or_else(|| format!("there is no source {name}"))?,
+        None if is_notification(body) => Source::Distribution,
         None => Source::Ecr,
     };
-    let report = ingest.ingest(&source, body.as_bytes()).await.map_err(|error| error.to_string())?;
+    let origin = Origin::new(source, registry, sent_at(message).unwrap_or_else(Timestamp::now));
+    let report = ingest.ingest(&origin, body.as_bytes()).await.map_err(|error| error.to_string())?;
     match report.malformed.first() {
         None => Ok(()),
         Some(malformed) => Err(malformed.reason.clone()),
     }
+}
+
+/// When a message was put into the queue; the same however often it is delivered.
+fn sent_at(message: &SqsMessage) -> Option<Timestamp> {
+    Timestamp::from_milliseconds(message.attributes.get("SentTimestamp")?.parse().ok()?).ok()
 }
 
 fn is_notification(body: &str) -> bool {

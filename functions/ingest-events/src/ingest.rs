@@ -5,43 +5,22 @@
 //! reason, while the events beside it are applied. Only a store that fails stops the work: then the
 //! whole delivery is to be repeated, which harms nothing.
 
+use std::collections::HashSet;
+
 use catalog::table::StoreError;
 use catalog::writer::Applied;
-use catalog::{Change, RegistryId, Timestamp, Writer};
+use catalog::{Change, Table, Timestamp, Writer};
 use metrics::{Unit, counter, histogram};
 use serde::Serialize;
 use serde_json::Value;
+use subscriptions::{Source, Subscriptions};
 
-use crate::manifest::{ManifestLocation, Registries};
-use crate::{distribution, ecr};
+use crate::manifest::{Answer, Registries};
+use crate::question::{OpenQuestions, Question};
+use crate::source::{self, MalformedEvent, Meaning, Origin, Statement};
 
 /// The units of what is recorded of each delivery; the rest are counts.
 pub const METRIC_UNITS: [(&str, Unit); 1] = [("EventAge", Unit::Milliseconds)];
-
-/// Where a delivery comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
-    /// Amazon ECR: an EventBridge event, a CloudTrail record, or a list of them.
-    Ecr,
-    /// A CNCF distribution registry's notification, and the registry id that it stands for here.
-    Distribution(RegistryId),
-}
-
-/// What an event means.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Meaning {
-    /// It changes the catalog.
-    Changes(Vec<Change>),
-    /// It changes the catalog; what it leaves out, the manifest tells.
-    Incomplete(Box<Change>, ManifestLocation),
-    /// It is fine, but of no concern here, for this reason.
-    Ignored(String),
-}
-
-/// An event that cannot be understood, and why.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct MalformedEvent(pub String);
 
 /// Why a delivery was not dealt with.
 #[derive(Debug, thiserror::Error)]
@@ -78,26 +57,33 @@ pub struct Malformed {
 #[derive(Debug)]
 pub struct Ingest {
     writer: Writer,
+    questions: OpenQuestions,
     registries: Registries,
     region: String,
 }
 
 impl Ingest {
-    /// Applies events through this writer. Events of other AWS regions are ignored.
+    /// Applies events to a table. Events of Amazon ECR of other regions are ignored. Registries are asked
+    /// for what events do not tell, with the credentials of these subscriptions.
     #[must_use]
-    pub fn new(writer: Writer, region: String) -> Self {
-        Self { writer, registries: Registries::new(), region }
+    pub fn new(table: Table, region: String, subscriptions: Subscriptions) -> Self {
+        Self {
+            writer: Writer::new(table.clone(), Timestamp::now),
+            questions: OpenQuestions::new(table),
+            registries: Registries::new(subscriptions),
+            region,
+        }
     }
 
     /// Applies all events of one delivery.
     ///
     /// # Errors
     /// The delivery as a whole cannot be understood, or the store fails.
-    pub async fn ingest(&self, source: &Source, delivery: &[u8]) -> Result<Report, IngestError> {
+    pub async fn ingest(&self, origin: &Origin, delivery: &[u8]) -> Result<Report, IngestError> {
         let mut report = Report::default();
         let mut done = Done::default();
-        for (number, event) in events_of(source, delivery)?.iter().enumerate() {
-            let outcome = match self.ingest_event(source, event, &mut done).await {
+        for (number, event) in events_of(origin.source, delivery)?.iter().enumerate() {
+            let outcome = match self.ingest_event(origin, event, &mut done).await {
                 Ok(true) => {
                     report.applied += 1;
                     Ok("Applied")
@@ -114,10 +100,7 @@ impl Ingest {
                     Ok("Malformed")
                 }
             };
-            let event_type = match source {
-                Source::Ecr => ecr::event_type(event),
-                Source::Distribution(_) => distribution::event_type(event),
-            };
+            let event_type = source::event_type(origin.source, event);
             let outcome_name = outcome.as_ref().map_or("Failed", |outcome| outcome);
             counter!("Events", "Type" => event_type, "Outcome" => outcome_name).increment(1);
             outcome?;
@@ -129,26 +112,82 @@ impl Ingest {
     /// Whether the event was applied, or else ignored.
     async fn ingest_event(
         &self,
-        source: &Source,
+        origin: &Origin,
         event: &Value,
         done: &mut Done,
     ) -> Result<bool, IngestError> {
-        let meaning = match source {
-            Source::Ecr => ecr::interpret(event, &self.region)?,
-            Source::Distribution(registry) => distribution::interpret(event, registry)?,
-        };
-        let changes = match meaning {
-            Meaning::Changes(changes) => changes,
-            Meaning::Incomplete(change, location) => vec![self.registries.complete(*change, &location).await],
+        let statements = match source::interpret(event, origin, &self.region)? {
+            Meaning::Statements(statements) => statements,
             Meaning::Ignored(reason) => {
                 tracing::debug!(reason, "ignored an event");
                 return Ok(false);
             }
         };
-        for change in &changes {
-            done.add(change, self.apply(change).await?);
+        for statement in statements {
+            let change = match statement {
+                Statement::Change(change) => Some(change),
+                Statement::Push(question) => self.complete(&question).await?,
+            };
+            if let Some(change) = change {
+                let applied = self.apply(&change).await?;
+                done.add(&change, applied);
+            }
         }
         Ok(true)
+    }
+
+    /// The push that a question is about, as far as it is known now. A question without an answer is kept.
+    async fn complete(&self, question: &Question) -> Result<Option<Change>, StoreError> {
+        let (repository, reference) = (&question.repository, question.reference());
+        match self.registries.ask(question).await {
+            Ok(Answer::Manifest(digest, content)) => Ok(Some(question.answered(digest, *content))),
+            Ok(Answer::None(reason)) => {
+                tracing::warn!(%repository, reference, reason, "there is no such manifest in the registry");
+                Ok(question.known())
+            }
+            Err(error) => {
+                tracing::warn!(%repository, reference, %error, "the registry does not answer now; it is asked again");
+                self.questions.keep(question, Timestamp::now()).await?;
+                Ok(question.known())
+            }
+        }
+    }
+
+    /// Asks the registries again what they did not answer before, and applies their answers. Tells how many
+    /// questions are settled.
+    ///
+    /// # Errors
+    /// The store fails; what was done until then is done.
+    pub async fn settle_questions(&self) -> Result<usize, StoreError> {
+        let mut settled = 0;
+        let mut last = None;
+        // Who does not answer one question is not asked another one in this round.
+        let mut silent = HashSet::new();
+        loop {
+            let questions = self.questions.list(last.as_ref()).await?;
+            for question in &questions {
+                if silent.contains(&question.address.host) {
+                    continue;
+                }
+                match self.registries.ask(question).await {
+                    Ok(Answer::Manifest(digest, content)) => {
+                        self.apply(&question.answered(digest, *content)).await?;
+                    }
+                    Ok(Answer::None(_)) => {}
+                    Err(error) => {
+                        tracing::info!(host = question.address.host, %error, "a registry does not answer yet");
+                        silent.insert(question.address.host.clone());
+                        continue;
+                    }
+                }
+                self.questions.forget(question).await?;
+                settled += 1;
+            }
+            match questions.into_iter().next_back() {
+                Some(question) => last = Some(question),
+                None => return Ok(settled),
+            }
+        }
     }
 
     async fn apply(&self, change: &Change) -> Result<Applied, StoreError> {
@@ -194,26 +233,16 @@ impl Done {
 }
 
 /// The events of a delivery.
-fn events_of(source: &Source, delivery: &[u8]) -> Result<Vec<Value>, MalformedEvent> {
+fn events_of(source: Source, delivery: &[u8]) -> Result<Vec<Value>, MalformedEvent> {
     let delivery: Value = serde_json::from_slice(delivery)
         .map_err(|error| MalformedEvent(format!("the body is not valid JSON: {error}")))?;
     match (source, delivery) {
         (Source::Ecr, Value::Array(events)) => Ok(events),
-        (Source::Ecr, event) => Ok(vec![event]),
-        (Source::Distribution(_), Value::Object(mut envelope)) => match envelope.remove("events") {
+        (Source::Distribution, Value::Object(mut envelope)) => match envelope.remove("events") {
             Some(Value::Array(events)) => Ok(events),
             _ => Err(MalformedEvent("the notification has no list 'events'".to_owned())),
         },
-        (Source::Distribution(_), _) => {
-            Err(MalformedEvent("the notification is not a JSON object".to_owned()))
-        }
+        (_, event @ Value::Object(_)) => Ok(vec![event]),
+        (_, _) => Err(MalformedEvent("the body is not a JSON object".to_owned())),
     }
-}
-
-/// Reads one part of an event; an error names it.
-pub(crate) fn parse<T: std::str::FromStr>(name: &str, text: &str) -> Result<T, MalformedEvent>
-where
-    T::Err: std::fmt::Display,
-{
-    text.parse().map_err(|error| MalformedEvent(format!("'{name}' is not valid: {error}")))
 }

@@ -2,13 +2,14 @@
 //!
 //! - [`handler`]: a batch of messages from the queue
 //! - [`ingest`]: events in, a report out
-//! - [`ecr`], [`distribution`]: one file for each source of events
+//! - [`source`]: what the events of each product mean, one file for each
+//! - [`question`]: what events leave open, until a registry answers
 //! - [`manifest`]: what a manifest's bytes tell, and how they are had
 
-pub mod distribution;
-pub mod ecr;
 pub mod handler;
 pub mod ingest;
 pub mod manifest;
+pub mod question;
+pub mod source;
 
 pub use ingest::Ingest;

@@ -14,10 +14,11 @@ use std::time::Duration;
 
 use aws_config::BehaviorVersion;
 use aws_lambda_events::sqs::SqsEvent;
-use catalog::{RegistryId, Table, Timestamp, Writer};
+use catalog::{RegistryId, Table, Timestamp};
 use ingest_events::ingest::METRIC_UNITS;
 use ingest_events::{Ingest, handler};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
+use subscriptions::Subscriptions;
 use telemetry::Telemetry;
 use tokio::time::Instant;
 
@@ -31,7 +32,7 @@ async fn main() -> Result<(), Error> {
     let configuration = aws_config::load_defaults(BehaviorVersion::latest()).await;
     let table =
         Table { client: aws_sdk_dynamodb::Client::new(&configuration), name: required("TABLE_NAME")? };
-    let ingest = Arc::new(Ingest::new(Writer::new(table, Timestamp::now), required("AWS_REGION")?));
+    let ingest = Arc::new(Ingest::new(table, required("AWS_REGION")?, Subscriptions::default()));
     let default_registry = Arc::new(RegistryId::parse(&required("REGISTRY_ID")?)?);
     lambda_runtime::run(service_fn(move |batch: LambdaEvent<SqsEvent>| {
         let (ingest, default_registry) = (Arc::clone(&ingest), Arc::clone(&default_registry));

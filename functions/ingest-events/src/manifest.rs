@@ -4,13 +4,16 @@
 
 use std::time::Duration;
 
+use catalog::Digest;
 use catalog::change::Content;
-use catalog::{Change, ChangeKind, Digest};
 use oci_client::client::{ClientConfig, ClientProtocol};
+use oci_client::errors::{OciDistributionError, OciErrorCode};
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference};
 use serde::Deserialize;
-use url::Url;
+use subscriptions::Subscriptions;
+
+use crate::question::{Question, RegistryAddress};
 
 const IMAGE_MEDIA_TYPES: [&str; 2] =
     ["application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json"];
@@ -121,38 +124,26 @@ fn digest_of(like: &Digest, bytes: &[u8]) -> Option<Digest> {
     Digest::parse(&format!("{algorithm}:{hash}")).ok()
 }
 
-/// Where a manifest can be had.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ManifestLocation {
-    encrypted: bool,
-    reference: Box<Reference>,
-}
-
-impl ManifestLocation {
-    /// A location from the address that a notification gives. Of the address only scheme, host and
-    /// port are used; nothing if it has none.
-    #[must_use]
-    pub fn of_url(url: &str, repository: &str, digest: &Digest) -> Option<Self> {
-        let url = Url::parse(url).ok()?;
-        let encrypted = match url.scheme() {
-            "https" => true,
-            "http" => false,
-            _ => return None,
-        };
-        let host = match url.port() {
-            Some(port) => format!("{}:{port}", url.host_str()?),
-            None => url.host_str()?.to_owned(),
-        };
-        let reference = Reference::with_digest(host, repository.to_owned(), digest.to_string());
-        Some(Self { encrypted, reference: Box::new(reference) })
-    }
-}
-
 /// The registries that manifests are fetched from.
 pub struct Registries {
     encrypted: Client,
     plain: Client,
+    subscriptions: Subscriptions,
 }
+
+/// A registry's answer.
+#[derive(Debug)]
+pub enum Answer {
+    /// The manifest is this.
+    Manifest(Digest, Box<Content>),
+    /// There is no such manifest, or it is not what it is said to be.
+    None(String),
+}
+
+/// A registry did not answer; it may later.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NoAnswer(String);
 
 impl std::fmt::Debug for Registries {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -160,16 +151,10 @@ impl std::fmt::Debug for Registries {
     }
 }
 
-impl Default for Registries {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Registries {
-    /// Clients that ask without credentials.
+    /// Clients that show the credentials of these subscriptions.
     #[must_use]
-    pub fn new() -> Self {
+    pub fn new(subscriptions: Subscriptions) -> Self {
         let client = |protocol| {
             Client::new(ClientConfig {
                 protocol,
@@ -179,42 +164,60 @@ impl Registries {
                 ..ClientConfig::default()
             })
         };
-        Self { encrypted: client(ClientProtocol::Https), plain: client(ClientProtocol::Http) }
+        Self { encrypted: client(ClientProtocol::Https), plain: client(ClientProtocol::Http), subscriptions }
     }
 
-    /// Adds to a push what its manifest tells. If the manifest cannot be had, the push stays as it
-    /// is: an image of unknown size.
-    pub async fn complete(&self, mut change: Change, location: &ManifestLocation) -> Change {
-        if let ChangeKind::ImagePushed { digest, content, .. } = &mut change.kind {
-            match self.fetch(digest, location).await {
-                Ok(fetched) => {
-                    content.artifact_media_type =
-                        content.artifact_media_type.take().or(fetched.artifact_media_type);
-                    content.size_in_bytes = fetched.size_in_bytes;
-                    content.manifests = fetched.manifests;
-                    content.subject = fetched.subject;
-                }
-                Err(error) => {
-                    let manifest = location.reference.whole();
-                    tracing::warn!(
-                        manifest,
-                        error,
-                        "the manifest cannot be had, so the image's size stays unknown"
-                    );
-                }
-            }
-        }
-        change
-    }
-
-    async fn fetch(&self, digest: &Digest, location: &ManifestLocation) -> Result<Content, String> {
-        let client = if location.encrypted { &self.encrypted } else { &self.plain };
+    /// Asks for a manifest by its digest, or else by its tag.
+    ///
+    /// # Errors
+    /// The registry does not answer, or not as it should.
+    pub async fn ask(&self, question: &Question) -> Result<Answer, NoAnswer> {
+        let address = &question.address;
+        let (host, name) = (address.host.clone(), question.name.clone());
+        let reference = match (&question.digest, &question.tag) {
+            (Some(digest), _) => Reference::with_digest(host, name, digest.to_string()),
+            (None, Some(tag)) => Reference::with_tag(host, name, tag.to_string()),
+            (None, None) => return Ok(Answer::None("neither a digest nor a tag".to_owned())),
+        };
+        let client = if address.encrypted { &self.encrypted } else { &self.plain };
         let media_types = [IMAGE_MEDIA_TYPES, INDEX_MEDIA_TYPES].concat();
-        let pull = client.pull_manifest_raw(&location.reference, &RegistryAuth::Anonymous, &media_types);
-        let (bytes, _) = tokio::time::timeout(TIMEOUT, pull)
-            .await
-            .map_err(|_| "the registry took too long".to_owned())?
-            .map_err(|error| error.to_string())?;
-        read(digest, &bytes).map_err(|error| error.to_string())
+        let credential = self.credential(address);
+        let pull = client.pull_manifest_raw(&reference, &credential, &media_types);
+        let (bytes, told) = match tokio::time::timeout(TIMEOUT, pull).await {
+            Err(_) => return Err(NoAnswer("the registry took too long".to_owned())),
+            Ok(Err(error)) if is_not_found(&error) => return Ok(Answer::None(error.to_string())),
+            Ok(Err(error)) => return Err(NoAnswer(error.to_string())),
+            Ok(Ok(answer)) => answer,
+        };
+        let Some(digest) = question.digest.clone().or_else(|| Digest::parse(&told).ok()) else {
+            return Err(NoAnswer(format!("the registry answers with the digest '{told}'")));
+        };
+        match read(&digest, &bytes) {
+            Ok(content) => Ok(Answer::Manifest(digest, Box::new(content))),
+            Err(error) => Ok(Answer::None(error.to_string())),
+        }
+    }
+
+    /// What the registry wants to be shown. Only the address that a subscription gives ever sees its
+    /// credential.
+    fn credential(&self, address: &RegistryAddress) -> RegistryAuth {
+        let subscription = address.subscription.as_deref().and_then(|id| self.subscriptions.get(id));
+        match subscription.and_then(|subscription| subscription.registry_credential.as_ref()) {
+            Some(credential) => RegistryAuth::Basic(credential.username.clone(), credential.password.clone()),
+            None => RegistryAuth::Anonymous,
+        }
+    }
+}
+
+/// Whether the registry says that there is no such manifest.
+fn is_not_found(error: &OciDistributionError) -> bool {
+    match error {
+        OciDistributionError::ImageManifestNotFoundError(_) => true,
+        OciDistributionError::ServerError { code, .. } => *code == 404,
+        OciDistributionError::RegistryError { envelope, .. } => envelope
+            .errors
+            .iter()
+            .any(|error| matches!(error.code, OciErrorCode::ManifestUnknown | OciErrorCode::NameUnknown)),
+        _ => false,
     }
 }

@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use describe_images::page_token::{InvalidKeyring, Keyring};
+use subscriptions::{InvalidSubscriptions, Subscriptions};
 
 use crate::engine::{Engine, EngineError};
 
@@ -34,9 +35,29 @@ pub enum DataError {
         /// What is wrong with it.
         error: InvalidKeyring,
     },
+    /// The subscriptions.
+    #[error("{path}: {error}")]
+    Subscriptions {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        error: InvalidSubscriptions,
+    },
     /// The system has no randomness to give.
     #[error("no random key can be made")]
     Randomness,
+}
+
+/// Reads a file of subscriptions.
+///
+/// # Errors
+/// It cannot be read, or is something else.
+pub fn read_subscriptions(file: &Path) -> Result<Subscriptions, DataError> {
+    let path = file.display().to_string();
+    match fs::read_to_string(file) {
+        Ok(text) => Subscriptions::parse(&text).map_err(|error| DataError::Subscriptions { path, error }),
+        Err(error) => Err(DataError::File { path, error }),
+    }
 }
 
 /// Opens or creates the database in a directory.

@@ -1,9 +1,11 @@
 //! A catalog to look at: sample events of Amazon ECR and of a CNCF distribution registry.
 
 use catalog::table::StoreError;
-use catalog::{RegistryId, Table};
+use catalog::{RegistryId, Table, Timestamp};
 use ingest_events::Ingest;
-use ingest_events::ingest::{IngestError, Source};
+use ingest_events::ingest::IngestError;
+use ingest_events::source::Origin;
+use subscriptions::Source;
 
 macro_rules! samples {
     ($($file:literal),* $(,)?) => {
@@ -41,11 +43,11 @@ pub async fn fill(table: &Table, ingest: &Ingest, registry: &RegistryId) -> Resu
     if scan.count > 0 {
         return Ok(false);
     }
-    for event in ECR {
-        ingest.ingest(&Source::Ecr, event.as_bytes()).await?;
-    }
-    for notification in DISTRIBUTION {
-        ingest.ingest(&Source::Distribution(registry.clone()), notification.as_bytes()).await?;
+    for (source, deliveries) in [(Source::Ecr, ECR), (Source::Distribution, DISTRIBUTION)] {
+        let origin = Origin::new(source, registry.clone(), Timestamp::now());
+        for delivery in deliveries {
+            ingest.ingest(&origin, delivery.as_bytes()).await?;
+        }
     }
     Ok(true)
 }

@@ -82,6 +82,8 @@ impl Engine {
             "GetItem" => call(body, |request| database.get_item(request)),
             "BatchGetItem" => call(body, |request| database.batch_get_item(request)),
             "Query" => call(body, |request| database.query(request)),
+            "PutItem" => call(body, |request| database.put_item(request)),
+            "DeleteItem" => call(body, |request| database.delete_item(request)),
             "Scan" => call(body, |request| database.scan(request)),
             "TransactWriteItems" => call(body, |mut request: TransactWriteItemsRequest| {
                 // The token lets a request be repeated when its answer was lost, which cannot happen

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::BehaviorVersion;
-use catalog::{Reader, RegistryId, Table, Timestamp, Writer};
+use catalog::{Reader, RegistryId, Table};
 use clap::Parser;
 use clap::builder::NonEmptyStringValueParser;
 use describe_images::DescribeImages;
@@ -20,12 +20,16 @@ use image_catalog::{data, demo};
 use ingest_events::Ingest;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::MissedTickBehavior;
 use tracing_subscriber::EnvFilter;
 
 const TABLE_NAME: &str = "image-catalog";
 
 /// How often items whose time has come are removed.
 const EXPIRY_INTERVAL: Duration = Duration::from_hours(1);
+
+/// How often registries are asked again what they did not answer.
+const QUESTIONS_INTERVAL: Duration = Duration::from_secs(30);
 
 /// A catalog of container images that answers Amazon ECR's and ECR Public's DescribeImages, kept
 /// current by the events of registries.
@@ -56,6 +60,9 @@ struct Options {
     /// Service that signatures must be for, such as execute-api; else ecr or ecr-public, as asked
     #[arg(long, value_name = "NAME", requires = "callers")]
     signing_name: Option<String>,
+    /// JSON file of subscriptions; only events that show the credential of one of them are taken
+    #[arg(long, value_name = "FILE")]
+    subscriptions: Option<PathBuf>,
     /// If the catalog is empty, fill it with sample events first
     #[arg(long)]
     demo: bool,
@@ -81,6 +88,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         Some(file) => Some(Authentication::load(file, &options.region, options.signing_name.as_deref())?),
         None => None,
     };
+    let subscriptions = options.subscriptions.as_deref().map(data::read_subscriptions).transpose()?;
     // Before the database is touched: a second process on the same address ends here.
     let listener = TcpListener::bind(options.listen)
         .await
@@ -91,10 +99,15 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     table.create_if_missing().await?;
     let keyring =
         if options.in_memory { data::keyring_in_memory()? } else { data::open_keyring(&options.data)? };
-    let ingest = Ingest::new(Writer::new(table.clone(), Timestamp::now), options.region.clone());
+    let ingest = Arc::new(Ingest::new(
+        table.clone(),
+        options.region.clone(),
+        subscriptions.clone().unwrap_or_default(),
+    ));
     if options.demo && !demo::fill(&table, &ingest, &options.registry).await? {
         tracing::info!("the catalog is not empty, so it is not filled with sample events");
     }
+    tokio::spawn(settle_questions(Arc::clone(&ingest)));
     print_greeting(&options, listener.local_addr()?, &data);
     let server = Server {
         describe_images: DescribeImages::new(
@@ -103,7 +116,8 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
             options.registry.clone(),
         ),
         authentication,
-        ingest,
+        ingest: Arc::clone(&ingest),
+        subscriptions,
         default_registry: options.registry,
     };
     let ended = async move {
@@ -144,6 +158,20 @@ async fn remove_expired(engine: Engine) {
             Ok(Ok(items)) => tracing::info!(items, "removed what was left of deleted images and tags"),
             Ok(Err(error)) => tracing::warn!(%error, "expired items cannot be removed"),
             Err(error) => tracing::warn!(%error, "expired items cannot be removed"),
+        }
+    }
+}
+
+/// Asks registries again what they did not answer before, also before the last start.
+async fn settle_questions(ingest: Arc<Ingest>) {
+    let mut interval = tokio::time::interval(QUESTIONS_INTERVAL);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        match ingest.settle_questions().await {
+            Ok(0) => {}
+            Ok(questions) => tracing::info!(questions, "registries have answered what was open"),
+            Err(error) => tracing::warn!(%error, "open questions cannot be settled now"),
         }
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, Query, Request, State};
-use axum::http::StatusCode;
+use axum::extract::{DefaultBodyLimit, Path, RawQuery, Request, State};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -17,10 +17,12 @@ use describe_images::error::DescribeImagesError;
 use describe_images::handler::LARGEST_BODY as LARGEST_REQUEST;
 use futures_util::StreamExt as _;
 use ingest_events::Ingest;
-use ingest_events::ingest::{IngestError, Report, Source};
+use ingest_events::ingest::IngestError;
+use ingest_events::source::Origin;
 use lambda_http::Body;
-use serde::Deserialize;
+use receive_webhook::webhook;
 use serde_json::json;
+use subscriptions::{Source, Subscriptions};
 use tokio::net::TcpListener;
 
 use crate::authentication::Authentication;
@@ -39,18 +41,27 @@ pub struct Server {
     /// Whose requests are answered; anybody's without it.
     pub authentication: Option<Authentication>,
     /// Applies events.
-    pub ingest: Ingest,
+    pub ingest: Arc<Ingest>,
+    /// Whose events are taken; anybody's without it.
+    pub subscriptions: Option<Subscriptions>,
     /// The registry of notifications that name none.
     pub default_registry: RegistryId,
 }
 
 impl Server {
+    /// The registry that the address of an event names; nothing if it is none.
+    fn registry_of(&self, query: &str) -> Option<RegistryId> {
+        match url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "registry") {
+            Some((_, registry)) => RegistryId::parse(&registry).ok(),
+            None => Some(self.default_registry.clone()),
+        }
+    }
+
     /// The routes.
     pub fn router(self) -> Router {
         Router::new()
             .route("/healthz", get(async || "ok\n"))
-            .route("/events/ecr", post(ingest_ecr))
-            .route("/events/distribution", post(ingest_distribution))
+            .route("/events/{source}", post(ingest))
             .fallback(answer)
             .layer(DefaultBodyLimit::max(LARGEST_BODY))
             .with_state(Arc::new(self))
@@ -119,49 +130,41 @@ fn into_axum(response: lambda_http::Response<Body>) -> Response {
     })
 }
 
-/// An event that cannot be applied answers 400; the sender is a person, or EventBridge, which does
-/// not repeat it.
-async fn ingest_ecr(State(server): State<Arc<Server>>, body: Result<Bytes, BytesRejection>) -> Response {
-    ingest(&server, &Source::Ecr, body, |report| {
-        if report.malformed.is_empty() { StatusCode::OK } else { StatusCode::BAD_REQUEST }
-    })
-    .await
-}
-
-#[derive(Deserialize)]
-struct DistributionParameters {
-    registry: Option<String>,
-}
-
-/// An event that cannot be applied is reported, but answers 200: the registry would repeat it for
-/// ever, and deliver nothing else.
-async fn ingest_distribution(
-    State(server): State<Arc<Server>>,
-    Query(parameters): Query<DistributionParameters>,
-    body: Result<Bytes, BytesRejection>,
-) -> Response {
-    let registry = match parameters.registry.as_deref().map(RegistryId::parse) {
-        None => server.default_registry.clone(),
-        Some(Ok(registry)) => registry,
-        Some(Err(_)) => {
-            return refusal(StatusCode::BAD_REQUEST, "the parameter 'registry' must be 12 digits");
-        }
-    };
-    ingest(&server, &Source::Distribution(registry), body, |_| StatusCode::OK).await
-}
-
+/// Applies the events of a webhook before it is answered.
 async fn ingest(
-    server: &Server,
-    source: &Source,
+    State(server): State<Arc<Server>>,
+    Path(source): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
-    status: impl Fn(&Report) -> StatusCode,
 ) -> Response {
     let body = match body {
         Ok(body) => body,
         Err(rejection) => return refusal(rejection.status(), &rejection.body_text()),
     };
-    match server.ingest.ingest(source, &body).await {
-        Ok(report) => (status(&report), Json(report)).into_response(),
+    let query = query.unwrap_or_default();
+    let source = match webhook::source(&source) {
+        Ok(source) => source,
+        Err(error) => return refusal(error.status(), &error.to_string()),
+    };
+    let (origin, body) = match &server.subscriptions {
+        Some(subscriptions) => match webhook::receive(subscriptions, source, &query, &headers, &body) {
+            Ok(webhook) => (Origin::of(webhook.subscription.clone(), Timestamp::now()), webhook.body),
+            Err(error) => return refusal(error.status(), &error.to_string()),
+        },
+        None => match server.registry_of(&query) {
+            Some(registry) => {
+                (Origin::new(source, registry, Timestamp::now()), webhook::structured(&headers, &body))
+            }
+            None => return refusal(StatusCode::BAD_REQUEST, "the parameter 'registry' must be 12 digits"),
+        },
+    };
+    match server.ingest.ingest(&origin, &body).await {
+        // A distribution registry would repeat what cannot be applied for ever, and deliver nothing else.
+        Ok(report) if report.malformed.is_empty() || source == Source::Distribution => {
+            Json(report).into_response()
+        }
+        Ok(report) => (StatusCode::BAD_REQUEST, Json(report)).into_response(),
         Err(IngestError::Delivery(error)) => refusal(StatusCode::BAD_REQUEST, &error.to_string()),
         Err(IngestError::Store(error)) => {
             tracing::error!(%error, "events could not be applied");

@@ -159,7 +159,7 @@ impl Digest {
 }
 
 /// A repository of a registry: what every image, tag and change belongs to.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Repository {
     /// Whose repository it is.
     pub registry: RegistryId,

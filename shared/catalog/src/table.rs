@@ -10,6 +10,9 @@
 //! | `tag#<tag>` | where a tag was moved to |
 //! | `manifest#<digest>#<index digest>` | an index lists the manifest |
 //!
+//! In a partition of its own, `questions`, is what registries have yet to be asked: the sort key is the
+//! repository and what the question is about.
+//!
 //! Only listed images have the attribute `repositoryTagStatus`, the partition key of the index
 //! [`TAG_STATUS_INDEX`], which lists the tagged or the untagged ones in the same order.
 
@@ -115,6 +118,18 @@ pub(crate) fn manifest_sort(manifest: &Digest, index: &Digest) -> String {
 /// The index that such a sort key names.
 pub(crate) fn index_of_manifest_sort(sort: &str) -> Option<Digest> {
     sort.rsplit_once('#').and_then(|(_, index)| Digest::parse(index).ok())
+}
+
+/// The partition of open questions. No repository's has its name: those have a slash.
+#[must_use]
+pub fn questions() -> AttributeValue {
+    text("questions")
+}
+
+/// The key of an open question.
+#[must_use]
+pub fn question_key(name: &str) -> Item {
+    key("questions", name)
 }
 
 /// A text attribute.

@@ -7,12 +7,13 @@
 //! manifest.
 
 use catalog::change::Content;
-use catalog::{Change, ChangeKind, Digest, RegistryId, Repository, Tag};
+use catalog::{Change, ChangeKind, Digest, Tag};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::ingest::{MalformedEvent, Meaning, parse};
-use crate::manifest::{ManifestKind, ManifestLocation, USER_AGENT};
+use super::{MalformedEvent, Meaning, Origin, Statement, decode, ignored, parse, parse_tag};
+use crate::manifest::{ManifestKind, USER_AGENT};
+use crate::question::{Question, RegistryAddress};
 
 #[derive(Deserialize)]
 struct Event {
@@ -50,8 +51,8 @@ struct Reference {
     digest: String,
 }
 
-/// What kind of event it is, for the metrics: one of a few, whatever the event says.
-pub(crate) fn event_type(event: &Value) -> &'static str {
+/// What kind of event it is.
+pub(super) fn event_type(event: &Value) -> &'static str {
     match event.get("action").and_then(Value::as_str) {
         Some("push") => "distribution push",
         Some("pull") => "distribution pull",
@@ -61,62 +62,61 @@ pub(crate) fn event_type(event: &Value) -> &'static str {
     }
 }
 
-/// What an event means, for the registry id that its registry stands for.
+/// What an event means.
 ///
 /// # Errors
 /// It lacks what such an event must have.
-pub fn interpret(event: &Value, registry: &RegistryId) -> Result<Meaning, MalformedEvent> {
-    let event = Event::deserialize(event).map_err(|error| MalformedEvent(error.to_string()))?;
+pub(super) fn interpret(event: &Value, origin: &Origin) -> Result<Meaning, MalformedEvent> {
+    let event: Event = decode(event)?;
     let target = &event.target;
     let kind = target.media_type.as_deref().and_then(ManifestKind::of_media_type);
     let digest = || -> Result<Digest, MalformedEvent> {
         parse("target.digest", target.digest.as_deref().unwrap_or_default())
     };
-    let tag = || -> Result<Option<Tag>, MalformedEvent> {
-        target.tag.as_deref().filter(|tag| !tag.is_empty()).map(|tag| parse("target.tag", tag)).transpose()
-    };
+    let tag = || -> Result<Option<Tag>, MalformedEvent> { parse_tag("target.tag", target.tag.as_deref()) };
     let change = |kind| -> Result<Change, MalformedEvent> {
         Ok(Change {
-            repository: Repository {
-                registry: registry.clone(),
-                name: parse("target.repository", &target.repository)?,
-            },
+            repository: origin.repository("target.repository", &target.repository)?,
             time: parse("timestamp", &event.timestamp)?,
             kind,
         })
     };
-    let meaning = match (event.action.as_str(), kind) {
-        ("push" | "pull", None) => Meaning::Ignored("a blob, not a manifest".to_owned()),
+    let stated = |kind| Ok(Meaning::Statements(vec![Statement::Change(change(kind)?)]));
+    match (event.action.as_str(), kind) {
+        ("push" | "pull", None) => ignored("a blob, not a manifest"),
         ("push", Some(kind)) => {
-            let content = target.content(kind)?;
+            let (digest, tag, content) = (digest()?, tag()?, target.content(kind)?);
             let is_complete = content.size_in_bytes.is_some() || content.manifests.is_some();
-            let digest = digest()?;
-            let location = target.url.as_deref().and_then(|url| {
-                ManifestLocation::of_url(url, &target.repository, &digest).filter(|_| !is_complete)
-            });
-            let change = change(ChangeKind::ImagePushed { digest, tag: tag()?, content })?;
-            match location {
-                Some(location) => Meaning::Incomplete(Box::new(change), location),
-                None => Meaning::Changes(vec![change]),
-            }
+            // Of its own address, only scheme, host and port are used.
+            let told = || RegistryAddress::of_url(target.url.as_deref()?);
+            let address = origin.registry_address(None).or_else(told).filter(|_| !is_complete);
+            let Some(address) = address else {
+                return stated(ChangeKind::ImagePushed { digest, tag, content });
+            };
+            Ok(Meaning::Statements(vec![Statement::Push(Question {
+                repository: origin.repository("target.repository", &target.repository)?,
+                address,
+                name: target.repository.clone(),
+                digest: Some(digest),
+                tag,
+                manifest_media_type: content.manifest_media_type,
+                artifact_media_type: content.artifact_media_type,
+                time: parse("timestamp", &event.timestamp)?,
+            })]))
         }
         ("pull", Some(_)) if event.request.method.as_deref() == Some("HEAD") => {
-            Meaning::Ignored("a look whether the manifest is there".to_owned())
+            ignored("a look whether the manifest is there")
         }
         ("pull", Some(_)) if event.request.user_agent.as_deref() == Some(USER_AGENT) => {
-            Meaning::Ignored("the catalog's own pull of a manifest".to_owned())
+            ignored("the catalog's own pull of a manifest")
         }
-        ("pull", Some(_)) => Meaning::Changes(vec![change(ChangeKind::ImagePulled { digest: digest()? })?]),
-        ("delete", _) => {
-            let kind = match (&target.digest, tag()?) {
-                (None, Some(tag)) => ChangeKind::TagDeleted { tag },
-                _ => ChangeKind::ImageDeleted { digest: digest()? },
-            };
-            Meaning::Changes(vec![change(kind)?])
-        }
-        (other, _) => Meaning::Ignored(format!("the action {other}")),
-    };
-    Ok(meaning)
+        ("pull", Some(_)) => stated(ChangeKind::ImagePulled { digest: digest()? }),
+        ("delete", _) => stated(match (&target.digest, tag()?) {
+            (None, Some(tag)) => ChangeKind::TagDeleted { tag },
+            _ => ChangeKind::ImageDeleted { digest: digest()? },
+        }),
+        (other, _) => ignored(format!("the action {other}")),
+    }
 }
 
 impl Target {

@@ -8,19 +8,18 @@ use std::collections::BTreeMap;
 
 use catalog::change::Content;
 use catalog::image::Scan;
-use catalog::{Change, ChangeKind, Digest, Repository, Tag, Timestamp};
+use catalog::{Change, ChangeKind, Digest, Repository, Timestamp};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::ingest::{MalformedEvent, Meaning, parse};
+use super::{MalformedEvent, Meaning, Statement, decode, ignored, parse, parse_tag};
 use crate::manifest;
 
 /// What an event means to a catalog of one region.
 ///
 /// # Errors
 /// It is not of a known form, or lacks what its form demands.
-pub fn interpret(event: &Value, region: &str) -> Result<Meaning, MalformedEvent> {
+pub(super) fn interpret(event: &Value, region: &str) -> Result<Meaning, MalformedEvent> {
     let has = |member: &str| event.get(member).is_some();
     if has("detail-type") {
         interpret_event(decode(event)?, region)
@@ -37,8 +36,12 @@ pub fn interpret(event: &Value, region: &str) -> Result<Meaning, MalformedEvent>
     }
 }
 
-/// What kind of event it is, in Amazon's words, for the metrics: one of a few, whatever the event says.
-pub(crate) fn event_type(event: &Value) -> &'static str {
+fn changes(changes: impl IntoIterator<Item = Change>) -> Result<Meaning, MalformedEvent> {
+    Ok(Meaning::Statements(changes.into_iter().map(Statement::Change).collect()))
+}
+
+/// What kind of event it is, in Amazon's words.
+pub(super) fn event_type(event: &Value) -> &'static str {
     let detail_type = event.get("detail-type").and_then(Value::as_str);
     if let Some(known) = DETAIL_TYPES.into_iter().find(|known| detail_type == Some(known)) {
         known
@@ -60,14 +63,6 @@ const DETAIL_TYPES: [&str; 7] = [
     "AWS API Call via CloudTrail",
     "AWS Service Event via CloudTrail",
 ];
-
-fn decode<T: DeserializeOwned>(event: &Value) -> Result<T, MalformedEvent> {
-    T::deserialize(event).map_err(|error| MalformedEvent(error.to_string()))
-}
-
-fn ignored(reason: impl Into<String>) -> Result<Meaning, MalformedEvent> {
-    Ok(Meaning::Ignored(reason.into()))
-}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -133,7 +128,7 @@ impl ImageAction {
             return ignored("it did not succeed");
         }
         let digest = || parse("image-digest", &action.image_digest);
-        let tag = parse_tag(action.image_tag.as_deref())?;
+        let tag = parse_tag("image-tag", action.image_tag.as_deref())?;
         let kind = match (action.action_type.as_str(), tag) {
             ("PUSH", tag) => ChangeKind::ImagePushed {
                 digest: digest()?,
@@ -159,13 +154,8 @@ impl ImageAction {
             },
             (other, _) => return ignored(format!("the action {other}")),
         };
-        Ok(Meaning::Changes(vec![event.change(&action.repository_name, kind)?]))
+        changes([event.change(&action.repository_name, kind)?])
     }
-}
-
-/// A push without a tag has an empty one.
-fn parse_tag(tag: Option<&str>) -> Result<Option<Tag>, MalformedEvent> {
-    tag.filter(|tag| !tag.is_empty()).map(|tag| parse("image-tag", tag)).transpose()
 }
 
 /// An image that came from another registry.
@@ -188,10 +178,10 @@ impl Copied {
         let digest = copied.image_digest.as_deref();
         let kind = ChangeKind::ImagePushed {
             digest: parse("image-digest", digest.unwrap_or_default())?,
-            tag: parse_tag(copied.image_tag.as_deref())?,
+            tag: parse_tag("image-tag", copied.image_tag.as_deref())?,
             content: Content::default(),
         };
-        Ok(Meaning::Changes(vec![event.change(&copied.repository_name, kind)?]))
+        changes([event.change(&copied.repository_name, kind)?])
     }
 }
 
@@ -215,7 +205,7 @@ impl ImageScan {
                 completed_at: parse("time", &event.time)?,
             },
         };
-        Ok(Meaning::Changes(vec![event.change(&scan.repository_name, kind)?]))
+        changes([event.change(&scan.repository_name, kind)?])
     }
 }
 
@@ -258,7 +248,7 @@ fn interpret_record(record: Record, region: &str) -> Result<Meaning, MalformedEv
     let repository = record.repository()?;
     let time: Timestamp = parse("eventTime", &record.event_time)?;
     let change = |kind| Change { repository: repository.clone(), time, kind };
-    Ok(Meaning::Changes(kinds.into_iter().map(change).collect()))
+    changes(kinds.into_iter().map(change))
 }
 
 #[derive(Deserialize)]
@@ -328,7 +318,7 @@ impl Record {
         let media_type = self.text(&["/image/imageManifestMediaType", "/imageManifestMediaType"]);
         content.manifest_media_type = content.manifest_media_type.or(media_type.map(str::to_owned));
         let tag = id("imageTag").or(self.text(&["/imageTag"]));
-        Ok(ChangeKind::ImagePushed { digest, tag: parse_tag(tag)?, content })
+        Ok(ChangeKind::ImagePushed { digest, tag: parse_tag("imageTag", tag)?, content })
     }
 
     /// What was deleted is in the reply. Of an image that was asked for by its digest, the reply may
@@ -347,7 +337,7 @@ impl Record {
             .map(|id| {
                 let text = id.image_digest.unwrap_or_default();
                 let digest = parse("imageDigest", &text)?;
-                Ok(match parse_tag(id.image_tag.as_deref())? {
+                Ok(match parse_tag("imageTag", id.image_tag.as_deref())? {
                     Some(tag) if !by_digest.contains(&text) => ChangeKind::ImageUntagged { digest, tag },
                     _ => ChangeKind::ImageDeleted { digest },
                 })
@@ -406,7 +396,7 @@ fn interpret_cloud_event(event: CloudEvent, region: &str) -> Result<Meaning, Mal
         return ignored(format!("the type {}", event.kind));
     }
     let data = event.data;
-    Ok(Meaning::Changes(vec![Change {
+    changes([Change {
         repository: Repository {
             registry: parse("registryId", &data.registry_id)?,
             name: parse("repositoryName", &data.repository_name)?,
@@ -414,8 +404,8 @@ fn interpret_cloud_event(event: CloudEvent, region: &str) -> Result<Meaning, Mal
         time: parse("time", &event.time)?,
         kind: ChangeKind::ImagePushed {
             digest: parse("imageDigest", &data.image_digest)?,
-            tag: parse_tag(data.image_tag.as_deref())?,
+            tag: parse_tag("imageTag", data.image_tag.as_deref())?,
             content: Content::default(),
         },
-    }]))
+    }])
 }

@@ -1,0 +1,106 @@
+//! GitHub Packages: the webhooks `package` and `registry_package`, of container images. They tell all but
+//! the time; that is the time of their arrival.
+//!
+//! <https://docs.github.com/en/webhooks/webhook-events-and-payloads#registry_package>
+
+use catalog::change::Content;
+use catalog::{Change, ChangeKind, Digest};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{MalformedEvent, Meaning, Origin, Statement, decode, ignored, parse, parse_tag};
+use crate::manifest::ManifestKind;
+
+#[derive(Deserialize)]
+struct Event {
+    action: String,
+    #[serde(alias = "registry_package")]
+    package: Package,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    package_version: Option<PackageVersion>,
+}
+
+#[derive(Deserialize)]
+struct PackageVersion {
+    /// `ghcr.io/OWNER/NAME:TAG`
+    package_url: String,
+    container_metadata: Option<ContainerMetadata>,
+}
+
+#[derive(Deserialize)]
+struct ContainerMetadata {
+    tag: Option<TagMetadata>,
+    manifest: Option<Manifest>,
+}
+
+#[derive(Deserialize)]
+struct TagMetadata {
+    name: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Manifest {
+    digest: String,
+    media_type: Option<String>,
+    config: Option<Descriptor>,
+    layers: Option<Vec<Descriptor>>,
+}
+
+#[derive(Deserialize)]
+struct Descriptor {
+    media_type: Option<String>,
+    size: Option<i64>,
+}
+
+/// What an event means.
+///
+/// # Errors
+/// It lacks what such an event must have.
+pub(super) fn interpret(event: &Value, origin: &Origin) -> Result<Meaning, MalformedEvent> {
+    // What GitHub sends when a webhook is made.
+    if event.get("zen").is_some() {
+        return ignored("a greeting");
+    }
+    let event: Event = decode(event)?;
+    if !matches!(event.action.as_str(), "published" | "updated") {
+        return ignored(format!("the action {}", event.action));
+    }
+    let Some(version) = event.package.package_version else { return ignored("no version") };
+    let Some(manifest) = version.container_metadata.as_ref().and_then(|metadata| metadata.manifest.as_ref())
+    else {
+        return ignored("no container image");
+    };
+    let tag = version.container_metadata.as_ref().and_then(|metadata| metadata.tag.as_ref()?.name.as_deref());
+    let digest: Digest = parse("digest", &manifest.digest)?;
+    // The host comes before the name, the tag after it; names are in lower case whatever the owner's is.
+    let name = version.package_url.split_once('/').map_or("", |(_, name)| name).to_lowercase();
+    let name = name.rsplit_once(':').map_or(name.as_str(), |(name, _)| name);
+    Ok(Meaning::Statements(vec![Statement::Change(Change {
+        repository: origin.repository("package_url", name)?,
+        time: origin.received_at,
+        kind: ChangeKind::ImagePushed {
+            digest,
+            tag: parse_tag("tag.name", tag)?,
+            content: manifest.content(),
+        },
+    })]))
+}
+
+impl Manifest {
+    fn content(&self) -> Content {
+        let is_image =
+            self.media_type.as_deref().and_then(ManifestKind::of_media_type) == Some(ManifestKind::Image);
+        let parts = self.config.iter().chain(self.layers.iter().flatten());
+        let size: Option<i64> =
+            parts.map(|part| part.size).try_fold(0_i64, |sum, size| sum.checked_add(size?));
+        Content {
+            manifest_media_type: self.media_type.clone(),
+            artifact_media_type: self.config.as_ref().and_then(|config| config.media_type.clone()),
+            size_in_bytes: size.filter(|_| is_image && self.config.is_some()),
+            ..Content::default()
+        }
+    }
+}
