@@ -8,6 +8,7 @@ use aws_lambda_events::sqs::{SqsEvent, SqsMessage, SqsMessageAttribute};
 use catalog::RegistryId;
 use end_to_end::{Catalog, REGISTRY, Store, digest, sample};
 use serde_json::{Value, json};
+use subscriptions::Subscriptions;
 
 /// What the tests say to a catalog over HTTP.
 trait Talk {
@@ -809,22 +810,35 @@ async fn r52_of_a_batch_just_the_messages_that_failed_are_given_back() {
     batch.records = vec![
         message("ecr", &push(1, 1, "v1"), &[]),
         message("malformed", &malformed, &[]),
-        message("distribution", &json!({ "events": [notified_image(2, 2000)] }), &[]),
+        message(
+            "distribution",
+            &json!({ "events": [notified_image(2, 2000)] }),
+            &[("subscription", "registry-1")],
+        ),
         message(
             "another registry",
             &json!({ "events": [notified_image(4, 2000)] }),
-            &[("source", "distribution"), ("registry", "000000000001")],
+            &[("subscription", "registry-2")],
         ),
-        message("unknown source", &push(5, 5, "v5"), &[("source", "carrier pigeon")]),
-        message("no JSON", &Value::Null, &[("source", "distribution")]),
+        message("unknown subscription", &push(5, 5, "v5"), &[("subscription", "carrier pigeon")]),
+        message("no JSON", &Value::Null, &[("subscription", "registry-1")]),
+        message("reminder", &json!({ "source": "image-catalog", "detail-type": "Ask Again" }), &[]),
     ];
     let registry = RegistryId::parse(REGISTRY).unwrap();
     let deadline = tokio::time::Instant::now() + Duration::from_mins(1);
-    let response = ingest_events::handler::handle(&store.ingest(), &registry, batch, deadline).await;
+    let subscription = |id: &str, registry: &str| {
+        json!({
+            "id": id, "source": "distribution", "registryId": registry, "credential": { "bearer": "token" },
+        })
+    };
+    let subscriptions =
+        json!([subscription("registry-1", REGISTRY), subscription("registry-2", "000000000001")]);
+    let ingest = store.ingest_of(Subscriptions::parse(&subscriptions.to_string()).unwrap());
+    let response = ingest_events::handler::handle(&ingest, &registry, batch, deadline).await;
     let mut failed: Vec<String> =
         response.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect();
     failed.sort();
-    assert_eq!(failed, ["malformed", "no JSON", "unknown source"]);
+    assert_eq!(failed, ["malformed", "no JSON", "unknown subscription"]);
     let catalog = Catalog::start_with(store, &"0".repeat(64)).await;
     let digests: Vec<Value> =
         catalog.images("app").await.iter().map(|image| image["imageDigest"].clone()).collect();

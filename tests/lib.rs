@@ -17,11 +17,11 @@ use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use catalog::{Digest, Reader, RegistryId, Repository, RepositoryName, Table, Tag, Timestamp, Writer};
 use describe_images::DescribeImages;
 use describe_images::page_token::Keyring;
-use describe_images::page_token_keys::PageTokenKeys;
 use image_catalog::authentication::Authentication;
 use image_catalog::engine::Engine;
 use image_catalog::server::Server;
 use ingest_events::Ingest;
+use secret::Secret;
 use serde_json::Value;
 use subscriptions::Subscriptions;
 use tokio::net::TcpListener;
@@ -58,8 +58,8 @@ impl Store {
 
     /// What answers requests from this table: the same code that runs locally and on Lambda.
     pub fn describe_images(&self, keyring: Keyring) -> DescribeImages {
-        let keys = PageTokenKeys::Fixed(Arc::new(keyring));
-        DescribeImages::new(self.reader.clone(), keys, RegistryId::parse(REGISTRY).unwrap())
+        let registry = RegistryId::parse(REGISTRY).unwrap();
+        DescribeImages::new(self.reader.clone(), Secret::known(keyring), registry)
     }
 
     /// What applies events to this table.
@@ -69,7 +69,7 @@ impl Store {
 
     /// What applies events to this table, and shows registries the credentials of these subscriptions.
     pub fn ingest_of(&self, subscriptions: Subscriptions) -> Ingest {
-        Ingest::new(self.table.clone(), REGION.to_owned(), subscriptions)
+        Ingest::new(self.table.clone(), REGION.to_owned(), Secret::known(subscriptions))
     }
 }
 

@@ -269,7 +269,8 @@ async fn a_registry_that_does_not_answer(setup: Setup) {
 
     // Another process asks again, and once more when the registry is there.
     let ingest = store.ingest_of(subscriptions::Subscriptions::parse(&subscriptions.to_string()).unwrap());
-    assert_eq!(ingest.settle_questions().await.unwrap(), 0);
+    let in_a_minute = tokio::time::Instant::now() + Duration::from_mins(1);
+    assert_eq!(ingest.settle_questions(in_a_minute).await.unwrap(), 0);
     let listener = TcpListener::bind(address).await.unwrap();
     let registry = setup.registry.address.clone();
     let forwarding = tokio::spawn(async move {
@@ -279,12 +280,12 @@ async fn a_registry_that_does_not_answer(setup: Setup) {
             tokio::spawn(async move { tokio::io::copy_bidirectional(&mut client, &mut server).await });
         }
     });
-    assert_eq!(ingest.settle_questions().await.unwrap(), 1);
+    assert_eq!(ingest.settle_questions(in_a_minute).await.unwrap(), 1);
     assert_eq!(
         described(&store).await,
         [(image.digest.clone(), vec!["v1".to_owned()], Some(image.size as i64))]
     );
-    assert_eq!(ingest.settle_questions().await.unwrap(), 0, "nothing is open any longer");
+    assert_eq!(ingest.settle_questions(in_a_minute).await.unwrap(), 0, "nothing is open any longer");
     forwarding.abort();
 }
 

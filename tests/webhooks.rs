@@ -2,10 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::time::{Duration, Instant};
+
 use aws_lc_rs::hmac;
 use catalog::RegistryId;
 use end_to_end::{Catalog, Store, sample};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
 const REGISTRY: &str = "210987654321";
 
@@ -83,6 +87,21 @@ async fn images(catalog: &Catalog, repository: &str) -> Value {
     answer["imageDetails"].take()
 }
 
+/// What registries have yet to be asked.
+async fn open_questions(catalog: &Catalog) -> Vec<String> {
+    let table = &catalog.store.table;
+    let open = table
+        .client
+        .query()
+        .table_name(&table.name)
+        .key_condition_expression("repository = :questions")
+        .expression_attribute_values(":questions", catalog::table::questions())
+        .send()
+        .await
+        .unwrap();
+    open.items().iter().map(|item| item["sort"].as_s().unwrap().clone()).collect()
+}
+
 /// An image without the time of its push, which is that of its event's arrival.
 fn without_time(mut images: Value) -> Value {
     for image in images.as_array_mut().unwrap() {
@@ -142,18 +161,7 @@ async fn quay_and_docker_hub_tell_of_tags_that_only_the_registry_can_explain() {
         take(&catalog, "quay", file).await;
     }
     take(&catalog, "docker-hub", "docker-hub/push.json").await;
-    let open = catalog
-        .store
-        .table
-        .client
-        .query()
-        .table_name(&catalog.store.table.name)
-        .key_condition_expression("repository = :questions")
-        .expression_attribute_values(":questions", catalog::table::questions())
-        .send()
-        .await
-        .unwrap();
-    let open: Vec<&str> = open.items().iter().map(|item| item["sort"].as_s().unwrap().as_str()).collect();
+    let open = open_questions(&catalog).await;
     assert_eq!(
         open,
         [
@@ -417,6 +425,71 @@ async fn hostile_bodies_get_an_orderly_answer_and_change_nothing() {
     }
     let everything = catalog.store.table.client.scan().table_name(&catalog.store.table.name).send().await;
     assert_eq!(everything.unwrap().count, 0);
+}
+
+/// Makes the bytes that a registry answers with.
+type Answer = &'static (dyn Fn() -> Vec<u8> + Sync);
+
+/// A registry that answers every request for a manifest in one way, and whatever else with 200.
+async fn registry_that_answers(answer: Answer) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut request = vec![0; 16 * 1024];
+                let length = client.read(&mut request).await.unwrap_or_default();
+                if String::from_utf8_lossy(&request[..length]).contains("/manifests/") {
+                    let _ = client.write_all(&answer()).await;
+                    // It says no more, and does not hang up.
+                    std::future::pending::<()>().await;
+                }
+                let _ = client
+                    .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+                    .await;
+            });
+        }
+    });
+    format!("http://{address}")
+}
+
+#[tokio::test]
+async fn a_registry_that_is_slow_or_lies_or_never_ends_does_no_harm() {
+    fn reply(head: &str, body: &[u8]) -> Vec<u8> {
+        let length = body.len();
+        [format!("HTTP/1.1 {head}\r\ncontent-length: {length}\r\n\r\n").as_bytes(), body].concat()
+    }
+    let answers: [(&str, Answer, bool); 6] = [
+        ("nothing", &Vec::new, true),
+        ("half a head", &|| b"HTTP/1.1 200".to_vec(), true),
+        ("an error", &|| reply("500 Internal Server Error", b""), true),
+        ("no such manifest", &|| reply("404 Not Found", b""), false),
+        (
+            "another manifest",
+            &|| reply("200 OK", br#"{"schemaVersion":2,"config":{"digest":"sha256:aa","size":1}}"#),
+            false,
+        ),
+        ("100 MB", &|| reply("200 OK", &vec![b' '; 100_000_000]), false),
+    ];
+    for (name, answer, asks_again) in answers {
+        let subscriptions = json!([{
+            "id": "harbor", "source": "harbor", "registryId": REGISTRY, "credential": { "bearer": "token" },
+            "registryUrl": registry_that_answers(answer).await,
+        }]);
+        let catalog = Catalog::start_subscribed(Store::in_memory().await, &subscriptions).await;
+        let started = Instant::now();
+        let url = format!("{}/events/harbor", catalog.url);
+        let taken = send(&url, &[("authorization", "token")], sample("harbor/push-artifact.json")).await;
+        assert_eq!(taken, (200, report(1, 0)), "{name}");
+        assert!(started.elapsed() < Duration::from_secs(8), "{name}: {:?}", started.elapsed());
+        assert_eq!(
+            images(&catalog, "harbor/alpine").await,
+            json!([{ "imageDigest": HARBOR_IMAGE, "imagePushedAt": 1_680_501_893 }]),
+            "{name}"
+        );
+        assert_eq!(open_questions(&catalog).await.len(), usize::from(asks_again), "{name}");
+    }
 }
 
 #[test]

@@ -38,6 +38,8 @@ struct Emulator {
     wire: Wire,
     moto: Moto,
     secret: String,
+    subscriptions: String,
+    queue_url: String,
     http: reqwest::Client,
 }
 
@@ -74,6 +76,26 @@ impl Emulator {
         let key = key["RandomPassword"].as_str().unwrap();
         let secret =
             moto.aws(&["secretsmanager", "create-secret", "--name", "page-tokens", "--secret-string", key]);
+        let list = json!([{
+            "id": "harbor-1",
+            "source": "harbor",
+            "registryId": "210987654321",
+            "credential": { "bearer": "token of harbor" },
+        }, {
+            "id": "registry-1",
+            "source": "distribution",
+            "registryId": REGISTRY,
+            "credential": { "bearer": "token of registry" },
+        }]);
+        let subscriptions = moto.aws(&[
+            "secretsmanager",
+            "create-secret",
+            "--name",
+            "subscriptions",
+            "--secret-string",
+            &list.to_string(),
+        ]);
+        let queue = moto.aws(&["sqs", "create-queue", "--queue-name", "events"]);
         wait_for("the emulator", || TcpStream::connect(("127.0.0.1", port)).is_ok());
         let url = format!("http://127.0.0.1:{port}");
         Some(Self {
@@ -86,6 +108,8 @@ impl Emulator {
             wire,
             moto,
             secret: secret["ARN"].as_str().unwrap().to_owned(),
+            subscriptions: subscriptions["ARN"].as_str().unwrap().to_owned(),
+            queue_url: queue["QueueUrl"].as_str().unwrap().to_owned(),
             http: reqwest::Client::new(),
         })
     }
@@ -97,6 +121,7 @@ impl Emulator {
             .join(format!("{name}-{}.log", LOGS.fetch_add(1, Ordering::Relaxed)));
         let folder = match name {
             "describe-images" => "DescribeImages",
+            "receive-webhook" => "ReceiveWebhook",
             _ => "IngestEvents",
         };
         let started = Instant::now();
@@ -114,6 +139,9 @@ impl Emulator {
                 ("REGISTRY_ID", REGISTRY),
                 ("STACK_NAME", "catalog"),
                 ("PAGE_TOKEN_SECRET_ARN", &self.secret),
+                ("SUBSCRIPTIONS_SECRET_ARN", &self.subscriptions),
+                ("QUEUE_URL", &self.queue_url),
+                ("AWS_ENDPOINT_URL_SQS", &self.moto.url),
                 ("AWS_ENDPOINT_URL_DYNAMODB", &self.wire.url),
                 ("AWS_ENDPOINT_URL_SECRETS_MANAGER", &self.moto.url),
             ])
@@ -332,7 +360,22 @@ fn base64(text: &str) -> String {
     aws_smithy_types::base64::encode(text)
 }
 
-/// A batch as SQS hands it over, of messages by their ids, with the attributes of those that have any.
+/// The attributes of a message: those of notifications name the subscription.
+fn attributes(id: &str) -> Value {
+    if matches!(id, "too large" | "index") {
+        let attribute = json!({
+            "stringValue": "registry-1",
+            "stringListValues": [],
+            "binaryListValues": [],
+            "dataType": "String"
+        });
+        json!({ "subscription": attribute })
+    } else {
+        json!({})
+    }
+}
+
+/// A batch as SQS hands it over, of messages by their ids.
 fn batch(messages: &[(&str, String)]) -> Value {
     let records: Vec<Value> = messages
         .iter()
@@ -347,7 +390,7 @@ fn batch(messages: &[(&str, String)]) -> Value {
                     "SenderId": "AROAEXAMPLE",
                     "ApproximateFirstReceiveTimestamp": "1795305600001"
                 },
-                "messageAttributes": {},
+                "messageAttributes": attributes(id),
                 "md5OfBody": "00000000000000000000000000000000",
                 "eventSource": "aws:sqs",
                 "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:EventsQueue",
@@ -584,6 +627,70 @@ async fn what_is_not_done_in_time_is_given_back_and_nothing_is_half_done() {
     assert_eq!(items(&emulator.store).await, items(&calm).await);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn receive_webhook_puts_webhooks_into_the_queue() {
+    let test = "receive_webhook_puts_webhooks_into_the_queue";
+    let Some(emulator) = Emulator::start(test).await else { return };
+    let function = emulator.function("receive-webhook");
+    let body = sample("harbor/push-artifact.json");
+    let webhook = |authorization: &str| {
+        let mut event = request(&body);
+        for place in ["/rawPath", "/requestContext/http/path"] {
+            *event.pointer_mut(place).unwrap() = json!("/events/harbor");
+        }
+        event["routeKey"] = json!("POST /events/{source}");
+        event["requestContext"]["authorizer"].take();
+        event["headers"] = json!({ "authorization": authorization, "content-type": "application/json" });
+        event["body"] = json!(body);
+        event["isBase64Encoded"] = json!(false);
+        event
+    };
+    let received = || {
+        emulator.moto.aws(&[
+            "sqs",
+            "receive-message",
+            "--queue-url",
+            &emulator.queue_url,
+            "--message-attribute-names",
+            "All",
+        ])
+    };
+
+    let (_, refused) = emulator.invoke("receive-webhook", &webhook("token of nobody")).await;
+    let cold = function.started.elapsed();
+    assert_eq!(refused["statusCode"], 401);
+    assert_eq!(received(), Value::Null, "nothing is queued");
+    let warm_started = Instant::now();
+    let (_, taken) = emulator.invoke("receive-webhook", &webhook("Bearer token of harbor")).await;
+    let warm = warm_started.elapsed();
+    print(format!("receive-webhook answers {cold:.1?} after its start, and {warm:.1?} once it runs"));
+    assert_eq!(taken["statusCode"], 202, "{taken}");
+    let message = received()["Messages"][0].take();
+    assert_eq!(message["Body"], json!(body));
+    assert_eq!(message["MessageAttributes"]["subscription"]["StringValue"], "harbor-1");
+
+    // What it put there, the other function applies.
+    let _ingest = emulator.function("ingest-events");
+    let mut delivered = batch(&[("webhook", body.clone())]);
+    delivered["Records"][0]["messageAttributes"] =
+        json!({ "subscription": { "stringValue": "harbor-1", "dataType": "String" } });
+    let (_, answer) = emulator.invoke("ingest-events", &delivered).await;
+    assert_eq!(failed(&answer), BTreeSet::new());
+    let registry = catalog::RegistryId::parse("210987654321").unwrap();
+    let alpine = catalog::Repository { registry, ..repository("harbor/alpine") };
+    let filter = catalog::reader::Filter { tag_status: None, image_status: None };
+    let listed = emulator.store.reader.list(&alpine, &filter, None, 10, |_| false).await.unwrap();
+    assert_eq!(listed.images.len(), 1);
+
+    // The queue is away: the registry is told to send it again.
+    emulator.moto.aws(&["sqs", "delete-queue", "--queue-url", &emulator.queue_url]);
+    let (_, failed) = emulator.invoke("receive-webhook", &webhook("Bearer token of harbor")).await;
+    assert_eq!(failed["statusCode"], 503, "{failed}");
+    let said = format!("{:?}", function.lines());
+    assert!(!said.contains("token of") && !said.contains("alpine"), "neither credentials nor bodies: {said}");
+    assert_eq!(function.metrics(&["Status"])["Webhooks"], 1);
+}
+
 /// All items of a table, but for what tells how often they were written and when they expire.
 async fn items(store: &Store) -> BTreeSet<String> {
     let scan = store.table.client.scan().table_name(&store.table.name).send().await.unwrap();
@@ -641,6 +748,7 @@ async fn the_functions_ask_for_what_their_roles_allow() {
         ("created", created),
         ("index", index),
         ("gone", gone.to_string()),
+        ("reminder", r#"{"source": "image-catalog", "detail-type": "Ask Again"}"#.to_owned()),
     ]);
     let (_, answer) = emulator.invoke("ingest-events", &messages).await;
     assert_eq!(failed(&answer), BTreeSet::new());
@@ -663,7 +771,7 @@ async fn the_functions_ask_for_what_their_roles_allow() {
 #[test]
 fn the_binaries_run_on_amazon_linux_2023() {
     let Some(built) = built("the_binaries_run_on_amazon_linux_2023") else { return };
-    for function in ["DescribeImages", "IngestEvents"] {
+    for function in ["DescribeImages", "ReceiveWebhook", "IngestEvents"] {
         let binary = std::fs::read(built.join(function).join("bootstrap")).unwrap();
         let versions: BTreeSet<(u32, u32)> = binary
             .windows(6)

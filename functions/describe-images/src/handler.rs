@@ -8,12 +8,13 @@ use lambda_http::http::header::{ALLOW, CONTENT_TYPE};
 use lambda_http::http::{HeaderValue, Method, StatusCode};
 use lambda_http::{Body, Request, Response};
 use metrics::{Unit, counter, histogram};
+use secret::Secret;
 use uuid::Uuid;
 
 use crate::caller::Caller;
 use crate::error::DescribeImagesError;
 use crate::operation::{Described, describe_images};
-use crate::page_token_keys::PageTokenKeys;
+use crate::page_token::Keyring;
 use crate::request::DescribeImagesRequest;
 use crate::service::Service;
 
@@ -29,7 +30,7 @@ const AMZ_JSON: HeaderValue = HeaderValue::from_static("application/x-amz-json-1
 #[derive(Debug)]
 pub struct DescribeImages {
     reader: Reader,
-    page_token_keys: PageTokenKeys,
+    keyring: Secret<Keyring>,
     default_registry: RegistryId,
 }
 
@@ -51,8 +52,8 @@ impl DescribeImages {
     /// Answers from this reader; a request without `registryId` is about the registry of the caller's
     /// account, or, if nobody signed it, about the default registry.
     #[must_use]
-    pub fn new(reader: Reader, page_token_keys: PageTokenKeys, default_registry: RegistryId) -> Self {
-        Self { reader, page_token_keys, default_registry }
+    pub fn new(reader: Reader, keyring: Secret<Keyring>, default_registry: RegistryId) -> Self {
+        Self { reader, keyring, default_registry }
     }
 
     /// Answers one request. Every failure is a reply, too.
@@ -94,7 +95,7 @@ impl DescribeImages {
         if let Some(caller) = caller {
             caller.authorize(service, &request.repository)?;
         }
-        let keyring = self.page_token_keys.keyring().await.map_err(DescribeImagesError::Server)?;
+        let keyring = self.keyring.value().await.map_err(DescribeImagesError::Server)?;
         let Described { response, consumed_capacity } =
             describe_images(&self.reader, &keyring, service, request).await?;
         let body =

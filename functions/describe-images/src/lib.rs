@@ -7,7 +7,6 @@
 //! - `operation`: the operation itself
 //! - `response`: images as the services write them
 //! - [`page_token`]: positions that callers can carry but not read or make
-//! - [`page_token_keys`]: where their keys come from
 //! - [`error`]: every error and its wire form
 
 pub mod caller;
@@ -15,7 +14,6 @@ pub mod error;
 pub mod handler;
 mod operation;
 pub mod page_token;
-pub mod page_token_keys;
 pub mod request;
 mod response;
 pub mod service;

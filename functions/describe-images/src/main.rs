@@ -17,8 +17,9 @@ use aws_config::BehaviorVersion;
 use catalog::{Reader, RegistryId, Table};
 use describe_images::DescribeImages;
 use describe_images::handler::METRIC_UNITS;
-use describe_images::page_token_keys::{PageTokenKeys, PageTokenSecret};
+use describe_images::page_token::Keyring;
 use lambda_http::{Body, Error, IntoResponse, Request, Response, service_fn};
+use secret::Secret;
 use telemetry::Telemetry;
 
 /// A reply that goes out as the text that it is. Of a media type that it does not know, as this one,
@@ -38,13 +39,15 @@ async fn main() -> Result<(), Error> {
     let configuration = aws_config::load_defaults(BehaviorVersion::latest()).await;
     let table =
         Table { client: aws_sdk_dynamodb::Client::new(&configuration), name: required("TABLE_NAME")? };
-    let secret = PageTokenSecret::new(
+    // The key before the current one opens tokens, too.
+    let keyring = Secret::stored(
         aws_sdk_secretsmanager::Client::new(&configuration),
         required("PAGE_TOKEN_SECRET_ARN")?,
+        |versions| Ok(Keyring::parse(&format!("{}\n{}", versions.current, versions.previous))?),
     );
     let function = Arc::new(DescribeImages::new(
         Reader::new(table),
-        PageTokenKeys::Secret(secret),
+        keyring,
         RegistryId::parse(&required("REGISTRY_ID")?)?,
     ));
     lambda_http::run(service_fn(move |request: Request| {

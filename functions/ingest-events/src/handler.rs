@@ -2,9 +2,11 @@
 //! applied, because the store failed or because they cannot be understood, are given back to the
 //! queue, and the others are done.
 //!
-//! The message attribute `source` names the source, and `registry` the registry id that a source other
-//! than ECR stands for. EventBridge sets no attributes: without them a message is from ECR, or, if it has a
-//! list `events`, from a distribution registry.
+//! The message attribute `subscription` names the registry that a message is from. EventBridge sets no
+//! attributes: without them a message is an event of Amazon ECR, or the catalog's own reminder to ask again what
+//! registries did not answer.
+
+use std::time::Duration;
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use catalog::{RegistryId, Timestamp};
@@ -14,6 +16,9 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::ingest::Ingest;
 use crate::source::Origin;
+
+/// How long one message may ask registries again what they did not answer; the next one goes on.
+const TIME_FOR_QUESTIONS: Duration = Duration::from_secs(20);
 
 /// How many messages are applied side by side.
 const CONCURRENT_MESSAGES: usize = 8;
@@ -29,7 +34,8 @@ pub async fn handle(
     let failures = stream::iter(batch.records)
         .map(|message| async move {
             let message_id = message.message_id.clone().unwrap_or_default();
-            let handled = timeout_at(deadline, handle_message(ingest, default_registry, &message)).await;
+            let handled =
+                timeout_at(deadline, handle_message(ingest, default_registry, &message, deadline)).await;
             match handled.unwrap_or_else(|_| Err("the time is up".to_owned())) {
                 Ok(()) => None,
                 Err(reason) => {
@@ -53,21 +59,22 @@ async fn handle_message(
     ingest: &Ingest,
     default_registry: &RegistryId,
     message: &SqsMessage,
+    deadline: Instant,
 ) -> Result<(), String> {
     let body = message.body.as_deref().unwrap_or_default();
-    let attribute = |name: &str| message.message_attributes.get(name)?.string_value.as_deref();
-    let registry = match attribute("registry") {
-        Some(registry) => {
-            RegistryId::parse(registry).map_err(|error| format!("the attribute registry: {error}"))?
+    let subscription = message
+        .message_attributes
+        .get("subscription")
+        .and_then(|attribute| attribute.string_value.as_deref());
+    let received_at = sent_at(message).unwrap_or_else(Timestamp::now);
+    let origin = match subscription {
+        Some(id) => Origin::of(ingest.subscription(id).await?, received_at),
+        None if is_reminder(body) => {
+            let until = deadline.min(Instant::now() + TIME_FOR_QUESTIONS);
+            return ingest.settle_questions(until).await.map(drop).map_err(|error| error.to_string());
         }
-        None => default_registry.clone(),
+        None => Origin::new(Source::Ecr, default_registry.clone(), received_at),
     };
-    let source = match attribute("source") {
-        Some(name) => Source::of_name(name).ok_or_else(|| format!("there is no source {name}"))?,
-        None if is_notification(body) => Source::Distribution,
-        None => Source::Ecr,
-    };
-    let origin = Origin::new(source, registry, sent_at(message).unwrap_or_else(Timestamp::now));
     let report = ingest.ingest(&origin, body.as_bytes()).await.map_err(|error| error.to_string())?;
     match report.malformed.first() {
         None => Ok(()),
@@ -80,6 +87,7 @@ fn sent_at(message: &SqsMessage) -> Option<Timestamp> {
     Timestamp::from_milliseconds(message.attributes.get("SentTimestamp")?.parse().ok()?).ok()
 }
 
-fn is_notification(body: &str) -> bool {
-    serde_json::from_str::<serde_json::Value>(body).is_ok_and(|body| body.get("events").is_some())
+/// Whether it is what `template.yaml` has EventBridge send every five minutes.
+fn is_reminder(body: &str) -> bool {
+    serde_json::from_str::<serde_json::Value>(body).is_ok_and(|body| body["detail-type"] == "Ask Again")
 }

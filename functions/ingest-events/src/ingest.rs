@@ -6,14 +6,17 @@
 //! whole delivery is to be repeated, which harms nothing.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use catalog::table::StoreError;
 use catalog::writer::Applied;
 use catalog::{Change, Table, Timestamp, Writer};
 use metrics::{Unit, counter, histogram};
+use secret::Secret;
 use serde::Serialize;
 use serde_json::Value;
-use subscriptions::{Source, Subscriptions};
+use subscriptions::{Source, Subscription, Subscriptions};
+use tokio::time::Instant;
 
 use crate::manifest::{Answer, Registries};
 use crate::question::{OpenQuestions, Question};
@@ -59,6 +62,7 @@ pub struct Ingest {
     writer: Writer,
     questions: OpenQuestions,
     registries: Registries,
+    subscriptions: Arc<Secret<Subscriptions>>,
     region: String,
 }
 
@@ -66,13 +70,26 @@ impl Ingest {
     /// Applies events to a table. Events of Amazon ECR of other regions are ignored. Registries are asked
     /// for what events do not tell, with the credentials of these subscriptions.
     #[must_use]
-    pub fn new(table: Table, region: String, subscriptions: Subscriptions) -> Self {
+    pub fn new(table: Table, region: String, subscriptions: Secret<Subscriptions>) -> Self {
+        let subscriptions = Arc::new(subscriptions);
         Self {
             writer: Writer::new(table.clone(), Timestamp::now),
             questions: OpenQuestions::new(table),
-            registries: Registries::new(subscriptions),
+            registries: Registries::new(Arc::clone(&subscriptions)),
+            subscriptions,
             region,
         }
+    }
+
+    /// The subscription of this id.
+    ///
+    /// # Errors
+    /// There is none, or the subscriptions cannot be read.
+    pub async fn subscription(&self, id: &str) -> Result<Subscription, String> {
+        let subscriptions = self.subscriptions.value().await;
+        let subscriptions =
+            subscriptions.map_err(|error| format!("the subscriptions cannot be read: {error}"))?;
+        subscriptions.get(id).cloned().ok_or_else(|| format!("there is no subscription {id}"))
     }
 
     /// Applies all events of one delivery.
@@ -153,12 +170,12 @@ impl Ingest {
         }
     }
 
-    /// Asks the registries again what they did not answer before, and applies their answers. Tells how many
-    /// questions are settled.
+    /// Asks the registries again what they did not answer before, and applies their answers, until there
+    /// are no more questions, or the time is up. Tells how many questions are settled.
     ///
     /// # Errors
     /// The store fails; what was done until then is done.
-    pub async fn settle_questions(&self) -> Result<usize, StoreError> {
+    pub async fn settle_questions(&self, until: Instant) -> Result<usize, StoreError> {
         let mut settled = 0;
         let mut last = None;
         // Who does not answer one question is not asked another one in this round.
@@ -166,6 +183,9 @@ impl Ingest {
         loop {
             let questions = self.questions.list(last.as_ref()).await?;
             for question in &questions {
+                if Instant::now() > until {
+                    return Ok(settled);
+                }
                 if silent.contains(&question.address.host) {
                     continue;
                 }

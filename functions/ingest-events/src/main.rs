@@ -3,7 +3,8 @@
 //! | variable | meaning |
 //! | --- | --- |
 //! | `TABLE_NAME` | the catalog's table |
-//! | `REGISTRY_ID` | the registry of notifications that come without one |
+//! | `REGISTRY_ID` | the registry of this account |
+//! | `SUBSCRIPTIONS_SECRET_ARN` | the secret with the list of subscriptions |
 //! | `AWS_REGION` | the region whose ECR events are taken; Lambda sets it |
 //!
 //! and those of [`telemetry`].
@@ -18,6 +19,7 @@ use catalog::{RegistryId, Table, Timestamp};
 use ingest_events::ingest::METRIC_UNITS;
 use ingest_events::{Ingest, handler};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
+use secret::Secret;
 use subscriptions::Subscriptions;
 use telemetry::Telemetry;
 use tokio::time::Instant;
@@ -32,7 +34,12 @@ async fn main() -> Result<(), Error> {
     let configuration = aws_config::load_defaults(BehaviorVersion::latest()).await;
     let table =
         Table { client: aws_sdk_dynamodb::Client::new(&configuration), name: required("TABLE_NAME")? };
-    let ingest = Arc::new(Ingest::new(table, required("AWS_REGION")?, Subscriptions::default()));
+    let subscriptions = Secret::stored(
+        aws_sdk_secretsmanager::Client::new(&configuration),
+        required("SUBSCRIPTIONS_SECRET_ARN")?,
+        |versions| Ok(Subscriptions::parse(&versions.current)?),
+    );
+    let ingest = Arc::new(Ingest::new(table, required("AWS_REGION")?, subscriptions));
     let default_registry = Arc::new(RegistryId::parse(&required("REGISTRY_ID")?)?);
     lambda_runtime::run(service_fn(move |batch: LambdaEvent<SqsEvent>| {
         let (ingest, default_registry) = (Arc::clone(&ingest), Arc::clone(&default_registry));

@@ -2,14 +2,16 @@
 //!
 //! <https://github.com/opencontainers/image-spec/blob/main/manifest.md>
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use catalog::Digest;
 use catalog::change::Content;
+use catalog::table::causes;
 use oci_client::client::{ClientConfig, ClientProtocol};
-use oci_client::errors::{OciDistributionError, OciErrorCode};
 use oci_client::secrets::RegistryAuth;
-use oci_client::{Client, Reference};
+use oci_client::{Client, Reference, RegistryOperation};
+use secret::Secret;
 use serde::Deserialize;
 use subscriptions::Subscriptions;
 
@@ -27,6 +29,11 @@ const LEGACY_MEDIA_TYPES: [&str; 2] = [
 
 /// How the catalog introduces itself to registries, which tell of its own requests, too.
 pub(crate) const USER_AGENT: &str = concat!("image-catalog/", env!("CARGO_PKG_VERSION"));
+
+/// The most bytes of a manifest: what registries take.
+///
+/// <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pushing-manifests>
+const LARGEST_MANIFEST: usize = 4 * 1024 * 1024;
 
 /// How long a registry may take to give a manifest.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -128,7 +135,14 @@ fn digest_of(like: &Digest, bytes: &[u8]) -> Option<Digest> {
 pub struct Registries {
     encrypted: Client,
     plain: Client,
-    subscriptions: Subscriptions,
+    http: reqwest::Client,
+    subscriptions: Arc<Secret<Subscriptions>>,
+}
+
+/// What came of a request.
+enum Fetched {
+    Manifest { bytes: Vec<u8>, digest: String },
+    Nothing(String),
 }
 
 /// A registry's answer.
@@ -154,7 +168,7 @@ impl std::fmt::Debug for Registries {
 impl Registries {
     /// Clients that show the credentials of these subscriptions.
     #[must_use]
-    pub fn new(subscriptions: Subscriptions) -> Self {
+    pub fn new(subscriptions: Arc<Secret<Subscriptions>>) -> Self {
         let client = |protocol| {
             Client::new(ClientConfig {
                 protocol,
@@ -164,7 +178,12 @@ impl Registries {
                 ..ClientConfig::default()
             })
         };
-        Self { encrypted: client(ClientProtocol::Https), plain: client(ClientProtocol::Http), subscriptions }
+        Self {
+            encrypted: client(ClientProtocol::Https),
+            plain: client(ClientProtocol::Http),
+            http: reqwest::Client::builder().user_agent(USER_AGENT).build().unwrap_or_default(),
+            subscriptions,
+        }
     }
 
     /// Asks for a manifest by its digest, or else by its tag.
@@ -180,14 +199,14 @@ impl Registries {
             (None, None) => return Ok(Answer::None("neither a digest nor a tag".to_owned())),
         };
         let client = if address.encrypted { &self.encrypted } else { &self.plain };
-        let media_types = [IMAGE_MEDIA_TYPES, INDEX_MEDIA_TYPES].concat();
-        let credential = self.credential(address);
-        let pull = client.pull_manifest_raw(&reference, &credential, &media_types);
-        let (bytes, told) = match tokio::time::timeout(TIMEOUT, pull).await {
+        let accepted = [IMAGE_MEDIA_TYPES, INDEX_MEDIA_TYPES].concat().join(", ");
+        let credential = self.credential(address).await?;
+        let fetch = self.fetch(client, address, &reference, &credential, &accepted);
+        let (bytes, told) = match tokio::time::timeout(TIMEOUT, fetch).await {
             Err(_) => return Err(NoAnswer("the registry took too long".to_owned())),
-            Ok(Err(error)) if is_not_found(&error) => return Ok(Answer::None(error.to_string())),
-            Ok(Err(error)) => return Err(NoAnswer(error.to_string())),
-            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => return Err(NoAnswer(error)),
+            Ok(Ok(Fetched::Nothing(reason))) => return Ok(Answer::None(reason)),
+            Ok(Ok(Fetched::Manifest { bytes, digest })) => (bytes, digest),
         };
         let Some(digest) = question.digest.clone().or_else(|| Digest::parse(&told).ok()) else {
             return Err(NoAnswer(format!("the registry answers with the digest '{told}'")));
@@ -198,26 +217,55 @@ impl Registries {
         }
     }
 
+    /// Gets a manifest's bytes. The client only finds out what to show; it would read a reply of any size.
+    async fn fetch(
+        &self,
+        client: &Client,
+        address: &RegistryAddress,
+        reference: &Reference,
+        credential: &RegistryAuth,
+        accepted: &str,
+    ) -> Result<Fetched, String> {
+        let token = client
+            .auth(reference, credential, RegistryOperation::Pull)
+            .await
+            .map_err(|error| causes(&error))?;
+        let scheme = if address.encrypted { "https" } else { "http" };
+        let wanted = reference.digest().or(reference.tag()).unwrap_or_default();
+        let url = format!("{scheme}://{}/v2/{}/manifests/{wanted}", address.host, reference.repository());
+        let request = self.http.get(url).header("accept", accepted);
+        let request = match (token, credential) {
+            (Some(token), _) => request.bearer_auth(token),
+            (None, RegistryAuth::Basic(username, password)) => request.basic_auth(username, Some(password)),
+            (None, _) => request,
+        };
+        let mut response = request.send().await.map_err(|error| causes(&error))?;
+        match response.status().as_u16() {
+            200 => {}
+            404 => return Ok(Fetched::Nothing("the registry does not know it".to_owned())),
+            status => return Err(format!("the registry answers with the status {status}")),
+        }
+        let digest = response.headers().get("docker-content-digest").and_then(|digest| digest.to_str().ok());
+        let digest = digest.unwrap_or_default().to_owned();
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| causes(&error))? {
+            bytes.extend(chunk);
+            if bytes.len() > LARGEST_MANIFEST {
+                return Ok(Fetched::Nothing(format!("it is larger than {LARGEST_MANIFEST} bytes")));
+            }
+        }
+        Ok(Fetched::Manifest { bytes, digest })
+    }
+
     /// What the registry wants to be shown. Only the address that a subscription gives ever sees its
     /// credential.
-    fn credential(&self, address: &RegistryAddress) -> RegistryAuth {
-        let subscription = address.subscription.as_deref().and_then(|id| self.subscriptions.get(id));
-        match subscription.and_then(|subscription| subscription.registry_credential.as_ref()) {
-            Some(credential) => RegistryAuth::Basic(credential.username.clone(), credential.password.clone()),
-            None => RegistryAuth::Anonymous,
-        }
-    }
-}
-
-/// Whether the registry says that there is no such manifest.
-fn is_not_found(error: &OciDistributionError) -> bool {
-    match error {
-        OciDistributionError::ImageManifestNotFoundError(_) => true,
-        OciDistributionError::ServerError { code, .. } => *code == 404,
-        OciDistributionError::RegistryError { envelope, .. } => envelope
-            .errors
-            .iter()
-            .any(|error| matches!(error.code, OciErrorCode::ManifestUnknown | OciErrorCode::NameUnknown)),
-        _ => false,
+    async fn credential(&self, address: &RegistryAddress) -> Result<RegistryAuth, NoAnswer> {
+        let Some(id) = &address.subscription else { return Ok(RegistryAuth::Anonymous) };
+        let subscriptions =
+            self.subscriptions.value().await.map_err(|error| NoAnswer(format!("no credential: {error}")))?;
+        let credential = subscriptions.get(id).and_then(|known| known.registry_credential.as_ref());
+        Ok(credential.map_or(RegistryAuth::Anonymous, |credential| {
+            RegistryAuth::Basic(credential.username.clone(), credential.password.clone())
+        }))
     }
 }

@@ -30,6 +30,9 @@ pub enum Refusal {
     /// Too large.
     #[error("the body must not be larger than {LARGEST_BODY} bytes")]
     TooLarge,
+    /// Not text.
+    #[error("the body is not valid UTF-8")]
+    NoText,
     /// No credential, or not that of a subscription.
     #[error("the credential of a subscription must be shown")]
     Unauthorized,
@@ -42,6 +45,7 @@ impl Refusal {
         match self {
             Self::UnknownSource(_) => StatusCode::NOT_FOUND,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::NoText => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
         }
     }

@@ -12,15 +12,15 @@ use catalog::{Reader, RegistryId, Table};
 use clap::Parser;
 use clap::builder::NonEmptyStringValueParser;
 use describe_images::DescribeImages;
-use describe_images::page_token_keys::PageTokenKeys;
 use image_catalog::authentication::Authentication;
 use image_catalog::engine::Engine;
 use image_catalog::server::Server;
 use image_catalog::{data, demo};
 use ingest_events::Ingest;
+use secret::Secret;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use tracing_subscriber::EnvFilter;
 
 const TABLE_NAME: &str = "image-catalog";
@@ -102,7 +102,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let ingest = Arc::new(Ingest::new(
         table.clone(),
         options.region.clone(),
-        subscriptions.clone().unwrap_or_default(),
+        Secret::known(subscriptions.clone().unwrap_or_default()),
     ));
     if options.demo && !demo::fill(&table, &ingest, &options.registry).await? {
         tracing::info!("the catalog is not empty, so it is not filled with sample events");
@@ -112,7 +112,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let server = Server {
         describe_images: DescribeImages::new(
             Reader::new(table),
-            PageTokenKeys::Fixed(Arc::new(keyring)),
+            Secret::known(keyring),
             options.registry.clone(),
         ),
         authentication,
@@ -168,7 +168,7 @@ async fn settle_questions(ingest: Arc<Ingest>) {
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
-        match ingest.settle_questions().await {
+        match ingest.settle_questions(Instant::now() + QUESTIONS_INTERVAL).await {
             Ok(0) => {}
             Ok(questions) => tracing::info!(questions, "registries have answered what was open"),
             Err(error) => tracing::warn!(%error, "open questions cannot be settled now"),
