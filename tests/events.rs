@@ -730,6 +730,32 @@ async fn r53_accounts_do_not_see_each_other_and_other_regions_are_ignored() {
     assert_eq!(catalog.describe(request).await.1["imageDetails"][0]["imageDigest"], json!(digest(4)));
 }
 
+/// A record that names neither a registry nor its recipient is of the account that its event came to, or,
+/// without an event around it, of the catalog's own.
+#[tokio::test]
+async fn r53_a_record_without_an_account_is_of_the_account_that_it_came_to() {
+    let catalog = Catalog::start().await;
+    let record = |repository: &str| {
+        json!({
+            "eventSource": "ecr.amazonaws.com",
+            "eventName": "CreateRepository",
+            "eventTime": "2026-01-01T00:00:00Z",
+            "awsRegion": "us-east-1",
+            "requestParameters": { "repositoryName": repository },
+        })
+    };
+    catalog.ecr(&record("alone")).await;
+    let mut event = push(1, 1, "v1");
+    event["account"] = json!("210987654321");
+    event["detail-type"] = json!("AWS API Call via CloudTrail");
+    event["detail"] = record("inside");
+    catalog.ecr(&event).await;
+    for (registry, repository) in [(REGISTRY, "alone"), ("210987654321", "inside")] {
+        let request = json!({ "registryId": registry, "repositoryName": repository });
+        assert_eq!(catalog.describe(request).await, (200, json!({ "imageDetails": [] })), "{repository}");
+    }
+}
+
 #[tokio::test]
 async fn every_sample_of_ecr_is_understood() {
     let catalog = Catalog::start().await;

@@ -27,7 +27,8 @@ use crate::question::{Question, RegistryAddress};
 pub struct Origin {
     /// The product.
     pub source: Source,
-    /// The registry id that it stands for. Amazon ECR's events name their own.
+    /// The registry id that it stands for. Amazon ECR's events name their own, but for a few of CloudTrail's
+    /// records.
     pub registry: RegistryId,
     /// The subscription that it belongs to, if it has one.
     pub subscription: Option<Subscription>,
@@ -134,7 +135,7 @@ pub(crate) struct Push {
 /// It is not of a known form, or lacks what its form demands.
 pub fn interpret(event: &Value, origin: &Origin, region: &str) -> Result<Meaning, MalformedEvent> {
     match origin.source {
-        Source::Ecr => ecr::interpret(event, region),
+        Source::Ecr => ecr::interpret(event, origin, region),
         Source::Distribution => distribution::interpret(event, origin),
         Source::Harbor => harbor::interpret(event, origin),
         Source::Quay => quay::interpret(event, origin),

@@ -12,19 +12,19 @@ use catalog::{Change, ChangeKind, Digest, Repository, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{MalformedEvent, Meaning, Statement, decode, ignored, parse, parse_tag};
+use super::{MalformedEvent, Meaning, Origin, Statement, decode, ignored, parse, parse_tag};
 use crate::manifest;
 
 /// What an event means to a catalog of one region.
 ///
 /// # Errors
 /// It is not of a known form, or lacks what its form demands.
-pub(super) fn interpret(event: &Value, region: &str) -> Result<Meaning, MalformedEvent> {
+pub(super) fn interpret(event: &Value, origin: &Origin, region: &str) -> Result<Meaning, MalformedEvent> {
     let has = |member: &str| event.get(member).is_some();
     if has("detail-type") {
         interpret_event(decode(event)?, region)
     } else if has("eventSource") && has("eventName") {
-        interpret_record(decode(event)?, region)
+        interpret_record(decode(event)?, origin.registry.as_str(), region)
     } else if has("specversion") {
         interpret_cloud_event(decode(event)?, region)
     } else {
@@ -77,7 +77,7 @@ struct Event {
 
 fn interpret_event(event: Event, region: &str) -> Result<Meaning, MalformedEvent> {
     if event.detail_type.ends_with("via CloudTrail") {
-        return interpret_record(decode(&event.detail)?, region);
+        return interpret_record(decode(&event.detail)?, &event.account, region);
     }
     if event.source != "aws.ecr" {
         return ignored(format!("the source {}", event.source));
@@ -227,7 +227,8 @@ struct Record {
     service_event_details: Value,
 }
 
-fn interpret_record(record: Record, region: &str) -> Result<Meaning, MalformedEvent> {
+/// What a record means that came to this account.
+fn interpret_record(record: Record, account: &str, region: &str) -> Result<Meaning, MalformedEvent> {
     if record.event_source != "ecr.amazonaws.com" {
         return ignored(format!("the source {}", record.event_source));
     }
@@ -245,7 +246,7 @@ fn interpret_record(record: Record, region: &str) -> Result<Meaning, MalformedEv
         "PolicyExecutionEvent" => record.policy_execution()?,
         other => return ignored(format!("the event {other}")),
     };
-    let repository = record.repository()?;
+    let repository = record.repository(account)?;
     let time: Timestamp = parse("eventTime", &record.event_time)?;
     let change = |kind| Change { repository: repository.clone(), time, kind };
     changes(kinds.into_iter().map(change))
@@ -298,13 +299,13 @@ impl Record {
         places.iter().find_map(|place| roots.iter().find_map(|root| root.pointer(place)?.as_str()))
     }
 
-    fn repository(&self) -> Result<Repository, MalformedEvent> {
+    fn repository(&self, account: &str) -> Result<Repository, MalformedEvent> {
         let name = self.text(&["/repository/repositoryName", "/image/repositoryName", "/repositoryName"]);
         let registry = self
             .text(&["/repository/registryId", "/image/registryId", "/registryId"])
             .or(self.recipient_account_id.as_deref());
         Ok(Repository {
-            registry: parse("registryId", registry.unwrap_or_default())?,
+            registry: parse("registryId", registry.unwrap_or(account))?,
             name: parse("repositoryName", name.unwrap_or_default())?,
         })
     }
