@@ -16,10 +16,13 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use catalog::reader::Filter;
-use catalog::{RegistryId, Timestamp};
+use catalog::{Change, ChangeKind, RegistryId, Timestamp};
 use describe_images::page_token::Keyring;
 use end_to_end::{REGISTRY, Store, print, repository, require};
 use image_catalog::server::Server;
+use reconcile::Reconcile;
+use registries::{Registries, RegistryAddress};
+use secret::Secret;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex, MutexGuard, oneshot};
@@ -82,7 +85,15 @@ with_and_without_references!(
     pulls,
     a_push_of_which_only_the_tag_is_told,
     a_registry_that_does_not_answer,
+    a_catalog_that_heard_nothing,
 );
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_thousand_images_from_before_the_catalog() {
+    if let Some(setup) = Setup::start("two_thousand_images_from_before_the_catalog", true).await {
+        two_thousand_images_from_before(setup).await;
+    }
+}
 
 async fn an_oci_image(setup: Setup) {
     let image = setup.image("one", &[100, 2_000]);
@@ -289,6 +300,157 @@ async fn a_registry_that_does_not_answer(setup: Setup) {
     forwarding.abort();
 }
 
+/// Compares a store with the registry.
+fn reconcile(setup: &Setup, store: &Store, is_dry_run: bool) -> Reconcile {
+    Reconcile {
+        reader: store.reader.clone(),
+        writer: (!is_dry_run).then(|| store.writer.clone()),
+        registries: Registries::new(Arc::new(Secret::known(subscriptions::Subscriptions::default()))),
+        address: RegistryAddress::of_url(&format!("http://{}", setup.registry.address)).unwrap(),
+        registry: RegistryId::parse(REGISTRY).unwrap(),
+        repository_prefix: None,
+    }
+}
+
+/// What differs.
+async fn differences(setup: &Setup, store: &Store, is_dry_run: bool) -> Vec<ChangeKind> {
+    let changes = reconcile(setup, store, is_dry_run).repository(REPOSITORY).await.unwrap();
+    changes.into_iter().map(|change| change.kind).collect()
+}
+
+/// What is described, in the order of the digests.
+async fn by_digest(store: &Store) -> Vec<(String, Vec<String>, Option<i64>)> {
+    let mut described = described(store).await;
+    described.sort();
+    described
+}
+
+/// The catalog that the registry notifies says what is right.
+async fn a_catalog_that_heard_nothing(setup: Setup) {
+    let (one, two) = (setup.image("one", &[100]), setup.image("two", &[200, 300]));
+    setup.push(&one, "v1", &[]);
+    setup.push(&one, "latest", &[]);
+    setup.push(&two, "old", &[]);
+    let images = setup.images_of_platforms();
+    let push = setup.push(&setup.index("all", &images), "multi", &["--all"]);
+    let listed = setup.images_after(&push, 6).await;
+    assert_eq!(listed, 6);
+
+    // It is filled, once.
+    let store = Store::in_memory().await;
+    let names = reconcile(&setup, &store, false).repositories().await.unwrap();
+    assert_eq!(names, [REPOSITORY]);
+    let dry = differences(&setup, &store, true).await;
+    assert_eq!(by_digest(&store).await, [], "a dry run changes nothing");
+    assert_eq!(differences(&setup, &store, false).await, dry);
+    assert_eq!(by_digest(&store).await, by_digest(&setup.catalog.store).await);
+    assert_eq!(differences(&setup, &store, false).await, []);
+
+    // A push, a tag that moves, and a deletion that it does not hear of.
+    tokio::time::sleep_until(setup.next_second()).await;
+    let three = setup.image("three", &[7]);
+    setup.push(&three, "v3", &[]);
+    setup.push(&three, "latest", &[]);
+    let deletion = setup.delete(&two);
+    assert_eq!(setup.images_after(&deletion, 6).await, 6);
+    tokio::time::sleep_until(setup.next_second()).await;
+    let dry = differences(&setup, &store, true).await;
+    assert_eq!(dry.len(), 5, "{dry:#?}");
+    assert_eq!(differences(&setup, &store, false).await, dry);
+    assert_eq!(by_digest(&store).await, by_digest(&setup.catalog.store).await);
+    assert_eq!(differences(&setup, &store, false).await, []);
+
+    // What happens after the registry was asked is not undone, although the registry knows nothing of it.
+    let before = by_digest(&store).await.len();
+    let pushed = Change {
+        repository: repository(REPOSITORY),
+        time: Timestamp::from_milliseconds(now() + 60_000).unwrap(),
+        kind: ChangeKind::ImagePushed {
+            digest: end_to_end::digest(1),
+            tag: Some(end_to_end::tag("newer")),
+            content: catalog::change::Content::default(),
+        },
+    };
+    store.writer.apply(&pushed).await.unwrap();
+    differences(&setup, &store, false).await;
+    let after = by_digest(&store).await;
+    assert_eq!(after.len(), before + 1);
+    assert!(after.iter().any(|(_, tags, _)| tags.contains(&"newer".to_owned())));
+
+    // The same from the command line, which names what differs.
+    let run = |options: &[&str]| {
+        let mut command = Command::new(end_to_end::binary());
+        command
+            .arg("reconcile")
+            .args(["--from", &format!("http://{}", setup.registry.address)])
+            .args(options);
+        let output = command.arg("--data").arg(setup.folder.join("data")).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let dry = run(&["--dry-run"]);
+    assert!(
+        dry.contains(&format!("{REGISTRY}/{REPOSITORY}: the tag v3 points at {}\n", three.digest)),
+        "{dry}"
+    );
+    assert!(dry.ends_with("1 repositories compared, 11 differences found\n"), "{dry}");
+    assert_eq!(run(&[]), dry.replace("found", "repaired"));
+    assert_eq!(run(&["--repository", REPOSITORY]), "1 repositories compared, 0 differences repaired\n");
+}
+
+async fn two_thousand_images_from_before(setup: Setup) {
+    const IMAGES: usize = 2000;
+    let image = setup.image("one", &[100]);
+    setup.push(&image, "t0", &[]);
+    // The same configuration and layers, but each another manifest.
+    let url = format!("http://{}/v2/{REPOSITORY}/manifests/{}", setup.registry.address, image.digest);
+    let manifest = setup.registry.http.get(url).header("accept", OCI_IMAGE).send().await.unwrap();
+    let manifest: Value = manifest.error_for_status().unwrap().json().await.unwrap();
+    let size = Some(i64::try_from(image.size).unwrap());
+    let mut expected = vec![(image.digest.clone(), vec!["t0".to_owned()], size)];
+    for number in 1..IMAGES {
+        let mut manifest = manifest.clone();
+        manifest["annotations"] = json!({ "number": number.to_string() });
+        let tag = format!("t{number}");
+        let url = format!("http://{}/v2/{REPOSITORY}/manifests/{tag}", setup.registry.address);
+        let put = setup.registry.http.put(url).header("content-type", OCI_IMAGE).body(manifest.to_string());
+        let put = put.send().await.unwrap().error_for_status().unwrap();
+        let digest = put.headers()["docker-content-digest"].to_str().unwrap().to_owned();
+        expected.push((digest, vec![tag], size));
+    }
+    expected.sort();
+    let store = Store::in_memory().await;
+    let started = Instant::now();
+    differences(&setup, &store, false).await;
+    let filled = started.elapsed();
+    let filter = Filter { tag_status: None, image_status: None };
+    let mut images = Vec::new();
+    loop {
+        let after = images.last().map(catalog::Image::position);
+        let page = store
+            .reader
+            .list(&repository(REPOSITORY), &filter, after.as_ref(), 1000, |_| false)
+            .await
+            .unwrap();
+        images.extend(page.images);
+        if !page.more {
+            break;
+        }
+    }
+    let mut described: Vec<_> = images
+        .into_iter()
+        .map(|image| {
+            let tags = image.image_tags.iter().map(ToString::to_string).collect();
+            (image.image_digest.to_string(), tags, image.image_size_in_bytes)
+        })
+        .collect();
+    described.sort();
+    assert_eq!(described, expected);
+    let started = Instant::now();
+    assert_eq!(differences(&setup, &store, false).await, []);
+    print(format!("{IMAGES} images: filled in {filled:.1?}, compared again in {:.1?}", started.elapsed()));
+}
+
 async fn pulls(setup: Setup) {
     let (one, two) = (setup.image("one", &[100]), setup.image("two", &[200]));
     setup.push(&one, "v1", &[]);
@@ -352,6 +514,22 @@ impl Setup {
         catalog.start().await;
         let registry = Registry::start(&program, &folder, catalog.address, references);
         Some(Self { name: format!("registry {mode}"), registry, catalog, folder, skopeo, _turn: turn })
+    }
+
+    /// How many images the catalog has, once it has as many as expected, or the time is up.
+    async fn images_after(&self, done: &Done, expected: usize) -> usize {
+        loop {
+            let images = described(&self.catalog.store).await.len();
+            if images == expected || done.returned.elapsed() > LIMIT {
+                return images;
+            }
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+    }
+
+    /// When the registry's clock tells another second: what it says of the time has no fraction.
+    fn next_second(&self) -> tokio::time::Instant {
+        tokio::time::Instant::now() + Duration::from_millis(1001)
     }
 
     fn image(&self, name: &str, layers: &[usize]) -> Layout {

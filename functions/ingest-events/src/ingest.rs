@@ -12,13 +12,14 @@ use catalog::table::StoreError;
 use catalog::writer::Applied;
 use catalog::{Change, Table, Timestamp, Writer};
 use metrics::{Unit, counter, histogram};
+use registries::Registries;
+use registries::client::{Answer, NoAnswer};
 use secret::Secret;
 use serde::Serialize;
 use serde_json::Value;
 use subscriptions::{Source, Subscription, Subscriptions};
 use tokio::time::Instant;
 
-use crate::manifest::{Answer, Registries};
 use crate::question::{OpenQuestions, Question};
 use crate::source::{self, MalformedEvent, Meaning, Origin, Statement};
 
@@ -153,10 +154,15 @@ impl Ingest {
         Ok(true)
     }
 
+    async fn ask(&self, question: &Question) -> Result<Answer, NoAnswer> {
+        let reference = question.reference().unwrap_or_default();
+        self.registries.manifest(&question.address, &question.name, reference).await
+    }
+
     /// The push that a question is about, as far as it is known now. A question without an answer is kept.
     async fn complete(&self, question: &Question) -> Result<Option<Change>, StoreError> {
         let (repository, reference) = (&question.repository, question.reference());
-        match self.registries.ask(question).await {
+        match self.ask(question).await {
             Ok(Answer::Manifest(digest, content)) => Ok(Some(question.answered(digest, *content))),
             Ok(Answer::None(reason)) => {
                 tracing::warn!(%repository, reference, reason, "there is no such manifest in the registry");
@@ -189,7 +195,7 @@ impl Ingest {
                 if silent.contains(&question.address.host) {
                     continue;
                 }
-                match self.registries.ask(question).await {
+                match self.ask(question).await {
                     Ok(Answer::Manifest(digest, content)) => {
                         self.apply(&question.answered(digest, *content)).await?;
                     }

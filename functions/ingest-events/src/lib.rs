@@ -4,11 +4,9 @@
 //! - [`ingest`]: events in, a report out
 //! - [`source`]: what the events of each product mean, one file for each
 //! - [`question`]: what events leave open, until a registry answers
-//! - [`manifest`]: what a manifest's bytes tell, and how they are had
 
 pub mod handler;
 pub mod ingest;
-pub mod manifest;
 pub mod question;
 pub mod source;
 

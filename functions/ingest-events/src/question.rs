@@ -9,25 +9,14 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use catalog::change::Content;
 use catalog::table::{EXPIRES_AT, StoreError, TOMBSTONE_LIFETIME, question_key, questions};
 use catalog::{Change, ChangeKind, Digest, Repository, Table, Tag, Timestamp};
+use registries::RegistryAddress;
 use serde::{Deserialize, Serialize};
-use url::Url;
 
 /// The attribute that holds the question.
 const QUESTION: &str = "question";
 
 /// How many questions are read at once.
 const PAGE: i32 = 100;
-
-/// Where a registry is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RegistryAddress {
-    /// Its host, and its port if that is not the usual one.
-    pub host: String,
-    /// Whether it is asked over TLS.
-    pub encrypted: bool,
-    /// The subscription that has the credential which it wants to see.
-    pub subscription: Option<String>,
-}
 
 /// What an event of a push leaves open.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,24 +37,6 @@ pub struct Question {
     pub artifact_media_type: Option<String>,
     /// When.
     pub time: Timestamp,
-}
-
-impl RegistryAddress {
-    /// The address in an URL; nothing if it has none.
-    #[must_use]
-    pub fn of_url(url: &str) -> Option<Self> {
-        let url = Url::parse(url).ok()?;
-        let encrypted = match url.scheme() {
-            "https" => true,
-            "http" => false,
-            _ => return None,
-        };
-        let host = match url.port() {
-            Some(port) => format!("{}:{port}", url.host_str()?),
-            None => url.host_str()?.to_owned(),
-        };
-        Some(Self { host, encrypted, subscription: None })
-    }
 }
 
 impl Question {

@@ -16,11 +16,12 @@ use std::str::FromStr;
 
 use catalog::change::Content;
 use catalog::{Change, ChangeKind, Digest, RegistryId, Repository, Tag, Timestamp};
+use registries::RegistryAddress;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use subscriptions::{Source, Subscription};
 
-use crate::question::{Question, RegistryAddress};
+use crate::question::Question;
 
 /// Where a delivery comes from, and when it came.
 #[derive(Debug, Clone)]

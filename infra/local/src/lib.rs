@@ -5,9 +5,11 @@
 //! - [`authentication`]: who signs requests
 //! - [`data`]: what is kept between starts
 //! - [`demo`]: a catalog to look at
+//! - [`reconcile`]: compares the catalog with a registry
 
 pub mod authentication;
 pub mod data;
 pub mod demo;
 pub mod engine;
+pub mod reconcile;
 pub mod server;

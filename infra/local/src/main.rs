@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use aws_config::BehaviorVersion;
 use catalog::{Reader, RegistryId, Table};
-use clap::Parser;
 use clap::builder::NonEmptyStringValueParser;
+use clap::{Parser, Subcommand};
 use describe_images::DescribeImages;
 use image_catalog::authentication::Authentication;
 use image_catalog::engine::Engine;
+use image_catalog::reconcile::ReconcileOptions;
 use image_catalog::server::Server;
 use image_catalog::{data, demo};
 use ingest_events::Ingest;
@@ -39,17 +40,19 @@ const QUESTIONS_INTERVAL: Duration = Duration::from_secs(30);
 #[derive(Parser)]
 #[command(version)]
 struct Options {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Address to listen on
     #[arg(long, default_value = "127.0.0.1:5015")]
     listen: SocketAddr,
     /// Directory for the database and the keys of page tokens
-    #[arg(long, default_value = "image-catalog-data", value_name = "DIR")]
+    #[arg(long, default_value = "image-catalog-data", value_name = "DIR", global = true)]
     data: PathBuf,
     /// Keep nothing on disk
     #[arg(long, conflicts_with = "data")]
     in_memory: bool,
     /// Registry id, 12 digits, of requests and notifications that name none
-    #[arg(long, default_value = "123456789012", value_name = "ID")]
+    #[arg(long, default_value = "123456789012", value_name = "ID", global = true)]
     registry: RegistryId,
     /// Region whose ECR events are taken, those of others are ignored, and that signatures are for
     #[arg(long, default_value = "us-east-1", value_parser = NonEmptyStringValueParser::new())]
@@ -61,11 +64,18 @@ struct Options {
     #[arg(long, value_name = "NAME", requires = "callers")]
     signing_name: Option<String>,
     /// JSON file of subscriptions; only events that show the credential of one of them are taken
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     subscriptions: Option<PathBuf>,
     /// If the catalog is empty, fill it with sample events first
     #[arg(long)]
     demo: bool,
+}
+
+/// What to do other than to serve.
+#[derive(Subcommand)]
+enum Command {
+    /// Compare the catalog with what a registry itself says, and repair it; on an empty one, fill it.
+    Reconcile(ReconcileOptions),
 }
 
 #[tokio::main]
@@ -74,11 +84,24 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let colours = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
-    if let Err(error) = run(options).await {
+    let ended = match &options.command {
+        Some(Command::Reconcile(reconciling)) => reconcile(&options, reconciling).await,
+        None => run(options).await,
+    };
+    if let Err(error) = ended {
         tracing::error!("{error}");
         std::process::exit(1);
     }
     Ok(())
+}
+
+async fn reconcile(options: &Options, reconciling: &ReconcileOptions) -> Result<(), Box<dyn Error>> {
+    let (client, _) = open_store(options).await?;
+    let table = Table { client, name: TABLE_NAME.to_owned() };
+    table.create_if_missing().await?;
+    let subscriptions = options.subscriptions.as_deref().map(data::read_subscriptions).transpose()?;
+    image_catalog::reconcile::run(reconciling, table, subscriptions.unwrap_or_default(), &options.registry)
+        .await
 }
 
 async fn run(options: Options) -> Result<(), Box<dyn Error>> {

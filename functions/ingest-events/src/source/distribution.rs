@@ -8,12 +8,14 @@
 
 use catalog::change::Content;
 use catalog::{Change, ChangeKind, Digest, Tag};
+use registries::RegistryAddress;
+use registries::client::USER_AGENT;
+use registries::manifest::ManifestKind;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{MalformedEvent, Meaning, Origin, Statement, decode, ignored, parse, parse_tag};
-use crate::manifest::{ManifestKind, USER_AGENT};
-use crate::question::{Question, RegistryAddress};
+use crate::question::Question;
 
 #[derive(Deserialize)]
 struct Event {

@@ -9,11 +9,11 @@ use std::collections::BTreeMap;
 use catalog::change::Content;
 use catalog::image::Scan;
 use catalog::{Change, ChangeKind, Digest, Repository, Timestamp};
+use registries::manifest;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{MalformedEvent, Meaning, Origin, Statement, decode, ignored, parse, parse_tag};
-use crate::manifest;
 
 /// What an event means to a catalog of one region.
 ///

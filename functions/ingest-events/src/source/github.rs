@@ -5,11 +5,11 @@
 
 use catalog::change::Content;
 use catalog::{Change, ChangeKind, Digest};
+use registries::manifest::ManifestKind;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{MalformedEvent, Meaning, Origin, Statement, decode, ignored, parse, parse_tag};
-use crate::manifest::ManifestKind;
 
 #[derive(Deserialize)]
 struct Event {

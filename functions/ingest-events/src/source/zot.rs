@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use catalog::change::Content;
 use catalog::image::Scan;
 use catalog::{Change, ChangeKind, Digest, Timestamp};
+use registries::manifest;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{MalformedEvent, Meaning, Origin, Statement, decode, ignored, parse};
-use crate::manifest;
 
 #[derive(Deserialize)]
 struct Event {

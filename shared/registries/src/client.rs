@@ -1,0 +1,305 @@
+//! Questions to registries, and their answers. A registry that does not answer in time, or not as it
+//! should, may be asked again later; one that does not know what it is asked for has answered.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use catalog::change::Content;
+use catalog::table::causes;
+use catalog::{Digest, Timestamp};
+use jiff::fmt::rfc2822;
+use oci_client::client::{ClientConfig, ClientProtocol};
+use oci_client::secrets::RegistryAuth;
+use oci_client::{Client, Reference, RegistryOperation};
+use reqwest::{Method, StatusCode};
+use secret::Secret;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use subscriptions::Subscriptions;
+use url::Url;
+
+use crate::manifest;
+
+/// How the catalog introduces itself to registries, which tell of its own requests, too.
+pub const USER_AGENT: &str = concat!("image-catalog/", env!("CARGO_PKG_VERSION"));
+
+/// The most bytes of a manifest: what registries take.
+const LARGEST_MANIFEST: usize = 4 * 1024 * 1024;
+
+/// The most bytes of a page of tags or repositories.
+const LARGEST_PAGE: usize = 16 * 1024 * 1024;
+
+/// How many tags or repositories are asked for at once.
+const PAGE: usize = 1000;
+
+/// How long a registry may take for an answer.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Where a registry is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegistryAddress {
+    /// Its host, and its port if that is not the usual one.
+    pub host: String,
+    /// Whether it is asked over TLS.
+    pub encrypted: bool,
+    /// The subscription that has the credential which it wants to see.
+    pub subscription: Option<String>,
+}
+
+impl RegistryAddress {
+    /// The address in an URL, of which only scheme, host and port are used; nothing if it has none.
+    #[must_use]
+    pub fn of_url(url: &str) -> Option<Self> {
+        let url = Url::parse(url).ok()?;
+        let encrypted = match url.scheme() {
+            "https" => true,
+            "http" => false,
+            _ => return None,
+        };
+        let host = match url.port() {
+            Some(port) => format!("{}:{port}", url.host_str()?),
+            None => url.host_str()?.to_owned(),
+        };
+        Some(Self { host, encrypted, subscription: None })
+    }
+}
+
+/// A registry's answer about a manifest.
+#[derive(Debug)]
+pub enum Answer {
+    /// The manifest is this.
+    Manifest(Digest, Box<Content>),
+    /// There is no such manifest, or it is not what it is said to be.
+    None(String),
+}
+
+/// A list that a registry gave, and what its clock said before it was made.
+#[derive(Debug)]
+pub struct Listed {
+    /// The names.
+    pub names: Vec<String>,
+    /// The registry's own time, in whole seconds; the list is not older.
+    pub date: Timestamp,
+}
+
+/// A registry did not answer; it may later.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NoAnswer(pub String);
+
+/// Asks registries.
+pub struct Registries {
+    encrypted: Client,
+    plain: Client,
+    http: reqwest::Client,
+    subscriptions: Arc<Secret<Subscriptions>>,
+}
+
+impl std::fmt::Debug for Registries {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Registries")
+    }
+}
+
+struct Reply {
+    status: StatusCode,
+    digest: String,
+    date: Option<Timestamp>,
+    next: Option<String>,
+    bytes: Vec<u8>,
+}
+
+impl Registries {
+    /// Shows the credentials of these subscriptions.
+    #[must_use]
+    pub fn new(subscriptions: Arc<Secret<Subscriptions>>) -> Self {
+        let client = |protocol| {
+            Client::new(ClientConfig {
+                protocol,
+                connect_timeout: Some(TIMEOUT),
+                read_timeout: Some(TIMEOUT),
+                user_agent: USER_AGENT,
+                ..ClientConfig::default()
+            })
+        };
+        Self {
+            encrypted: client(ClientProtocol::Https),
+            plain: client(ClientProtocol::Http),
+            http: reqwest::Client::builder().user_agent(USER_AGENT).build().unwrap_or_default(),
+            subscriptions,
+        }
+    }
+
+    /// A manifest, by its digest or by a tag.
+    ///
+    /// # Errors
+    /// The registry does not answer, or not as it should.
+    pub async fn manifest(
+        &self,
+        address: &RegistryAddress,
+        name: &str,
+        reference: &str,
+    ) -> Result<Answer, NoAnswer> {
+        let path = format!("{name}/manifests/{reference}");
+        let reply = self.ask(Method::GET, address, name, &path, LARGEST_MANIFEST).await?;
+        if reply.status == StatusCode::NOT_FOUND {
+            return Ok(Answer::None("the registry does not know it".to_owned()));
+        }
+        if reply.bytes.len() > LARGEST_MANIFEST {
+            return Ok(Answer::None(format!("it is larger than {LARGEST_MANIFEST} bytes")));
+        }
+        let Ok(digest) = Digest::parse(reference).or_else(|_| Digest::parse(&reply.digest)) else {
+            return Err(NoAnswer(format!("the registry answers with the digest '{}'", reply.digest)));
+        };
+        match manifest::read(&digest, &reply.bytes) {
+            Ok(content) => Ok(Answer::Manifest(digest, Box::new(content))),
+            Err(error) => Ok(Answer::None(error.to_string())),
+        }
+    }
+
+    /// The digest of a manifest, if the registry has it.
+    ///
+    /// # Errors
+    /// The registry does not answer, or not as it should.
+    pub async fn digest(
+        &self,
+        address: &RegistryAddress,
+        name: &str,
+        reference: &str,
+    ) -> Result<Option<Digest>, NoAnswer> {
+        let path = format!("{name}/manifests/{reference}");
+        let reply = self.ask(Method::HEAD, address, name, &path, 0).await?;
+        if reply.status == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        Digest::parse(&reply.digest)
+            .map(Some)
+            .map_err(|_| NoAnswer("the registry tells no digest".to_owned()))
+    }
+
+    /// The tags of a repository; nothing if there is no such repository.
+    ///
+    /// # Errors
+    /// The registry does not answer, or not as it should.
+    pub async fn tags(&self, address: &RegistryAddress, name: &str) -> Result<Option<Listed>, NoAnswer> {
+        self.list(address, name, &format!("{name}/tags/list"), "tags").await
+    }
+
+    /// All repositories.
+    ///
+    /// # Errors
+    /// The registry does not answer, or not as it should, or does not tell.
+    pub async fn repositories(&self, address: &RegistryAddress) -> Result<Listed, NoAnswer> {
+        let listed = self.list(address, "", "_catalog", "repositories").await?;
+        listed.ok_or_else(|| NoAnswer("the registry does not list its repositories".to_owned()))
+    }
+
+    /// All names of a list, page by page.
+    async fn list(
+        &self,
+        address: &RegistryAddress,
+        name: &str,
+        path: &str,
+        member: &str,
+    ) -> Result<Option<Listed>, NoAnswer> {
+        let mut listed: Option<Listed> = None;
+        let mut asked = HashSet::new();
+        let mut next = Some(format!("{path}?n={PAGE}"));
+        while let Some(path) = next.take() {
+            let reply = self.ask(Method::GET, address, name, &path, LARGEST_PAGE).await?;
+            if reply.status == StatusCode::NOT_FOUND {
+                return Ok(None);
+            }
+            let page: Value = serde_json::from_slice(&reply.bytes)
+                .map_err(|error| NoAnswer(format!("the list {path} cannot be read: {error}")))?;
+            // A repository without tags has `null`.
+            let names = page[member].as_array().into_iter().flatten();
+            let names = names.filter_map(|name| name.as_str().map(str::to_owned));
+            let Some(date) = reply.date else {
+                return Err(NoAnswer("the registry does not tell its time".to_owned()));
+            };
+            listed.get_or_insert(Listed { names: Vec::new(), date }).names.extend(names);
+            next = reply.next.filter(|path| asked.insert(path.clone()));
+        }
+        Ok(listed)
+    }
+
+    /// Asks for what is below `/v2/`, with the right to read a repository.
+    async fn ask(
+        &self,
+        method: Method,
+        address: &RegistryAddress,
+        name: &str,
+        path: &str,
+        limit: usize,
+    ) -> Result<Reply, NoAnswer> {
+        match tokio::time::timeout(TIMEOUT, self.send(method, address, name, path, limit)).await {
+            Ok(reply) => reply.map_err(NoAnswer),
+            Err(_) => Err(NoAnswer("the registry took too long".to_owned())),
+        }
+    }
+
+    /// The client only finds out what to show; it would read a reply of any size.
+    async fn send(
+        &self,
+        method: Method,
+        address: &RegistryAddress,
+        name: &str,
+        path: &str,
+        limit: usize,
+    ) -> Result<Reply, String> {
+        let credential = self.credential(address).await?;
+        let client = if address.encrypted { &self.encrypted } else { &self.plain };
+        let reference = Reference::with_tag(address.host.clone(), name.to_owned(), "latest".to_owned());
+        let token = client.auth(&reference, &credential, RegistryOperation::Pull).await;
+        let scheme = if address.encrypted { "https" } else { "http" };
+        let url = format!("{scheme}://{}/v2/{path}", address.host);
+        let request = self.http.request(method, url).header("accept", manifest::accepted());
+        let request = match (token.map_err(|error| causes(&error))?, credential) {
+            (Some(token), _) => request.bearer_auth(token),
+            (None, RegistryAuth::Basic(username, password)) => request.basic_auth(username, Some(password)),
+            (None, _) => request,
+        };
+        let mut response = request.send().await.map_err(|error| causes(&error))?;
+        let status = response.status();
+        if status != StatusCode::OK && status != StatusCode::NOT_FOUND {
+            return Err(format!("the registry answers with the status {}", status.as_u16()));
+        }
+        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let date = header("date").and_then(|date| rfc2822::parse(date).ok());
+        let mut reply = Reply {
+            status,
+            digest: header("docker-content-digest").unwrap_or_default().to_owned(),
+            date: date.and_then(|date| Timestamp::try_from(date.timestamp()).ok()),
+            next: header("link").and_then(next_page),
+            bytes: Vec::new(),
+        };
+        while let Some(chunk) = response.chunk().await.map_err(|error| causes(&error))? {
+            reply.bytes.extend(chunk);
+            if reply.bytes.len() > limit {
+                break;
+            }
+        }
+        Ok(reply)
+    }
+
+    /// What the registry wants to be shown. Only the address that a subscription gives ever sees its
+    /// credential.
+    async fn credential(&self, address: &RegistryAddress) -> Result<RegistryAuth, String> {
+        let Some(id) = &address.subscription else { return Ok(RegistryAuth::Anonymous) };
+        let subscriptions =
+            self.subscriptions.value().await.map_err(|error| format!("no credential: {error}"))?;
+        let credential = subscriptions.get(id).and_then(|known| known.registry_credential.as_ref());
+        Ok(credential.map_or(RegistryAuth::Anonymous, |credential| {
+            RegistryAuth::Basic(credential.username.clone(), credential.password.clone())
+        }))
+    }
+}
+
+/// What is below `/v2/` of the next page that a `Link` header names: `</v2/…?n=…&last=…>; rel="next"`.
+fn next_page(link: &str) -> Option<String> {
+    let (address, _) = link.split_once('>')?;
+    let (_, path) = address.split_once("/v2/")?;
+    Some(path.to_owned())
+}
