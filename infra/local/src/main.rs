@@ -86,7 +86,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
     let ended = match &options.command {
         Some(Command::Reconcile(reconciling)) => reconcile(&options, reconciling).await,
-        None => run(options).await,
+        None => serve(options).await,
     };
     if let Err(error) = ended {
         tracing::error!("{error}");
@@ -96,15 +96,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 async fn reconcile(options: &Options, reconciling: &ReconcileOptions) -> Result<(), Box<dyn Error>> {
-    let (client, _) = open_store(options).await?;
-    let table = Table { client, name: TABLE_NAME.to_owned() };
-    table.create_if_missing().await?;
+    let (table, _) = open_table(options).await?;
     let subscriptions = options.subscriptions.as_deref().map(data::read_subscriptions).transpose()?;
     image_catalog::reconcile::run(reconciling, table, subscriptions.unwrap_or_default(), &options.registry)
         .await
 }
 
-async fn run(options: Options) -> Result<(), Box<dyn Error>> {
+async fn serve(options: Options) -> Result<(), Box<dyn Error>> {
     let mut terminated = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;
     let authentication = match &options.callers {
@@ -117,9 +115,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         .await
         .map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;
 
-    let (client, data) = open_store(&options).await?;
-    let table = Table { client, name: TABLE_NAME.to_owned() };
-    table.create_if_missing().await?;
+    let (table, data) = open_table(&options).await?;
     let keyring =
         if options.in_memory { data::keyring_in_memory()? } else { data::open_keyring(&options.data)? };
     let ingest = Arc::new(Ingest::new(
@@ -152,6 +148,14 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     };
     server.run(listener, ended).await?;
     Ok(())
+}
+
+/// The table, created if need be, and where its data is, in words.
+async fn open_table(options: &Options) -> Result<(Table, String), Box<dyn Error>> {
+    let (client, data) = open_store(options).await?;
+    let table = Table { client, name: TABLE_NAME.to_owned() };
+    table.create_if_missing().await?;
+    Ok((table, data))
 }
 
 /// The DynamoDB to use, and where its data is, in words.
