@@ -416,11 +416,11 @@ async fn hostile_bodies_get_an_orderly_answer_and_change_nothing() {
             assert!(matches!(status, 200 | 400), "{source} {start}: {status} {answer}");
             assert!(status == 400 || answer["applied"] == 0, "{source} {start}: {answer}");
         }
-        let too_large = "a".repeat(1024 * 1024 + 1);
+        let too_large = "a".repeat(1_000_001);
         let (status, answer) = send(&url, &headers, too_large).await;
         assert_eq!(
             (status, answer),
-            (413, json!({ "message": "the body must not be larger than 1048576 bytes" }))
+            (413, json!({ "message": "the body must not be larger than 1000000 bytes" }))
         );
     }
     let everything = catalog.store.table.client.scan().table_name(&catalog.store.table.name).send().await;

@@ -9,8 +9,9 @@ use http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value};
 use subscriptions::{Source, Subscription, Subscriptions};
 
-/// The most bytes of a webhook: what a message of the queue can hold.
-pub const LARGEST_BODY: usize = 1024 * 1024;
+/// The most bytes of a webhook: what a message of the queue can hold, which is a mebibyte with its
+/// attributes.
+pub const LARGEST_BODY: usize = 1_000_000;
 
 /// A webhook of a subscription.
 #[derive(Debug)]
