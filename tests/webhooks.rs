@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::hmac;
@@ -490,6 +492,67 @@ async fn a_registry_that_is_slow_or_lies_or_never_ends_does_no_harm() {
         );
         assert_eq!(open_questions(&catalog).await.len(), usize::from(asks_again), "{name}");
     }
+}
+
+/// A registry that shows its manifests to one user alone, and counts who asks what it wants to be shown.
+#[tokio::test]
+async fn a_registry_is_shown_its_credential_once_it_asks_for_it() {
+    let manifest = r#"{"schemaVersion":2,"config":{"digest":"sha256:aa","size":1},"layers":[]}"#;
+    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, manifest.as_bytes());
+    let hash: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = format!("sha256:{hash}");
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let challenges = Arc::new(AtomicUsize::new(0));
+    let (counted, told) = (Arc::clone(&challenges), digest.clone());
+    tokio::spawn(async move {
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let mut request = vec![0; 16 * 1024];
+            let length = client.read(&mut request).await.unwrap_or_default();
+            let request = String::from_utf8_lossy(&request[..length]).into_owned();
+            let right = format!("Basic {}", aws_smithy_types::base64::encode("robot:pass:word"));
+            let answer = if request.contains("/manifests/") && request.contains(&right) {
+                let length = manifest.len();
+                format!(
+                    "200 OK\r\ndocker-content-digest: {told}\r\ncontent-length: {length}\r\n\r\n{manifest}"
+                )
+            } else {
+                counted.fetch_add(1, Ordering::Relaxed);
+                "401 Unauthorized\r\nwww-authenticate: Basic realm=\"r\"\r\ncontent-length: 0\r\n\r\n"
+                    .to_owned()
+            };
+            let _ = client
+                .write_all(
+                    format!("HTTP/1.1 {}", answer.replacen("\r\n", "\r\nconnection: close\r\n", 1))
+                        .as_bytes(),
+                )
+                .await;
+        }
+    });
+    let subscription = |password: &str| {
+        json!([{
+            "id": "quay", "source": "quay", "registryId": REGISTRY, "credential": { "bearer": "token" },
+            "registryUrl": format!("http://{address}"),
+            "registryCredential": { "username": "robot", "password": password },
+        }])
+    };
+    let body = r#"{"repository":"team/app","updated_tags":["v1","v2","v3"]}"#;
+    let catalog = Catalog::start_subscribed(Store::in_memory().await, &subscription("pass:word")).await;
+    let url = format!("{}/events/quay?token=token", catalog.url);
+    assert_eq!(send(&url, &[], body).await, (200, report(1, 0)));
+    let images = without_time(images(&catalog, "team/app").await);
+    assert_eq!(
+        images,
+        json!([{ "imageDigest": digest, "imageTags": ["v1", "v2", "v3"], "imageSizeInBytes": 1 }])
+    );
+    assert_eq!(challenges.load(Ordering::Relaxed), 1, "what it wants to be shown is remembered");
+
+    // The wrong password gets nothing; the questions stay open.
+    let catalog = Catalog::start_subscribed(Store::in_memory().await, &subscription("wrong")).await;
+    let url = format!("{}/events/quay?token=token", catalog.url);
+    assert_eq!(send(&url, &[], body).await, (200, report(1, 0)));
+    assert_eq!(open_questions(&catalog).await.len(), 3);
 }
 
 #[test]

@@ -49,16 +49,12 @@ impl Question {
     /// What is known without an answer, if it is anything.
     #[must_use]
     pub fn known(&self) -> Option<Change> {
-        Some(self.change(self.digest.clone()?, Content::default()))
+        Some(self.answered(self.digest.clone()?, Content::default()))
     }
 
     /// The push, now that the manifest is known.
     #[must_use]
     pub fn answered(&self, digest: Digest, content: Content) -> Change {
-        self.change(digest, content)
-    }
-
-    fn change(&self, digest: Digest, content: Content) -> Change {
         let content = Content {
             manifest_media_type: content.manifest_media_type.or_else(|| self.manifest_media_type.clone()),
             artifact_media_type: content.artifact_media_type.or_else(|| self.artifact_media_type.clone()),

@@ -1,7 +1,7 @@
 //! Questions to registries, and their answers. A registry that does not answer in time, or not as it
 //! should, may be asked again later; one that does not know what it is asked for has answered.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use secret::Secret;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use subscriptions::Subscriptions;
+use tokio::sync::Mutex;
 use url::Url;
 
 use crate::manifest;
@@ -33,11 +34,14 @@ const LARGEST_PAGE: usize = 16 * 1024 * 1024;
 /// How many tags or repositories are asked for at once.
 const PAGE: usize = 1000;
 
+/// For how many repositories it is remembered what their registries want to be shown.
+const MOST_REMEMBERED: usize = 1000;
+
 /// How long a registry may take for an answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Where a registry is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RegistryAddress {
     /// Its host, and its port if that is not the usual one.
     pub host: String,
@@ -94,6 +98,16 @@ pub struct Registries {
     plain: Client,
     http: reqwest::Client,
     subscriptions: Arc<Secret<Subscriptions>>,
+    /// What registries wanted to be shown last, for a repository at an address.
+    shown: Mutex<HashMap<(RegistryAddress, String), Shown>>,
+}
+
+/// What a registry is shown with a request.
+#[derive(Clone)]
+enum Shown {
+    Nothing,
+    Token(String),
+    Basic(String, String),
 }
 
 impl std::fmt::Debug for Registries {
@@ -128,6 +142,7 @@ impl Registries {
             plain: client(ClientProtocol::Http),
             http: reqwest::Client::builder().user_agent(USER_AGENT).build().unwrap_or_default(),
             subscriptions,
+            shown: Mutex::default(),
         }
     }
 
@@ -240,7 +255,6 @@ impl Registries {
         }
     }
 
-    /// The client only finds out what to show; it would read a reply of any size.
     async fn send(
         &self,
         method: Method,
@@ -249,19 +263,27 @@ impl Registries {
         path: &str,
         limit: usize,
     ) -> Result<Reply, String> {
-        let credential = self.credential(address).await?;
-        let client = if address.encrypted { &self.encrypted } else { &self.plain };
-        let reference = Reference::with_tag(address.host.clone(), name.to_owned(), "latest".to_owned());
-        let token = client.auth(&reference, &credential, RegistryOperation::Pull).await;
         let scheme = if address.encrypted { "https" } else { "http" };
         let url = format!("{scheme}://{}/v2/{path}", address.host);
-        let request = self.http.request(method, url).header("accept", manifest::accepted());
-        let request = match (token.map_err(|error| causes(&error))?, credential) {
-            (Some(token), _) => request.bearer_auth(token),
-            (None, RegistryAuth::Basic(username, password)) => request.basic_auth(username, Some(password)),
-            (None, _) => request,
+        let request = async |shown| {
+            let request = self.http.request(method.clone(), &url).header("accept", manifest::accepted());
+            let request = match shown {
+                Shown::Token(token) => request.bearer_auth(token),
+                Shown::Basic(username, password) => request.basic_auth(username, Some(password)),
+                Shown::Nothing => request,
+            };
+            request.send().await.map_err(|error| causes(&error))
         };
-        let mut response = request.send().await.map_err(|error| causes(&error))?;
+        let key = (address.clone(), name.to_owned());
+        let remembered = self.shown.lock().await.get(&key).cloned();
+        let mut response = match remembered {
+            Some(shown) => request(shown).await?,
+            None => request(self.find_out(&key).await?).await?,
+        };
+        // What was right before may have ended, or have been changed.
+        if response.status() == StatusCode::UNAUTHORIZED {
+            response = request(self.find_out(&key).await?).await?;
+        }
         let status = response.status();
         if status != StatusCode::OK && status != StatusCode::NOT_FOUND {
             return Err(format!("the registry answers with the status {}", status.as_u16()));
@@ -284,8 +306,28 @@ impl Registries {
         Ok(reply)
     }
 
-    /// What the registry wants to be shown. Only the address that a subscription gives ever sees its
-    /// credential.
+    /// Finds out what a registry wants to be shown for a repository, and remembers it. The client is asked
+    /// for that alone; it would read a reply of any size.
+    async fn find_out(&self, key: &(RegistryAddress, String)) -> Result<Shown, String> {
+        let (address, name) = key;
+        let credential = self.credential(address).await?;
+        let client = if address.encrypted { &self.encrypted } else { &self.plain };
+        let reference = Reference::with_tag(address.host.clone(), name.clone(), "latest".to_owned());
+        let token = client.auth(&reference, &credential, RegistryOperation::Pull).await;
+        let shown = match (token.map_err(|error| causes(&error))?, credential) {
+            (Some(token), _) => Shown::Token(token),
+            (None, RegistryAuth::Basic(username, password)) => Shown::Basic(username, password),
+            (None, _) => Shown::Nothing,
+        };
+        let mut remembered = self.shown.lock().await;
+        if remembered.len() == MOST_REMEMBERED {
+            remembered.clear();
+        }
+        remembered.insert(key.clone(), shown.clone());
+        Ok(shown)
+    }
+
+    /// The credential for a registry. Only the address that a subscription gives ever sees it.
     async fn credential(&self, address: &RegistryAddress) -> Result<RegistryAuth, String> {
         let Some(id) = &address.subscription else { return Ok(RegistryAuth::Anonymous) };
         let subscriptions =
