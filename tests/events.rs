@@ -860,7 +860,7 @@ async fn r52_of_a_batch_just_the_messages_that_failed_are_given_back() {
     let subscriptions =
         json!([subscription("registry-1", REGISTRY), subscription("registry-2", "000000000001")]);
     let ingest = store.ingest_of(Subscriptions::parse(&subscriptions.to_string()).unwrap());
-    let response = ingest_events::handler::handle(&ingest, &registry, batch, deadline).await;
+    let response = ingest_events::handler::handle(&ingest, &registry, None, batch, deadline).await;
     let mut failed: Vec<String> =
         response.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect();
     failed.sort();

@@ -5,7 +5,7 @@
 
 pub mod model;
 
-use std::fmt::Display;
+use std::fmt::{self, Debug, Display};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -14,6 +14,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::body::SdkBody;
 use catalog::{Digest, Reader, RegistryId, Repository, RepositoryName, Table, Tag, Timestamp, Writer};
 use describe_images::DescribeImages;
 use describe_images::page_token::Keyring;
@@ -69,7 +76,7 @@ impl Store {
 
     /// What applies events to this table, and shows registries the credentials of these subscriptions.
     pub fn ingest_of(&self, subscriptions: Subscriptions) -> Ingest {
-        Ingest::new(self.table.clone(), REGION.to_owned(), Secret::known(subscriptions))
+        Ingest::new(self.table.clone(), REGION.to_owned(), Secret::known(subscriptions), None)
     }
 }
 
@@ -263,4 +270,62 @@ pub fn binary() -> &'static Path {
         let test = std::env::current_exe().unwrap();
         test.parent().and_then(Path::parent).unwrap().join("image-catalog")
     })
+}
+
+/// Answers the requests of an SDK's client in this process, in place of a service.
+#[derive(Clone)]
+pub struct InProcess<F>(pub F);
+
+impl<F> Debug for InProcess<F> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("InProcess")
+    }
+}
+
+impl<F, A> HttpConnector for InProcess<F>
+where
+    F: Fn(HttpRequest) -> A + Send + Sync + 'static,
+    A: Future<Output = Result<HttpResponse, ConnectorError>> + Send + 'static,
+{
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        HttpConnectorFuture::new((self.0)(request))
+    }
+}
+
+impl<F, A> HttpClient for InProcess<F>
+where
+    F: Fn(HttpRequest) -> A + Clone + Send + Sync + 'static,
+    A: Future<Output = Result<HttpResponse, ConnectorError>> + Send + 'static,
+{
+    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
+    }
+}
+
+/// The configuration of clients that such an answerer answers.
+pub fn configuration(http_client: impl HttpClient + 'static) -> aws_config::SdkConfig {
+    aws_config::SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::from_static(REGION))
+        .credentials_provider(aws_sdk_dynamodb::config::SharedCredentialsProvider::new(Credentials::new(
+            "key", "secret", None, None, "tests",
+        )))
+        .sleep_impl(aws_smithy_async::rt::sleep::SharedAsyncSleep::new(
+            aws_smithy_async::rt::sleep::TokioSleep::new(),
+        ))
+        .time_source(aws_smithy_async::time::SystemTimeSource::new())
+        .http_client(http_client)
+        .build()
+}
+
+/// An answer in JSON.
+pub fn json_response(status: u16, body: &Value) -> HttpResponse {
+    HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body.to_string()))
+}
+
+/// The operation that a request is for, and its body.
+pub fn operation(request: &HttpRequest) -> (String, Value) {
+    let target = request.headers().get("x-amz-target").unwrap_or_default();
+    let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
+    (operation, serde_json::from_slice(request.body().bytes().unwrap_or_default()).unwrap())
 }

@@ -20,7 +20,7 @@ use catalog::{Change, ChangeKind, RegistryId, Timestamp};
 use describe_images::page_token::Keyring;
 use end_to_end::{REGISTRY, Store, print, repository, require};
 use image_catalog::server::Server;
-use reconcile::Reconcile;
+use reconcile::{Followed, FollowedRegistries, Listed, Reconcile};
 use registries::{Registries, RegistryAddress};
 use secret::Secret;
 use serde_json::{Value, json};
@@ -308,21 +308,35 @@ async fn a_registry_that_does_not_answer(setup: Setup) {
     forwarding.abort();
 }
 
-/// Compares a store with the registry.
-fn reconcile(setup: &Setup, store: &Store, is_dry_run: bool) -> Reconcile {
-    Reconcile {
-        reader: store.reader.clone(),
-        writer: (!is_dry_run).then(|| store.writer.clone()),
-        registries: Registries::new(Arc::new(Secret::known(subscriptions::Subscriptions::default()))),
-        address: RegistryAddress::of_url(&format!("http://{}", setup.registry.address)).unwrap(),
-        registry: RegistryId::parse(REGISTRY).unwrap(),
+/// The registry, as one that is followed.
+fn followed(setup: &Setup) -> Followed {
+    let address = RegistryAddress::of_url(&format!("http://{}", setup.registry.address)).unwrap();
+    Followed {
+        id: "registry".to_owned(),
+        registry: registries::Registry::Distribution(address),
+        registry_id: RegistryId::parse(REGISTRY).unwrap(),
         repository_prefix: None,
     }
 }
 
-/// What differs.
+/// Compares a store.
+fn reconcile(store: &Store) -> Reconcile {
+    let subscriptions = Arc::new(Secret::known(subscriptions::Subscriptions::default()));
+    Reconcile {
+        reader: store.reader.clone(),
+        writer: store.writer.clone(),
+        registries: Registries::new(subscriptions, None),
+    }
+}
+
+/// What differs, which is repaired unless this is a dry run.
 async fn differences(setup: &Setup, store: &Store, is_dry_run: bool) -> Vec<ChangeKind> {
-    let changes = reconcile(setup, store, is_dry_run).repository(REPOSITORY).await.unwrap();
+    let reconcile = reconcile(store);
+    let listed = Listed { name: REPOSITORY.to_owned(), prune: false };
+    let changes = reconcile.compare(&followed(setup), &listed).await.unwrap();
+    if !is_dry_run {
+        assert_eq!(reconcile.repair(&changes, None).await.unwrap(), changes.len());
+    }
     changes.into_iter().map(|change| change.kind).collect()
 }
 
@@ -346,8 +360,10 @@ async fn a_catalog_that_heard_nothing(setup: Setup) {
 
     // It is filled, once.
     let store = Store::in_memory().await;
-    let names = reconcile(&setup, &store, false).repositories().await.unwrap();
-    assert_eq!(names, [REPOSITORY]);
+    let mut all = FollowedRegistries::default();
+    all.registries.push(followed(&setup));
+    let listed = reconcile(&store).repositories(&all, &followed(&setup)).await.unwrap();
+    assert_eq!(listed, [Listed { name: REPOSITORY.to_owned(), prune: true }]);
     let dry = differences(&setup, &store, true).await;
     assert_eq!(by_digest(&store).await, [], "a dry run changes nothing");
     assert_eq!(differences(&setup, &store, false).await, dry);

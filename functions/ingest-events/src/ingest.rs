@@ -11,13 +11,14 @@ use std::sync::Arc;
 use catalog::table::StoreError;
 use catalog::writer::Applied;
 use catalog::{Change, Table, Timestamp, Writer};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use metrics::{Unit, counter, histogram};
-use registries::Registries;
-use registries::client::{Answer, NoAnswer};
+use registries::{Answer, Ecr, NoAnswer, Registries, Registry};
 use secret::Secret;
 use serde::Serialize;
 use serde_json::Value;
 use subscriptions::{Source, Subscription, Subscriptions};
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::question::{OpenQuestions, Question};
@@ -25,6 +26,9 @@ use crate::source::{self, MalformedEvent, Meaning, Origin, Statement};
 
 /// The units of what is recorded of each delivery; the rest are counts.
 pub const METRIC_UNITS: [(&str, Unit); 1] = [("EventAge", Unit::Milliseconds)];
+
+/// How many open questions are asked side by side.
+const CONCURRENT_QUESTIONS: usize = 8;
 
 /// Why a delivery was not dealt with.
 #[derive(Debug, thiserror::Error)]
@@ -69,14 +73,15 @@ pub struct Ingest {
 
 impl Ingest {
     /// Applies events to a table. Events of Amazon ECR of other regions are ignored. Registries are asked
-    /// for what events do not tell, with the credentials of these subscriptions.
+    /// for what events do not tell, with the credentials of these subscriptions; Amazon ECR only if there is
+    /// something to ask it with.
     #[must_use]
-    pub fn new(table: Table, region: String, subscriptions: Secret<Subscriptions>) -> Self {
+    pub fn new(table: Table, region: String, subscriptions: Secret<Subscriptions>, ecr: Option<Ecr>) -> Self {
         let subscriptions = Arc::new(subscriptions);
         Self {
             writer: Writer::new(table.clone(), Timestamp::now),
             questions: OpenQuestions::new(table),
-            registries: Registries::new(Arc::clone(&subscriptions)),
+            registries: Registries::new(Arc::clone(&subscriptions), ecr),
             subscriptions,
             region,
         }
@@ -156,7 +161,7 @@ impl Ingest {
 
     async fn ask(&self, question: &Question) -> Result<Answer, NoAnswer> {
         let reference = question.reference().unwrap_or_default();
-        self.registries.manifest(&question.address, &question.name, reference).await
+        self.registries.manifest(&question.registry, &question.name, reference).await
     }
 
     /// The push that a question is about, as far as it is known now. A question without an answer is kept.
@@ -184,36 +189,47 @@ impl Ingest {
     pub async fn settle_questions(&self, until: Instant) -> Result<usize, StoreError> {
         let mut settled = 0;
         let mut last = None;
-        // Who does not answer one question is not asked another one in this round.
-        let mut silent = HashSet::new();
+        let silent = Mutex::default();
         loop {
             let questions = self.questions.list(last.as_ref()).await?;
-            for question in &questions {
-                if Instant::now() > until {
-                    return Ok(settled);
-                }
-                if silent.contains(&question.address.host) {
-                    continue;
-                }
-                match self.ask(question).await {
-                    Ok(Answer::Manifest(digest, content)) => {
-                        self.apply(&question.answered(digest, *content)).await?;
-                    }
-                    Ok(Answer::None(_)) => {}
-                    Err(error) => {
-                        tracing::info!(host = question.address.host, %error, "a registry does not answer yet");
-                        silent.insert(question.address.host.clone());
-                        continue;
-                    }
-                }
-                self.questions.forget(question).await?;
-                settled += 1;
+            let work: Vec<_> =
+                questions.iter().map(|question| self.settle(question, &silent, until)).collect();
+            let mut outcomes = stream::iter(work).buffer_unordered(CONCURRENT_QUESTIONS);
+            while let Some(is_settled) = outcomes.try_next().await? {
+                settled += usize::from(is_settled);
             }
+            drop(outcomes);
             match questions.into_iter().next_back() {
-                Some(question) => last = Some(question),
-                None => return Ok(settled),
+                Some(question) if Instant::now() <= until => last = Some(question),
+                _ => return Ok(settled),
             }
         }
+    }
+
+    /// Whether a question is settled now. Registries that do not answer one question are silent: they are not
+    /// asked another one in the same round.
+    async fn settle(
+        &self,
+        question: &Question,
+        silent: &Mutex<HashSet<Registry>>,
+        until: Instant,
+    ) -> Result<bool, StoreError> {
+        if Instant::now() > until || silent.lock().await.contains(&question.registry) {
+            return Ok(false);
+        }
+        match self.ask(question).await {
+            Ok(Answer::Manifest(digest, content)) => {
+                self.apply(&question.answered(digest, *content)).await?;
+            }
+            Ok(Answer::None(_)) => {}
+            Err(error) => {
+                tracing::info!(registry = ?question.registry, %error, "a registry does not answer yet");
+                silent.lock().await.insert(question.registry.clone());
+                return Ok(false);
+            }
+        }
+        self.questions.forget(question).await?;
+        Ok(true)
     }
 
     async fn apply(&self, change: &Change) -> Result<Applied, StoreError> {

@@ -5,6 +5,8 @@
 //! | `TABLE_NAME` | the catalog's table |
 //! | `REGISTRY_ID` | the registry of this account |
 //! | `SUBSCRIPTIONS_SECRET_ARN` | the secret with the list of subscriptions |
+//! | `DEAD_LETTER_QUEUE_URL` | the queue for messages that cannot be applied |
+//! | `MAXIMUM_TRIES` | how often a message is tried until it goes there |
 //! | `AWS_REGION` | the region whose ECR events are taken; Lambda sets it |
 //!
 //! and those of [`telemetry`].
@@ -16,9 +18,11 @@ use std::time::Duration;
 use aws_config::BehaviorVersion;
 use aws_lambda_events::sqs::SqsEvent;
 use catalog::{RegistryId, Table, Timestamp};
+use ingest_events::dead_letter::DeadLetters;
 use ingest_events::ingest::METRIC_UNITS;
 use ingest_events::{Ingest, handler};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
+use registries::Ecr;
 use secret::Secret;
 use subscriptions::Subscriptions;
 use telemetry::Telemetry;
@@ -39,15 +43,24 @@ async fn main() -> Result<(), Error> {
         required("SUBSCRIPTIONS_SECRET_ARN")?,
         |versions| Ok(Subscriptions::parse(&versions.current)?),
     );
-    let ingest = Arc::new(Ingest::new(table, required("AWS_REGION")?, subscriptions));
+    let ecr = Some(Ecr::new(&configuration));
+    let ingest = Arc::new(Ingest::new(table, required("AWS_REGION")?, subscriptions, ecr));
     let default_registry = Arc::new(RegistryId::parse(&required("REGISTRY_ID")?)?);
+    let dead_letters = Arc::new(DeadLetters {
+        client: aws_sdk_sqs::Client::new(&configuration),
+        queue_url: required("DEAD_LETTER_QUEUE_URL")?,
+        maximum_tries: required("MAXIMUM_TRIES")?.parse()?,
+    });
     lambda_runtime::run(service_fn(move |batch: LambdaEvent<SqsEvent>| {
         let (ingest, default_registry) = (Arc::clone(&ingest), Arc::clone(&default_registry));
+        let dead_letters = Arc::clone(&dead_letters);
         async move {
             let now = Timestamp::now().as_milliseconds().cast_unsigned();
             let remaining = Duration::from_millis(batch.context.deadline.saturating_sub(now));
             let deadline = Instant::now() + remaining.saturating_sub(TIME_TO_ANSWER);
-            let response = handler::handle(&ingest, &default_registry, batch.payload, deadline).await;
+            let response =
+                handler::handle(&ingest, &default_registry, Some(&*dead_letters), batch.payload, deadline)
+                    .await;
             telemetry.flush();
             Ok::<_, Error>(response)
         }

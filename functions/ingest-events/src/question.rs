@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use catalog::change::Content;
 use catalog::table::{EXPIRES_AT, StoreError, TOMBSTONE_LIFETIME, question_key, questions};
 use catalog::{Change, ChangeKind, Digest, Repository, Table, Tag, Timestamp};
-use registries::RegistryAddress;
+use registries::Registry;
 use serde::{Deserialize, Serialize};
 
 /// The attribute that holds the question.
@@ -24,7 +24,7 @@ pub struct Question {
     /// The repository in the catalog.
     pub repository: Repository,
     /// Who can answer.
-    pub address: RegistryAddress,
+    pub registry: Registry,
     /// The repository by the registry's own name.
     pub name: String,
     /// What was pushed; if nothing, the tag is what to ask for.

@@ -16,7 +16,7 @@ use std::str::FromStr;
 
 use catalog::change::Content;
 use catalog::{Change, ChangeKind, Digest, RegistryId, Repository, Tag, Timestamp};
-use registries::RegistryAddress;
+use registries::{Registry, RegistryAddress};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use subscriptions::{Source, Subscription};
@@ -106,7 +106,7 @@ impl Origin {
         if let Some(address) = self.registry_address(host) {
             return Ok(Some(Statement::Push(Question {
                 repository,
-                address,
+                registry: Registry::Distribution(address),
                 name: push.name,
                 digest: push.digest,
                 tag: push.tag,

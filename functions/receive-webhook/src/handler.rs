@@ -4,6 +4,7 @@ use std::fmt::Display;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::MessageAttributeValue;
+use catalog::Timestamp;
 use catalog::table::causes;
 use lambda_http::http::header::CONTENT_TYPE;
 use lambda_http::http::{HeaderValue, StatusCode};
@@ -78,12 +79,17 @@ impl ReceiveWebhook {
         let webhook = webhook::receive(&subscriptions, source, query, request.headers(), request.body())?;
         let body = std::str::from_utf8(&webhook.body).map_err(|_| Refusal::NoText)?;
         let id = webhook.subscription.id.clone();
-        let attribute = MessageAttributeValue::builder().data_type("String").string_value(&id).build();
+        let attribute = |value: &str| {
+            let attribute = MessageAttributeValue::builder().data_type("String").string_value(value).build();
+            attribute.map_err(|error| failed(&error))
+        };
         self.client
             .send_message()
             .queue_url(&self.queue_url)
             .message_body(body)
-            .message_attributes("subscription", attribute.map_err(|error| failed(&error))?)
+            .message_attributes("subscription", attribute(&id)?)
+            // Of events that tell no time it is theirs, however late they are applied.
+            .message_attributes("receivedAt", attribute(&Timestamp::now().to_string())?)
             .send()
             .await
             .map_err(|error| Failure::Failed(causes(&error)))?;

@@ -1,91 +1,168 @@
-//! What the catalog has to be told, so that it says what the registry says.
+//! What the catalog has to be told, so that it says what a registry says.
+//!
+//! Every change has the time of the observation, or one that the registry itself tells: whatever happened
+//! since, and whatever a later event tells of before, keeps its place.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use catalog::change::{Change, Content};
 use catalog::image::Image;
-use catalog::{ChangeKind, Digest, Repository, Tag};
-use registries::client::{Answer, NoAnswer};
+use catalog::{ChangeKind, Digest, Repository, Tag, Timestamp};
 
-use crate::{Observation, Reconcile, for_each};
+use crate::observation::{Observation, ObservedImage};
 
-/// The changes that turn what is known into what was observed. Of images that are missing, or whose size
-/// is, the manifests are asked for, and for those that an index lists, too; of images that no tag points at,
-/// whether they are still there.
-pub(crate) async fn between(
-    reconcile: &Reconcile,
-    name: &str,
-    repository: &Repository,
-    observed: &Observation,
-    known: Option<&[Image]>,
-) -> Result<Vec<Change>, NoAnswer> {
-    let images: BTreeMap<&Digest, &Image> =
+/// Times that are less than this many milliseconds apart are taken for the same: an event, which has whole
+/// seconds, comes a little later than what it tells of.
+const TOLERANCE: i64 = 60_000;
+
+/// The changes that turn what the catalog knows, if it knows the repository, into what was observed.
+#[must_use]
+pub fn between(repository: &Repository, observed: &Observation, known: Option<&[Image]>) -> Vec<Change> {
+    let change = |time, kind| Change { repository: repository.clone(), time, kind };
+    let now = |kind| change(observed.time, kind);
+    let Some(contents) = &observed.contents else {
+        return known.map(|_| now(ChangeKind::RepositoryDeleted)).into_iter().collect();
+    };
+    let mut changes = Vec::new();
+    if known.is_none() {
+        changes.push(now(ChangeKind::RepositoryCreated));
+    }
+    let known: BTreeMap<&Digest, &Image> =
         known.unwrap_or_default().iter().map(|image| (&image.image_digest, image)).collect();
-    let known_tags: BTreeMap<&Tag, &Digest> = images
+    let mut pushed_again = BTreeSet::new();
+    for (digest, image) in &contents.images {
+        let known = known.get(digest).copied();
+        let pushed =
+            |content: Content| ChangeKind::ImagePushed { digest: digest.clone(), tag: None, content };
+        match (known, image.pushed_at) {
+            (None, pushed_at) => {
+                changes.push(change(pushed_at.unwrap_or(observed.time), pushed(image.content.clone())));
+            }
+            // The catalog has an image of the same digest that was deleted since.
+            (Some(known), Some(pushed_at)) if is_later(pushed_at, Some(known.image_pushed_at)) => {
+                pushed_again.insert(digest);
+                changes.push(change(pushed_at, ChangeKind::ImageDeleted { digest: digest.clone() }));
+                changes.push(change(pushed_at, pushed(image.content.clone())));
+            }
+            (Some(known), Some(pushed_at)) if is_later(known.image_pushed_at, Some(pushed_at)) => {
+                changes.push(change(pushed_at, pushed(image.content.clone())));
+            }
+            (Some(known), _) if tells_more(&image.content, known) => {
+                changes.push(now(pushed(image.content.clone())));
+            }
+            (Some(_), _) => {}
+        }
+        let known = known.filter(|_| !pushed_again.contains(digest));
+        changes.extend(states(digest, image, known).map(|(time, kind)| change(time, kind)));
+    }
+    let known_tags: BTreeMap<&Tag, &Digest> = known
         .values()
         .flat_map(|image| image.image_tags.iter().map(|tag| (tag, &image.image_digest)))
         .collect();
-    let contents = contents(reconcile, name, observed, &images).await?;
-
-    let mut kinds = Vec::new();
-    if known.is_none() {
-        kinds.push(ChangeKind::RepositoryCreated);
-    }
-    let tagged: BTreeSet<&Digest> = observed.tags.values().collect();
-    for (digest, content) in &contents {
-        // There are manifests that do not tell a size, which the catalog then knows already.
-        let tells = content.size_in_bytes.is_some() || content.manifests.is_some();
-        if images.contains_key(digest) && !tells {
-            continue;
-        }
-        kinds.push(ChangeKind::ImagePushed { digest: digest.clone(), tag: None, content: content.clone() });
-    }
-    for (tag, digest) in &observed.tags {
-        if known_tags.get(tag) != Some(&digest) {
+    for (tag, digest) in &contents.tags {
+        if known_tags.get(tag) != Some(&digest) || pushed_again.contains(digest) {
+            // An image has no tag before it is pushed.
+            let pushed_at = contents.images.get(digest).and_then(|image| image.pushed_at);
+            let time = pushed_at.map_or(observed.time, |pushed_at| pushed_at.max(observed.time));
             let (digest, tag) = (digest.clone(), Some(tag.clone()));
-            kinds.push(ChangeKind::ImagePushed { digest, tag, content: Content::default() });
+            changes.push(change(time, ChangeKind::ImagePushed { digest, tag, content: Content::default() }));
         }
     }
-    for tag in known_tags.keys().filter(|tag| !observed.tags.contains_key(**tag)) {
-        kinds.push(ChangeKind::TagDeleted { tag: (*tag).clone() });
+    // The tags of an image that is gone go with it.
+    for (tag, digest) in known_tags {
+        if !contents.tags.contains_key(tag) && !contents.gone.contains(digest) {
+            changes.push(now(ChangeKind::TagDeleted { tag: tag.clone() }));
+        }
     }
-    let unseen =
-        images.keys().filter(|digest| !tagged.contains(**digest) && !contents.contains_key(**digest));
-    let gone = for_each(unseen, async |digest| {
-        let there = reconcile.registries.digest(&reconcile.address, name, digest.as_str()).await?;
-        Ok(if there.is_none() { Some((*digest).clone()) } else { None })
-    })
-    .await?;
-    kinds.extend(gone.into_iter().flatten().map(|digest| ChangeKind::ImageDeleted { digest }));
-    let change = |kind| Change { repository: repository.clone(), time: observed.time, kind };
-    Ok(kinds.into_iter().map(change).collect())
+    for digest in &contents.gone {
+        changes.push(now(ChangeKind::ImageDeleted { digest: digest.clone() }));
+    }
+    changes
 }
 
-/// What the manifests say of images that the catalog does not have, or of which it knows no size.
-async fn contents(
-    reconcile: &Reconcile,
-    name: &str,
-    observed: &Observation,
-    images: &BTreeMap<&Digest, &Image>,
-) -> Result<BTreeMap<Digest, Content>, NoAnswer> {
-    let is_complete =
-        |digest: &Digest| images.get(digest).is_some_and(|image| image.image_size_in_bytes.is_some());
-    let mut contents = BTreeMap::new();
-    let mut wanted: BTreeSet<Digest> = observed.tags.values().cloned().collect();
-    while !wanted.is_empty() {
-        let asked = std::mem::take(&mut wanted);
-        let incomplete = asked.iter().filter(|digest| !is_complete(digest));
-        let answers = for_each(incomplete, async |digest| {
-            reconcile.registries.manifest(&reconcile.address, name, digest.as_str()).await
-        })
-        .await?;
-        for answer in answers {
-            // One that is gone by now is no longer anybody's.
-            let Answer::Manifest(digest, content) = answer else { continue };
-            let manifests = content.manifests.clone().unwrap_or_default();
-            contents.insert(digest, *content);
-            wanted.extend(manifests.into_iter().filter(|manifest| !contents.contains_key(manifest)));
+/// Whether a manifest tells what the catalog does not know. There are those that do not tell a size.
+fn tells_more(content: &Content, known: &Image) -> bool {
+    let is_new = |told: &Option<String>, known: &Option<String>| told.is_some() && told != known;
+    let size = content.size_in_bytes;
+    is_new(&content.manifest_media_type, &known.image_manifest_media_type)
+        || is_new(&content.artifact_media_type, &known.artifact_media_type)
+        || (content.subject.is_some() && content.subject != known.subject_manifest_digest)
+        || (size.is_some() && size != known.image_size_in_bytes)
+        || (content.manifests.is_some() && known.image_size_in_bytes.is_none())
+}
+
+/// What has happened to an image besides pushes, and when.
+fn states(
+    digest: &Digest,
+    image: &ObservedImage,
+    known: Option<&Image>,
+) -> impl Iterator<Item = (Timestamp, ChangeKind)> {
+    let newer =
+        |time: Option<Timestamp>, known: Option<Timestamp>| time.filter(|time| is_later(*time, known));
+    let known_scan = known.and_then(|known| Some(known.scan.as_ref()?.completed_at));
+    let scan = image.scan.as_ref().filter(|scan| is_later(scan.completed_at, known_scan));
+    let pulled_at = newer(image.pulled_at, known.and_then(|known| known.last_recorded_pull_time));
+    let archived_at = newer(image.archived_at, known.and_then(|known| known.last_archived_at));
+    let activated_at = newer(image.activated_at, known.and_then(|known| known.last_activated_at));
+    let scanned = |scan: &catalog::image::Scan| {
+        let scan = scan.clone();
+        (scan.completed_at, ChangeKind::ImageScanned { digest: digest.clone(), scan })
+    };
+    let pulled = |time| (time, ChangeKind::ImagePulled { digest: digest.clone() });
+    let archived = |time| (time, ChangeKind::ImageArchived { digest: digest.clone() });
+    let restored = |time| (time, ChangeKind::ImageRestored { digest: digest.clone(), activated_at: time });
+    [scan.map(scanned), pulled_at.map(pulled), archived_at.map(archived), activated_at.map(restored)]
+        .into_iter()
+        .flatten()
+}
+
+fn is_later(time: Timestamp, known: Option<Timestamp>) -> bool {
+    known.is_none_or(|known| time.as_milliseconds() - known.as_milliseconds() >= TOLERANCE)
+}
+
+/// What kind of difference a change repairs, in a few words.
+#[must_use]
+pub fn kind(change: &Change) -> &'static str {
+    match &change.kind {
+        ChangeKind::ImagePushed { tag: None, .. } => "Image",
+        ChangeKind::ImagePushed { tag: Some(_), .. } => "Tag",
+        ChangeKind::ImageUntagged { .. } | ChangeKind::TagDeleted { .. } => "TagGone",
+        ChangeKind::ImageDeleted { .. } => "ImageGone",
+        ChangeKind::RepositoryCreated => "Repository",
+        ChangeKind::RepositoryDeleted => "RepositoryGone",
+        ChangeKind::ImageScanned { .. } => "Scan",
+        ChangeKind::ImagePulled { .. } => "Pull",
+        ChangeKind::ImageArchived { .. } | ChangeKind::ImageRestored { .. } => "Status",
+    }
+}
+
+/// A difference in words.
+#[derive(Debug)]
+pub struct Described<'a>(pub &'a Change);
+
+impl fmt::Display for Described<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: ", self.0.repository)?;
+        match &self.0.kind {
+            ChangeKind::ImagePushed { digest, tag: Some(tag), .. } => {
+                write!(formatter, "the tag {tag} points at {digest}")
+            }
+            ChangeKind::ImagePushed { digest, tag: None, .. } => {
+                write!(formatter, "the image {digest} is there, and what its manifest says")
+            }
+            ChangeKind::TagDeleted { tag } | ChangeKind::ImageUntagged { tag, .. } => {
+                write!(formatter, "the tag {tag} is gone")
+            }
+            ChangeKind::ImageDeleted { digest } => write!(formatter, "the image {digest} is gone"),
+            ChangeKind::RepositoryCreated => formatter.write_str("the repository is there"),
+            ChangeKind::RepositoryDeleted => formatter.write_str("the repository is gone"),
+            ChangeKind::ImageScanned { digest, .. } => write!(formatter, "the image {digest} was scanned"),
+            ChangeKind::ImagePulled { digest } => write!(formatter, "the image {digest} was pulled"),
+            ChangeKind::ImageArchived { digest } => write!(formatter, "the image {digest} was archived"),
+            ChangeKind::ImageRestored { digest, .. } => {
+                write!(formatter, "the image {digest} was taken out of the archive")
+            }
         }
     }
-    Ok(contents)
 }

@@ -1,28 +1,36 @@
-//! Compares the catalog with what a registry itself says, repository by repository, and repairs what events
-//! that were lost left behind. On an empty catalog this is the first fill.
+//! Compares the catalog with what registries themselves say, repository by repository, and repairs what
+//! events that were lost left behind. On an empty catalog this is the first fill.
 //!
-//! What the registry says is taken as of the moment before it was asked, by the registry's own clock. So
+//! What a registry says is taken as of a moment before it was asked, by the registry's own clock. So
 //! whatever happens while it is asked, or after, is newer, and its events prevail, whenever they come.
+//!
+//! - [`followed`]: the registries, and which repositories of the catalog are theirs
+//! - [`observation`]: what a registry says of a repository
+//! - [`difference`]: what the catalog has to be told then
+//! - [`handler`]: registry by registry and repository by repository, through a queue
 
-mod difference;
-mod observation;
+pub mod difference;
+pub mod followed;
+pub mod handler;
+pub mod observation;
 
 use catalog::change::Change;
 use catalog::image::Image;
 use catalog::reader::{Filter, ReadError};
 use catalog::table::StoreError;
-use catalog::{Reader, RegistryId, Repository, RepositoryName, Writer};
+use catalog::{ChangeKind, Reader, Repository, Writer};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use registries::client::NoAnswer;
-use registries::{Registries, RegistryAddress};
+use metrics::counter;
+use registries::{NoAnswer, Registries, Registry};
+use tokio::time::{Instant, timeout_at};
 
-pub use observation::Observation;
-
-/// How many manifests are asked for at the same time.
-const CONCURRENT_QUESTIONS: usize = 8;
+pub use followed::{Followed, FollowedRegistries};
 
 /// How many images of the catalog are read at once.
 const PAGE: usize = 1000;
+
+/// How many differences are repaired side by side.
+const CONCURRENT_REPAIRS: usize = 16;
 
 /// Why a repository could not be compared.
 #[derive(Debug, thiserror::Error)]
@@ -43,57 +51,119 @@ pub enum ReconcileError {
 pub struct Reconcile {
     /// The catalog.
     pub reader: Reader,
-    /// What repairs it; nothing for a dry run.
-    pub writer: Option<Writer>,
-    /// Asks the registry.
+    /// What repairs it.
+    pub writer: Writer,
+    /// Asks the registries.
     pub registries: Registries,
-    /// The registry.
-    pub address: RegistryAddress,
-    /// The registry id that it has in the catalog.
-    pub registry: RegistryId,
-    /// What goes in front of its repositories' names in the catalog.
-    pub repository_prefix: Option<String>,
+}
+
+/// A repository to compare.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name in the registry.
+    pub name: String,
+    /// Whether the catalog is to lose it if the registry does not have it.
+    pub prune: bool,
 }
 
 impl Reconcile {
-    /// The registry's repositories, by its own names.
+    /// The repositories of a registry: those that it lists, and those that the catalog has of it. Where the
+    /// registry lists any, and a repository can be of no other one, it is pruned once it is gone. A
+    /// registry that does not let everybody list its repositories prunes nothing.
     ///
     /// # Errors
-    /// It does not tell.
-    pub async fn repositories(&self) -> Result<Vec<String>, ReconcileError> {
-        Ok(self.registries.repositories(&self.address).await?.names)
+    /// The registry does not answer, or the store fails.
+    pub async fn repositories(
+        &self,
+        all: &FollowedRegistries,
+        followed: &Followed,
+    ) -> Result<Vec<Listed>, ReconcileError> {
+        let listed = match &followed.registry {
+            Registry::Ecr(account) => Some(self.ecr()?.repositories(account).await?),
+            Registry::Distribution(address) => self.registries.distribution.repositories(address).await?,
+        };
+        if listed.is_none() {
+            tracing::warn!(registry = followed.id, "the registry does not list its repositories");
+        }
+        let known = self.reader.repositories(&followed.registry_id).await?;
+        let names = |repository: &Repository| followed.name_of(repository).map(str::to_owned);
+        let known = known.iter().filter(|repository| all.is_of(repository, followed)).filter_map(names);
+        let can_prune = listed.is_some();
+        let mut names: Vec<String> = listed.into_iter().flatten().chain(known).collect();
+        names.sort_unstable();
+        names.dedup();
+        let listed = |name: String| {
+            let repository = followed.repository(&name);
+            let prune = can_prune && repository.is_ok_and(|repository| all.is_of(&repository, followed));
+            Listed { name, prune }
+        };
+        Ok(names.into_iter().map(listed).collect())
     }
 
-    /// Compares a repository, by the registry's own name for it, and applies what differs unless this is a
-    /// dry run. Tells what differed.
+    /// What the catalog has to be told of a repository, so that it says what the registry says.
     ///
     /// # Errors
-    /// The registry does not answer, or the store fails. What was done until then is right, and the rest
-    /// can be done again.
-    pub async fn repository(&self, name: &str) -> Result<Vec<Change>, ReconcileError> {
-        let repository = self.named(name)?;
-        let observed = Observation::make(&self.registries, &self.address, name).await?;
-        let Some(observed) = observed else { return Ok(Vec::new()) };
+    /// The registry does not answer, or the store fails.
+    pub async fn compare(&self, followed: &Followed, listed: &Listed) -> Result<Vec<Change>, ReconcileError> {
+        let repository = followed.repository(&listed.name)?;
         let known = self.known(&repository).await?;
-        let changes = difference::between(self, name, &repository, &observed, known.as_deref()).await?;
-        if let Some(writer) = &self.writer {
-            for change in &changes {
-                writer.apply(change).await?;
+        let observed = match &followed.registry {
+            Registry::Ecr(account) => {
+                observation::of_ecr(self.ecr()?, account, &listed.name, known.as_deref()).await?
             }
+            Registry::Distribution(address) => {
+                let distribution = &self.registries.distribution;
+                observation::of_distribution(distribution, address, &listed.name, known.as_deref()).await?
+            }
+        };
+        let mut changes = difference::between(&repository, &observed, known.as_deref());
+        if !listed.prune {
+            changes.retain(|change| change.kind != ChangeKind::RepositoryDeleted);
         }
+        counter!("RepositoriesCompared").increment(1);
+        for change in &changes {
+            counter!("Drift", "Kind" => difference::kind(change)).increment(1);
+        }
+        tracing::info!(
+            registry = %repository.registry,
+            repository = %repository.name,
+            drift = changes.len(),
+            "compared a repository"
+        );
         Ok(changes)
     }
 
-    /// The repository in the catalog.
-    fn named(&self, name: &str) -> Result<Repository, ReconcileError> {
-        let full_name = match &self.repository_prefix {
-            Some(prefix) => format!("{prefix}/{name}"),
-            None => name.to_owned(),
+    /// Applies differences, until the time is up if there is a limit. Tells how many were applied.
+    ///
+    /// # Errors
+    /// The store fails. What was done until then is right, and the rest can be done again.
+    pub async fn repair(&self, changes: &[Change], until: Option<Instant>) -> Result<usize, StoreError> {
+        let mut applied = 0;
+        let work = async {
+            // A new repository first: otherwise all of the first writers would write its item.
+            let (first, rest) = changes.split_at(changes.len().min(1));
+            for change in first {
+                self.writer.apply(change).await?;
+                applied += 1;
+            }
+            let mut outcomes = stream::iter(rest)
+                .map(|change| self.writer.apply(change))
+                .buffer_unordered(CONCURRENT_REPAIRS);
+            while outcomes.try_next().await?.is_some() {
+                applied += 1;
+            }
+            Ok::<_, StoreError>(())
         };
-        match RepositoryName::parse(&full_name) {
-            Ok(name) => Ok(Repository { registry: self.registry.clone(), name }),
-            Err(_) => Err(ReconcileError::Name(full_name)),
+        match until {
+            None => work.await?,
+            // What is not done is not half done.
+            Some(until) => timeout_at(until, work).await.unwrap_or(Ok(()))?,
         }
+        Ok(applied)
+    }
+
+    fn ecr(&self) -> Result<&registries::Ecr, NoAnswer> {
+        self.registries.ecr.as_ref().ok_or_else(|| NoAnswer("Amazon ECR is not asked here".to_owned()))
     }
 
     /// All images that the catalog has of a repository; nothing if it does not know it.
@@ -114,12 +184,4 @@ impl Reconcile {
             }
         }
     }
-}
-
-/// Asks a question about each of several things, some at the same time.
-async fn for_each<T, A, F: Future<Output = Result<A, NoAnswer>>>(
-    things: impl IntoIterator<Item = T>,
-    question: impl Fn(T) -> F,
-) -> Result<Vec<A>, NoAnswer> {
-    stream::iter(things.into_iter().map(question)).buffered(CONCURRENT_QUESTIONS).try_collect().await
 }

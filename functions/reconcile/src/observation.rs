@@ -1,37 +1,150 @@
 //! What a registry says of a repository.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use catalog::{Digest, Tag, Timestamp};
-use registries::client::NoAnswer;
-use registries::{Registries, RegistryAddress};
+use catalog::change::Content;
+use catalog::image::{Image, Scan};
+use catalog::{Digest, RegistryId, Tag, Timestamp};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use registries::{Answer, Distribution, Ecr, NoAnswer, RegistryAddress};
 
-use crate::for_each;
+/// How many manifests are asked for at the same time.
+const CONCURRENT_QUESTIONS: usize = 8;
+
+/// How far back, in seconds, what Amazon ECR says is taken to hold: its answers may be a little behind what
+/// happened, and a push that they do not show yet must not be taken for a deletion.
+const ECR_DELAY: i64 = 60;
 
 /// What a registry says of a repository.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observation {
     /// When, at the latest, it began to be so, by the registry's own clock.
     pub time: Timestamp,
-    /// What each tag points at.
-    pub tags: BTreeMap<Tag, Digest>,
+    /// What is there; nothing if the registry does not have the repository.
+    pub contents: Option<Contents>,
 }
 
-impl Observation {
-    /// Asks for all tags of a repository; nothing if the registry does not know it.
-    pub(crate) async fn make(
-        registries: &Registries,
-        address: &RegistryAddress,
-        name: &str,
-    ) -> Result<Option<Self>, NoAnswer> {
-        let Some(listed) = registries.tags(address, name).await? else { return Ok(None) };
-        let tags = listed.names.iter().filter_map(|name| Tag::parse(name).ok());
-        let pairs = for_each(tags, async |tag| {
-            let digest = registries.digest(address, name, tag.as_str()).await?;
-            // It may have gone since the list was made.
-            Ok(digest.map(|digest| (tag, digest)))
-        })
-        .await?;
-        Ok(Some(Self { time: listed.date, tags: pairs.into_iter().flatten().collect() }))
+/// What is in a repository.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Contents {
+    /// What each tag points at.
+    pub tags: BTreeMap<Tag, Digest>,
+    /// Images that are there, those left out of which there is nothing to tell.
+    pub images: BTreeMap<Digest, ObservedImage>,
+    /// Images of the catalog that are not.
+    pub gone: BTreeSet<Digest>,
+}
+
+/// What a registry says of an image.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ObservedImage {
+    /// When it was pushed, if the registry tells.
+    pub pushed_at: Option<Timestamp>,
+    /// What its manifest tells.
+    pub content: Content,
+    /// When it was last pulled.
+    pub pulled_at: Option<Timestamp>,
+    /// When it was last archived.
+    pub archived_at: Option<Timestamp>,
+    /// When it was last restored from the archive.
+    pub activated_at: Option<Timestamp>,
+    /// Its last scan.
+    pub scan: Option<Scan>,
+}
+
+/// Asks Amazon ECR, which lists everything.
+pub(crate) async fn of_ecr(
+    ecr: &Ecr,
+    account: &RegistryId,
+    name: &str,
+    known: Option<&[Image]>,
+) -> Result<Observation, NoAnswer> {
+    let listed = ecr.images(account, name).await?;
+    let time = Timestamp::from_milliseconds(listed.date.as_milliseconds() - ECR_DELAY * 1000);
+    let time = time.map_err(|error| NoAnswer(error.to_string()))?;
+    let Some(images) = listed.things else { return Ok(Observation { time, contents: None }) };
+    let mut contents = Contents::default();
+    for image in images {
+        let Image { image_digest: digest, image_tags, .. } = image;
+        contents.tags.extend(image_tags.into_iter().map(|tag| (tag, digest.clone())));
+        let observed = ObservedImage {
+            pushed_at: Some(image.image_pushed_at),
+            content: Content {
+                manifest_media_type: image.image_manifest_media_type,
+                artifact_media_type: image.artifact_media_type,
+                size_in_bytes: image.image_size_in_bytes,
+                manifests: None,
+                subject: image.subject_manifest_digest,
+            },
+            pulled_at: image.last_recorded_pull_time,
+            archived_at: image.last_archived_at,
+            activated_at: image.last_activated_at,
+            scan: image.scan,
+        };
+        contents.images.insert(digest, observed);
     }
+    let known = known.unwrap_or_default().iter().map(|image| &image.image_digest);
+    contents.gone = known.filter(|digest| !contents.images.contains_key(*digest)).cloned().collect();
+    Ok(Observation { time, contents: Some(contents) })
+}
+
+/// Asks a registry that speaks the OCI distribution API, which lists tags alone: for what they point at, for
+/// the manifests of images that the catalog does not have, or whose size it does not know, for
+/// those that an index lists, and whether the images are there that have no tag.
+pub(crate) async fn of_distribution(
+    distribution: &Distribution,
+    address: &RegistryAddress,
+    name: &str,
+    known: Option<&[Image]>,
+) -> Result<Observation, NoAnswer> {
+    let listed = distribution.tags(address, name).await?;
+    let time = listed.date;
+    let Some(names) = listed.things else { return Ok(Observation { time, contents: None }) };
+    let tags = names.iter().filter_map(|name| Tag::parse(name).ok());
+    let pairs = for_each(tags, async |tag| {
+        let digest = distribution.digest(address, name, tag.as_str()).await?;
+        // It may have gone since the list was made.
+        Ok(digest.map(|digest| (tag, digest)))
+    })
+    .await?;
+    let tags: BTreeMap<Tag, Digest> = pairs.into_iter().flatten().collect();
+
+    let known: BTreeMap<&Digest, &Image> =
+        known.unwrap_or_default().iter().map(|image| (&image.image_digest, image)).collect();
+    let is_complete =
+        |digest: &Digest| known.get(digest).is_some_and(|image| image.image_size_in_bytes.is_some());
+    let mut images = BTreeMap::new();
+    let mut wanted: BTreeSet<Digest> = tags.values().cloned().collect();
+    while !wanted.is_empty() {
+        let asked = std::mem::take(&mut wanted);
+        let incomplete = asked.iter().filter(|digest| !is_complete(digest));
+        let answers =
+            for_each(incomplete, async |digest| distribution.manifest(address, name, digest.as_str()).await)
+                .await?;
+        for answer in answers {
+            // One that is gone by now is no longer anybody's.
+            let Answer::Manifest(digest, content) = answer else { continue };
+            let manifests = content.manifests.clone().unwrap_or_default();
+            images.insert(digest, ObservedImage { content: *content, ..ObservedImage::default() });
+            wanted.extend(manifests.into_iter().filter(|manifest| !images.contains_key(manifest)));
+        }
+    }
+
+    let tagged: BTreeSet<&Digest> = tags.values().collect();
+    let unseen = known.keys().filter(|digest| !tagged.contains(**digest) && !images.contains_key(**digest));
+    let gone = for_each(unseen, async |digest| {
+        let there = distribution.digest(address, name, digest.as_str()).await?;
+        Ok(if there.is_none() { Some((*digest).clone()) } else { None })
+    })
+    .await?;
+    let gone = gone.into_iter().flatten().collect();
+    Ok(Observation { time, contents: Some(Contents { tags, images, gone }) })
+}
+
+/// Asks a question about each of several things, some at the same time.
+async fn for_each<T, A, F: Future<Output = Result<A, NoAnswer>>>(
+    things: impl IntoIterator<Item = T>,
+    question: impl Fn(T) -> F,
+) -> Result<Vec<A>, NoAnswer> {
+    stream::iter(things.into_iter().map(question)).buffered(CONCURRENT_QUESTIONS).try_collect().await
 }

@@ -6,10 +6,12 @@
 //! - [`data`]: what is kept between starts
 //! - [`demo`]: a catalog to look at
 //! - [`reconcile`]: compares the catalog with a registry
+//! - [`replay`]: applies events again
 
 pub mod authentication;
 pub mod data;
 pub mod demo;
 pub mod engine;
 pub mod reconcile;
+pub mod replay;
 pub mod server;

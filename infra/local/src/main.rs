@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_config::BehaviorVersion;
+use aws_config::{BehaviorVersion, SdkConfig};
 use catalog::{Reader, RegistryId, Table};
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Parser, Subcommand};
@@ -15,16 +15,17 @@ use describe_images::DescribeImages;
 use image_catalog::authentication::Authentication;
 use image_catalog::engine::Engine;
 use image_catalog::reconcile::ReconcileOptions;
+use image_catalog::replay::ReplayOptions;
 use image_catalog::server::Server;
 use image_catalog::{data, demo};
 use ingest_events::Ingest;
+use registries::Ecr;
 use secret::Secret;
+use subscriptions::Subscriptions;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing_subscriber::EnvFilter;
-
-const TABLE_NAME: &str = "image-catalog";
 
 /// How often items whose time has come are removed.
 const EXPIRY_INTERVAL: Duration = Duration::from_hours(1);
@@ -55,8 +56,17 @@ struct Options {
     #[arg(long, default_value = "123456789012", value_name = "ID", global = true)]
     registry: RegistryId,
     /// Region whose ECR events are taken, those of others are ignored, and that signatures are for
-    #[arg(long, default_value = "us-east-1", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(
+        long, default_value = "us-east-1", value_parser = NonEmptyStringValueParser::new(), value_name = "REGION",
+        global = true
+    )]
     region: String,
+    /// Ask Amazon ECR for what its events do not tell, with the AWS credentials of the environment
+    #[arg(long, global = true)]
+    ask_ecr: bool,
+    /// Table in the DynamoDB that AWS_ENDPOINT_URL_DYNAMODB names
+    #[arg(long, default_value = "image-catalog", value_name = "NAME", global = true)]
+    table: String,
     /// JSON file of access keys; only requests signed with one of them are answered
     #[arg(long, value_name = "FILE")]
     callers: Option<PathBuf>,
@@ -76,6 +86,9 @@ struct Options {
 enum Command {
     /// Compare the catalog with what a registry itself says, and repair it; on an empty one, fill it.
     Reconcile(ReconcileOptions),
+    /// Apply events again: those of a file, or those of a queue, which are taken out of it. To apply an event
+    /// twice does no harm.
+    Replay(ReplayOptions),
 }
 
 #[tokio::main]
@@ -86,6 +99,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
     let ended = match &options.command {
         Some(Command::Reconcile(reconciling)) => reconcile(&options, reconciling).await,
+        Some(Command::Replay(replaying)) => replay(&options, replaying).await,
         None => serve(options).await,
     };
     if let Err(error) = ended {
@@ -96,10 +110,30 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 async fn reconcile(options: &Options, reconciling: &ReconcileOptions) -> Result<(), Box<dyn Error>> {
-    let (table, _) = open_table(options).await?;
     let subscriptions = options.subscriptions.as_deref().map(data::read_subscriptions).transpose()?;
-    image_catalog::reconcile::run(reconciling, table, subscriptions.unwrap_or_default(), &options.registry)
-        .await
+    let reconciling = reconciling.clone().of(subscriptions.unwrap_or_default(), &options.registry)?;
+    let ecr = if reconciling.asks_ecr() { Some(Ecr::new(&aws(options).await)) } else { None };
+    let (table, _) = open_table(options).await?;
+    reconciling.run(table, ecr).await
+}
+
+async fn replay(options: &Options, replaying: &ReplayOptions) -> Result<(), Box<dyn Error>> {
+    let subscriptions = options.subscriptions.as_deref().map(data::read_subscriptions).transpose()?;
+    let (table, _) = open_table(options).await?;
+    let ingest = ingest(options, table, subscriptions.unwrap_or_default()).await;
+    replaying.run(&ingest, &options.registry, &aws(options).await).await
+}
+
+/// What applies events.
+async fn ingest(options: &Options, table: Table, subscriptions: Subscriptions) -> Ingest {
+    let ecr = if options.ask_ecr { Some(Ecr::new(&aws(options).await)) } else { None };
+    Ingest::new(table, options.region.clone(), Secret::known(subscriptions), ecr)
+}
+
+/// AWS with the credentials of the environment, in the region that is followed.
+async fn aws(options: &Options) -> SdkConfig {
+    let region = aws_config::Region::new(options.region.clone());
+    aws_config::defaults(BehaviorVersion::latest()).region(region).load().await
 }
 
 async fn serve(options: Options) -> Result<(), Box<dyn Error>> {
@@ -118,11 +152,7 @@ async fn serve(options: Options) -> Result<(), Box<dyn Error>> {
     let (table, data) = open_table(&options).await?;
     let keyring =
         if options.in_memory { data::keyring_in_memory()? } else { data::open_keyring(&options.data)? };
-    let ingest = Arc::new(Ingest::new(
-        table.clone(),
-        options.region.clone(),
-        Secret::known(subscriptions.clone().unwrap_or_default()),
-    ));
+    let ingest = Arc::new(ingest(&options, table.clone(), subscriptions.clone().unwrap_or_default()).await);
     if options.demo && !demo::fill(&table, &ingest, &options.registry).await? {
         tracing::info!("the catalog is not empty, so it is not filled with sample events");
     }
@@ -153,7 +183,7 @@ async fn serve(options: Options) -> Result<(), Box<dyn Error>> {
 /// The table, created if need be, and where its data is, in words.
 async fn open_table(options: &Options) -> Result<(Table, String), Box<dyn Error>> {
     let (client, data) = open_store(options).await?;
-    let table = Table { client, name: TABLE_NAME.to_owned() };
+    let table = Table { client, name: options.table.clone() };
     table.create_if_missing().await?;
     Ok((table, data))
 }

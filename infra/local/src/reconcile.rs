@@ -1,22 +1,29 @@
 //! `image-catalog reconcile`: compares the catalog with what a registry itself says.
 
 use std::error::Error;
-use std::fmt::Display;
 use std::sync::Arc;
 
-use catalog::{Change, ChangeKind, Reader, RegistryId, Table, Timestamp, Writer};
+use catalog::{Reader, RegistryId, Table, Timestamp, Writer};
 use clap::Args;
-use reconcile::Reconcile;
-use registries::{Registries, RegistryAddress};
+use futures_util::{StreamExt as _, stream};
+use indicatif::{ProgressBar, ProgressStyle};
+use reconcile::difference::Described;
+use reconcile::followed::ECR;
+use reconcile::{Followed, FollowedRegistries, Listed, Reconcile};
+use registries::{Ecr, Registries, Registry, RegistryAddress};
 use secret::Secret;
 use subscriptions::Subscriptions;
 
+/// How many repositories are compared side by side.
+const CONCURRENT_REPOSITORIES: usize = 4;
+
 /// The options of `image-catalog reconcile`.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct ReconcileOptions {
-    /// Address of the registry, such as https://registry.example.com; or the id of a subscription, which
-    /// has the address, the credential, the registry id and the prefix
-    #[arg(long, value_name = "URL|ID")]
+    /// The registry: its address, such as https://registry.example.com; the id of a subscription, which has the
+    /// address, the credential, the registry id and the prefix; or ecr, for Amazon ECR, which is asked with the
+    /// AWS credentials of the environment
+    #[arg(long, value_name = "URL|ID|ecr")]
     from: String,
     /// Only these repositories, by the registry's own names; else all that it lists
     #[arg(long, value_name = "NAME")]
@@ -24,86 +31,123 @@ pub struct ReconcileOptions {
     /// Only print what differs
     #[arg(long)]
     dry_run: bool,
+    /// Also remove repositories that the registry does not have; but not those that may be of another one of
+    /// the subscriptions. For a registry that has its registry id for itself
+    #[arg(long)]
+    prune: bool,
 }
 
-/// Compares, prints what differs, and repairs it unless only a dry run is wanted. A repository that cannot
-/// be compared does not keep the others waiting.
-///
-/// # Errors
-/// The registry cannot be asked at all, or a repository could not be compared.
-pub async fn run(
-    options: &ReconcileOptions,
-    table: Table,
+/// A registry to compare with.
+#[derive(Debug)]
+pub struct Reconciling {
+    options: ReconcileOptions,
+    followed: Followed,
+    all: FollowedRegistries,
     subscriptions: Subscriptions,
-    registry: &RegistryId,
-) -> Result<(), Box<dyn Error>> {
-    let subscription = subscriptions.get(&options.from).cloned();
-    let url = match &subscription {
-        Some(subscription) => {
-            let url = subscription.registry_url.as_ref().map(ToString::to_string);
-            url.ok_or_else(|| format!("the subscription '{}' has no registryUrl", subscription.id))?
-        }
-        None => options.from.clone(),
-    };
-    let address = RegistryAddress::of_url(&url).ok_or_else(|| {
-        format!("'{url}' is neither an address of http or https nor the id of a subscription")
-    })?;
-    let reconcile = Reconcile {
-        reader: Reader::new(table.clone()),
-        writer: (!options.dry_run).then(|| Writer::new(table, Timestamp::now)),
-        registries: Registries::new(Arc::new(Secret::known(subscriptions))),
-        address: RegistryAddress {
-            subscription: subscription.as_ref().map(|known| known.id.clone()),
-            ..address
-        },
-        registry: subscription.as_ref().map_or(registry, |known| &known.registry_id).clone(),
-        repository_prefix: subscription.and_then(|known| known.repository_prefix),
-    };
-    let repositories = if options.repository.is_empty() {
-        reconcile.repositories().await?
-    } else {
-        options.repository.clone()
-    };
-    let (mut differences, mut failures) = (0, 0);
-    for (number, name) in repositories.iter().enumerate() {
-        match reconcile.repository(name).await {
-            Ok(changes) => {
-                differences += changes.len();
-                for change in &changes {
-                    println!("{}: {}", change.repository, Described(change));
-                }
-            }
-            Err(error) => {
-                failures += 1;
-                tracing::error!(repository = name, %error, "a repository cannot be compared");
-            }
-        }
-        tracing::info!(repository = name, "compared {} of {}", number + 1, repositories.len());
-    }
-    let done = if options.dry_run { "found" } else { "repaired" };
-    println!("{} repositories compared, {differences} differences {done}", repositories.len() - failures);
-    if failures > 0 {
-        return Err(format!("{failures} repositories could not be compared; it can be done again").into());
-    }
-    Ok(())
 }
 
-/// A difference in words.
-struct Described<'a>(&'a Change);
-
-impl Display for Described<'_> {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.0.kind {
-            ChangeKind::ImagePushed { digest, tag: Some(tag), .. } => {
-                write!(formatter, "the tag {tag} points at {digest}")
+impl ReconcileOptions {
+    /// What the options mean, where these subscriptions are, and this registry id for what has none.
+    ///
+    /// # Errors
+    /// They name no registry.
+    pub fn of(self, subscriptions: Subscriptions, registry: &RegistryId) -> Result<Reconciling, String> {
+        let account = (self.from == ECR).then(|| registry.clone());
+        let mut all = FollowedRegistries::new(account, &subscriptions);
+        let followed = match (all.get(&self.from), subscriptions.get(&self.from)) {
+            (Some(followed), _) => followed.clone(),
+            (None, Some(subscription)) => {
+                return Err(format!("the subscription '{}' has no registryUrl", subscription.id));
             }
-            ChangeKind::ImagePushed { digest, tag: None, .. } => {
-                write!(formatter, "the image {digest} is there, and what its manifest says")
+            (None, None) => {
+                let address = RegistryAddress::of_url(&self.from).ok_or_else(|| {
+                    format!(
+                        "'{}' is neither an address of http or https nor the id of a subscription nor 'ecr'",
+                        self.from
+                    )
+                })?;
+                let followed = Followed {
+                    id: self.from.clone(),
+                    registry: Registry::Distribution(address),
+                    registry_id: registry.clone(),
+                    repository_prefix: None,
+                };
+                all.registries.push(followed.clone());
+                followed
             }
-            ChangeKind::TagDeleted { tag } => write!(formatter, "the tag {tag} is gone"),
-            ChangeKind::ImageDeleted { digest } => write!(formatter, "the image {digest} is gone"),
-            ChangeKind::RepositoryCreated => formatter.write_str("the repository is there"),
-            other => write!(formatter, "{other:?}"),
-        }
+        };
+        Ok(Reconciling { options: self, followed, all, subscriptions })
     }
+}
+
+impl Reconciling {
+    /// Whether Amazon ECR is what is asked.
+    #[must_use]
+    pub fn asks_ecr(&self) -> bool {
+        matches!(self.followed.registry, Registry::Ecr(_))
+    }
+
+    /// Compares, prints what differs, and repairs it unless only a dry run is wanted. A repository that cannot
+    /// be compared does not keep the others waiting.
+    ///
+    /// # Errors
+    /// The registry cannot be asked at all, or a repository could not be compared.
+    pub async fn run(self, table: Table, ecr: Option<Ecr>) -> Result<(), Box<dyn Error>> {
+        let Self { options, followed, all, subscriptions } = self;
+        let reconcile = Reconcile {
+            reader: Reader::new(table.clone()),
+            writer: Writer::new(table, Timestamp::now),
+            registries: Registries::new(Arc::new(Secret::known(subscriptions)), ecr),
+        };
+        let mut listed = if options.repository.is_empty() {
+            reconcile.repositories(&all, &followed).await?
+        } else {
+            let named = |name: &String| {
+                let repository = followed.repository(name);
+                let prune = repository.is_ok_and(|repository| all.is_of(&repository, &followed));
+                Listed { name: name.clone(), prune }
+            };
+            options.repository.iter().map(named).collect()
+        };
+        listed.iter_mut().for_each(|listed| listed.prune &= options.prune);
+        let bar = progress_bar(listed.len());
+        let repositories = listed.len();
+        let mut outcomes = stream::iter(&listed)
+            .map(async |listed| {
+                let compared = reconcile.compare(&followed, listed).await;
+                let repaired = match &compared {
+                    Ok(changes) if !options.dry_run => reconcile.repair(changes, None).await.map(drop),
+                    _ => Ok(()),
+                };
+                (listed, repaired.map_err(Into::into).and(compared))
+            })
+            .buffer_unordered(CONCURRENT_REPOSITORIES);
+        let (mut differences, mut failures) = (0, 0);
+        while let Some((listed, compared)) = outcomes.next().await {
+            bar.suspend(|| match compared {
+                Ok(changes) => {
+                    differences += changes.len();
+                    changes.iter().for_each(|change| println!("{}", Described(change)));
+                }
+                Err(error) => {
+                    failures += 1;
+                    tracing::error!(repository = listed.name, %error, "a repository cannot be compared");
+                }
+            });
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        let done = if options.dry_run { "found" } else { "repaired" };
+        println!("{} repositories compared, {differences} differences {done}", repositories - failures);
+        if failures > 0 {
+            return Err(format!("{failures} repositories could not be compared; it can be done again").into());
+        }
+        Ok(())
+    }
+}
+
+/// On standard error, where a person sees it; elsewhere nothing is shown.
+fn progress_bar(repositories: usize) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:40} {pos} of {len} repositories, {eta} left");
+    ProgressBar::new(repositories as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
 
 use crate::history::{ImageHistory, RepositoryHistory, TagHistory};
-use crate::identifier::{Digest, Repository, Tag};
+use crate::identifier::{Digest, RegistryId, Repository, RepositoryName, Tag};
 use crate::image::{Image, ImageStatus, Position, TagStatus};
 use crate::table::{self, Item, StoreError, Table};
 use crate::time::Timestamp;
@@ -178,6 +178,37 @@ impl Reader {
             })
             .collect();
         Ok(Found { images, consumed_capacity })
+    }
+
+    /// All repositories of a registry.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn repositories(&self, registry: &RegistryId) -> Result<Vec<Repository>, StoreError> {
+        let mut items = self
+            .table
+            .client
+            .query()
+            .table_name(&self.table.name)
+            .index_name(table::TAG_STATUS_INDEX)
+            .key_condition_expression("#registry = :registry")
+            .expression_attribute_names("#registry", table::REPOSITORY_TAG_STATUS)
+            .expression_attribute_values(":registry", table::text(table::registry_partition(registry)))
+            .into_paginator()
+            .items()
+            .send();
+        let mut repositories = Vec::new();
+        while let Some(item) = items.next().await {
+            let item = item?;
+            let name = table::repository_name_of(&item).map(str::to_owned);
+            let history: RepositoryHistory = table::parse(item)?;
+            if let Some(Ok(name)) = name.as_deref().map(RepositoryName::parse)
+                && history.exists()
+            {
+                repositories.push(Repository { registry: registry.clone(), name });
+            }
+        }
+        Ok(repositories)
     }
 
     /// When the repository was last deleted, if it was, and exists again; and the capacity consumed.

@@ -13,8 +13,9 @@
 //! In a partition of its own, `questions`, is what registries have yet to be asked: the sort key is the
 //! repository and what the question is about.
 //!
-//! Only listed images have the attribute `repositoryTagStatus`, the partition key of the index
-//! [`TAG_STATUS_INDEX`], which lists the tagged or the untagged ones in the same order.
+//! The attribute `repositoryTagStatus` is the partition key of the index [`TAG_STATUS_INDEX`]. Listed images
+//! have it, and the index lists a repository's tagged or untagged ones in the same order; the item
+//! `repository` has it, and the index lists a registry's repositories.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -29,7 +30,7 @@ use aws_sdk_dynamodb::types::{
 };
 use serde::de::DeserializeOwned;
 
-use crate::identifier::{Digest, Repository, Tag};
+use crate::identifier::{Digest, RegistryId, Repository, Tag};
 use crate::image::{ImageStatus, Position, TagStatus};
 use crate::time::Timestamp;
 
@@ -42,7 +43,7 @@ pub const REPOSITORY: &str = "repository";
 pub const SORT: &str = "sort";
 /// Partition key of the index.
 pub const REPOSITORY_TAG_STATUS: &str = "repositoryTagStatus";
-/// The index of tagged and of untagged images.
+/// The index of tagged and of untagged images, and of repositories.
 pub const TAG_STATUS_INDEX: &str = "tag-status";
 /// When DynamoDB may remove an item, in seconds since the beginning of 1970.
 pub const EXPIRES_AT: &str = "expiresAt";
@@ -73,6 +74,11 @@ pub(crate) fn partition(repository: &Repository) -> String {
 /// The index's partition key of the repository's images with, or without, tags.
 pub(crate) fn tag_status_partition(repository: &Repository, tag_status: TagStatus) -> String {
     format!("{repository}#{}", tag_status.as_str())
+}
+
+/// The index's partition key of a registry's repositories.
+pub(crate) fn registry_partition(registry: &RegistryId) -> String {
+    registry.to_string()
 }
 
 /// The sort key of an image in listings.
@@ -145,6 +151,12 @@ pub(crate) fn key(partition: &str, sort: &str) -> Item {
 /// The sort key of an item.
 pub(crate) fn sort_of(item: &Item) -> &str {
     item.get(SORT).and_then(|sort| sort.as_s().ok()).map_or("", String::as_str)
+}
+
+/// The name of the repository that an item is in.
+pub(crate) fn repository_name_of(item: &Item) -> Option<&str> {
+    let partition = item.get(REPOSITORY)?.as_s().ok()?;
+    partition.split_once('/').map(|(_, name)| name)
 }
 
 /// Reads an item into what it holds.

@@ -155,6 +155,11 @@ impl Subscriptions {
         Ok(Self { subscriptions })
     }
 
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Subscription> {
+        self.subscriptions.iter()
+    }
+
     /// The subscription of this id.
     #[must_use]
     pub fn get(&self, id: &str) -> Option<&Subscription> {

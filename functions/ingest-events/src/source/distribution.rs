@@ -8,9 +8,9 @@
 
 use catalog::change::Content;
 use catalog::{Change, ChangeKind, Digest, Tag};
-use registries::RegistryAddress;
-use registries::client::USER_AGENT;
+use registries::distribution::USER_AGENT;
 use registries::manifest::ManifestKind;
+use registries::{Registry, RegistryAddress};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -97,7 +97,7 @@ pub(super) fn interpret(event: &Value, origin: &Origin) -> Result<Meaning, Malfo
             };
             Ok(Meaning::Statements(vec![Statement::Push(Question {
                 repository: origin.repository("target.repository", &target.repository)?,
-                address,
+                registry: Registry::Distribution(address),
                 name: target.repository.clone(),
                 digest: Some(digest),
                 tag,

@@ -9,11 +9,12 @@ use std::collections::BTreeMap;
 use catalog::change::Content;
 use catalog::image::Scan;
 use catalog::{Change, ChangeKind, Digest, Repository, Timestamp};
-use registries::manifest;
+use registries::{Registry, manifest};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{MalformedEvent, Meaning, Origin, Statement, decode, ignored, parse, parse_tag};
+use crate::question::Question;
 
 /// What an event means to a catalog of one region.
 ///
@@ -37,7 +38,28 @@ pub(super) fn interpret(event: &Value, origin: &Origin, region: &str) -> Result<
 }
 
 fn changes(changes: impl IntoIterator<Item = Change>) -> Result<Meaning, MalformedEvent> {
-    Ok(Meaning::Statements(changes.into_iter().map(Statement::Change).collect()))
+    Ok(Meaning::Statements(changes.into_iter().map(statement).collect()))
+}
+
+/// A push of which the size is not known leaves that open.
+fn statement(change: Change) -> Statement {
+    match change {
+        Change { repository, time, kind: ChangeKind::ImagePushed { digest, tag, content } }
+            if content.size_in_bytes.is_none() && content.manifests.is_none() =>
+        {
+            Statement::Push(Question {
+                registry: Registry::Ecr(repository.registry.clone()),
+                name: repository.name.as_str().to_owned(),
+                repository,
+                digest: Some(digest),
+                tag,
+                manifest_media_type: content.manifest_media_type,
+                artifact_media_type: content.artifact_media_type,
+                time,
+            })
+        }
+        change => Statement::Change(change),
+    }
 }
 
 /// What kind of event it is, in Amazon's words.

@@ -283,7 +283,9 @@ impl<'a> Draft<'a> {
         self.load_tags_left_behind().await?;
         let mut writes = Writes::new(self.table, self.repository, expires_at);
         if self.repository_item.changed() || self.repository_item.stored.is_none() {
-            writes.put_history(table::REPOSITORY_ITEM.to_owned(), &self.repository_item, None, false)?;
+            let registry = table::registry_partition(&self.repository.registry);
+            let listed_in = Some((table::REPOSITORY_TAG_STATUS, registry));
+            writes.put_history(table::REPOSITORY_ITEM.to_owned(), &self.repository_item, listed_in, false)?;
         }
         let mut indexes = 0;
         for (digest, image) in self.images.iter().filter(|(_, image)| image.changed()) {

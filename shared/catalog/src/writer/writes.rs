@@ -53,18 +53,18 @@ impl Writes {
         transactions
     }
 
-    /// Writes a history, on condition that nobody wrote to it since it was read.
+    /// Writes a history, and an attribute beside it, on condition that nobody wrote to it since it was read.
     pub(super) fn put_history<T: Serialize>(
         &mut self,
         sort: String,
         history: &Drafted<T>,
-        listed_as: Option<&str>,
+        attribute: Option<(&str, String)>,
         expires: bool,
     ) -> Result<(), StoreError> {
         let version = history.stored.as_ref().map(|stored| stored.version);
         let mut item = self.item(sort, &history.now)?;
         item.insert(table::VERSION.to_owned(), number(version.map_or(1, |version| version + 1)));
-        item.extend(listed_as.map(|sort| (LISTED_AS.to_owned(), table::text(sort))));
+        item.extend(attribute.map(|(name, value)| (name.to_owned(), table::text(value))));
         item.extend(expires.then(|| (table::EXPIRES_AT.to_owned(), number(self.expires_at))));
         let put = Put::builder().table_name(&self.table).set_item(Some(item));
         let put = match version {
@@ -91,7 +91,8 @@ impl Writes {
         let listed_before = history.stored.as_ref().and_then(|stored| stored.listed_as.as_deref());
         let listed_now =
             now.as_ref().map(|image| table::image_sort(image.image_status, image.image_pushed_at, digest));
-        self.put_history(table::digest_sort(digest), history, listed_now.as_deref(), now.is_none())?;
+        let listed_as = listed_now.clone().map(|sort| (LISTED_AS, sort));
+        self.put_history(table::digest_sort(digest), history, listed_as, now.is_none())?;
         if let Some(sort) = listed_before
             && Some(sort) != listed_now.as_deref()
         {

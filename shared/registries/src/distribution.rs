@@ -1,11 +1,11 @@
-//! Questions to registries, and their answers. A registry that does not answer in time, or not as it
-//! should, may be asked again later; one that does not know what it is asked for has answered.
+//! Registries that speak the OCI distribution API.
+//!
+//! <https://github.com/opencontainers/distribution-spec/blob/main/spec.md>
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalog::change::Content;
 use catalog::table::causes;
 use catalog::{Digest, Timestamp};
 use jiff::fmt::rfc2822;
@@ -21,6 +21,7 @@ use tokio::sync::Mutex;
 use url::Url;
 
 use crate::manifest;
+use crate::{Answer, Listed, NoAnswer};
 
 /// How the catalog introduces itself to registries, which tell of its own requests, too.
 pub const USER_AGENT: &str = concat!("image-catalog/", env!("CARGO_PKG_VERSION"));
@@ -69,31 +70,8 @@ impl RegistryAddress {
     }
 }
 
-/// A registry's answer about a manifest.
-#[derive(Debug)]
-pub enum Answer {
-    /// The manifest is this.
-    Manifest(Digest, Box<Content>),
-    /// There is no such manifest, or it is not what it is said to be.
-    None(String),
-}
-
-/// A list that a registry gave, and what its clock said before it was made.
-#[derive(Debug)]
-pub struct Listed {
-    /// The names.
-    pub names: Vec<String>,
-    /// The registry's own time, in whole seconds; the list is not older.
-    pub date: Timestamp,
-}
-
-/// A registry did not answer; it may later.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct NoAnswer(pub String);
-
-/// Asks registries.
-pub struct Registries {
+/// Asks registries that speak the OCI distribution API.
+pub struct Distribution {
     encrypted: Client,
     plain: Client,
     http: reqwest::Client,
@@ -110,9 +88,9 @@ enum Shown {
     Basic(String, String),
 }
 
-impl std::fmt::Debug for Registries {
+impl std::fmt::Debug for Distribution {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("Registries")
+        formatter.write_str("Distribution")
     }
 }
 
@@ -124,7 +102,7 @@ struct Reply {
     bytes: Vec<u8>,
 }
 
-impl Registries {
+impl Distribution {
     /// Shows the credentials of these subscriptions.
     #[must_use]
     pub fn new(subscriptions: Arc<Secret<Subscriptions>>) -> Self {
@@ -157,7 +135,8 @@ impl Registries {
         reference: &str,
     ) -> Result<Answer, NoAnswer> {
         let path = format!("{name}/manifests/{reference}");
-        let reply = self.ask(Method::GET, address, name, &path, LARGEST_MANIFEST).await?;
+        let reply =
+            self.ask(Method::GET, address, name, &path, LARGEST_MANIFEST, &[StatusCode::NOT_FOUND]).await?;
         if reply.status == StatusCode::NOT_FOUND {
             return Ok(Answer::None("the registry does not know it".to_owned()));
         }
@@ -184,7 +163,7 @@ impl Registries {
         reference: &str,
     ) -> Result<Option<Digest>, NoAnswer> {
         let path = format!("{name}/manifests/{reference}");
-        let reply = self.ask(Method::HEAD, address, name, &path, 0).await?;
+        let reply = self.ask(Method::HEAD, address, name, &path, 0, &[StatusCode::NOT_FOUND]).await?;
         if reply.status == StatusCode::NOT_FOUND {
             return Ok(None);
         }
@@ -193,54 +172,57 @@ impl Registries {
             .map_err(|_| NoAnswer("the registry tells no digest".to_owned()))
     }
 
-    /// The tags of a repository; nothing if there is no such repository.
+    /// The tags of a repository.
     ///
     /// # Errors
     /// The registry does not answer, or not as it should.
-    pub async fn tags(&self, address: &RegistryAddress, name: &str) -> Result<Option<Listed>, NoAnswer> {
-        self.list(address, name, &format!("{name}/tags/list"), "tags").await
+    pub async fn tags(&self, address: &RegistryAddress, name: &str) -> Result<Listed<String>, NoAnswer> {
+        self.list(address, name, &format!("{name}/tags/list"), "tags", &[StatusCode::NOT_FOUND]).await
     }
 
-    /// All repositories.
+    /// All repositories; nothing if the registry does not list them, or not for everybody.
     ///
     /// # Errors
-    /// The registry does not answer, or not as it should, or does not tell.
-    pub async fn repositories(&self, address: &RegistryAddress) -> Result<Listed, NoAnswer> {
-        let listed = self.list(address, "", "_catalog", "repositories").await?;
-        listed.ok_or_else(|| NoAnswer("the registry does not list its repositories".to_owned()))
+    /// The registry does not answer, or not as it should.
+    pub async fn repositories(&self, address: &RegistryAddress) -> Result<Option<Vec<String>>, NoAnswer> {
+        let refusals = [StatusCode::NOT_FOUND, StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN];
+        Ok(self.list(address, "", "_catalog", "repositories", &refusals).await?.things)
     }
 
-    /// All names of a list, page by page.
+    /// All names of a list, page by page; nothing if it is refused.
     async fn list(
         &self,
         address: &RegistryAddress,
         name: &str,
         path: &str,
         member: &str,
-    ) -> Result<Option<Listed>, NoAnswer> {
-        let mut listed: Option<Listed> = None;
+        refusals: &[StatusCode],
+    ) -> Result<Listed<String>, NoAnswer> {
+        let mut names = Vec::new();
+        let mut date = None;
         let mut asked = HashSet::new();
         let mut next = Some(format!("{path}?n={PAGE}"));
         while let Some(path) = next.take() {
-            let reply = self.ask(Method::GET, address, name, &path, LARGEST_PAGE).await?;
-            if reply.status == StatusCode::NOT_FOUND {
-                return Ok(None);
+            let reply = self.ask(Method::GET, address, name, &path, LARGEST_PAGE, refusals).await?;
+            date = date.or(reply.date);
+            if reply.status != StatusCode::OK {
+                break;
             }
             let page: Value = serde_json::from_slice(&reply.bytes)
                 .map_err(|error| NoAnswer(format!("the list {path} cannot be read: {error}")))?;
             // A repository without tags has `null`.
-            let names = page[member].as_array().into_iter().flatten();
-            let names = names.filter_map(|name| name.as_str().map(str::to_owned));
-            let Some(date) = reply.date else {
-                return Err(NoAnswer("the registry does not tell its time".to_owned()));
-            };
-            listed.get_or_insert(Listed { names: Vec::new(), date }).names.extend(names);
+            let listed = page[member].as_array().into_iter().flatten();
+            names.extend(listed.filter_map(|name| name.as_str().map(str::to_owned)));
             next = reply.next.filter(|path| asked.insert(path.clone()));
+            if next.is_none() {
+                return Ok(Listed { things: Some(names), date: known(date)? });
+            }
         }
-        Ok(listed)
+        Ok(Listed { things: None, date: known(date)? })
     }
 
-    /// Asks for what is below `/v2/`, with the right to read a repository.
+    /// Asks for what is below `/v2/`, with the right to read a repository. Besides 200, these statuses are
+    /// answers.
     async fn ask(
         &self,
         method: Method,
@@ -248,11 +230,15 @@ impl Registries {
         name: &str,
         path: &str,
         limit: usize,
+        refusals: &[StatusCode],
     ) -> Result<Reply, NoAnswer> {
-        match tokio::time::timeout(TIMEOUT, self.send(method, address, name, path, limit)).await {
-            Ok(reply) => reply.map_err(NoAnswer),
-            Err(_) => Err(NoAnswer("the registry took too long".to_owned())),
+        let reply = tokio::time::timeout(TIMEOUT, self.send(method, address, name, path, limit)).await;
+        let reply =
+            reply.map_err(|_| NoAnswer("the registry took too long".to_owned()))?.map_err(NoAnswer)?;
+        if reply.status != StatusCode::OK && !refusals.contains(&reply.status) {
+            return Err(NoAnswer(format!("the registry answers with the status {}", reply.status.as_u16())));
         }
+        Ok(reply)
     }
 
     async fn send(
@@ -284,14 +270,10 @@ impl Registries {
         if response.status() == StatusCode::UNAUTHORIZED {
             response = request(self.find_out(&key).await?).await?;
         }
-        let status = response.status();
-        if status != StatusCode::OK && status != StatusCode::NOT_FOUND {
-            return Err(format!("the registry answers with the status {}", status.as_u16()));
-        }
         let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
         let date = header("date").and_then(|date| rfc2822::parse(date).ok());
         let mut reply = Reply {
-            status,
+            status: response.status(),
             digest: header("docker-content-digest").unwrap_or_default().to_owned(),
             date: date.and_then(|date| Timestamp::try_from(date.timestamp()).ok()),
             next: header("link").and_then(next_page),
@@ -337,6 +319,10 @@ impl Registries {
             RegistryAuth::Basic(credential.username.clone(), credential.password.clone())
         }))
     }
+}
+
+fn known(date: Option<Timestamp>) -> Result<Timestamp, NoAnswer> {
+    date.ok_or_else(|| NoAnswer("the registry does not tell its time".to_owned()))
 }
 
 /// What is below `/v2/` of the next page that a `Link` header names: `</v2/…?n=…&last=…>; rel="next"`.
