@@ -62,7 +62,12 @@ pub struct Ecr {
 #[derive(Default)]
 struct Waiting {
     turn: Mutex<()>,
-    questions: Mutex<Vec<(Digest, oneshot::Sender<Result<Answer, NoAnswer>>)>>,
+    questions: Mutex<Vec<Question>>,
+}
+
+struct Question {
+    digest: Digest,
+    answer: oneshot::Sender<Result<Answer, NoAnswer>>,
 }
 
 impl std::fmt::Debug for Ecr {
@@ -97,8 +102,8 @@ impl Ecr {
     ) -> Result<Answer, NoAnswer> {
         let key = (registry.clone(), name.to_owned());
         let waiting = Arc::clone(self.waiting.lock().await.entry(key.clone()).or_default());
-        let (sender, mut receiver) = oneshot::channel();
-        waiting.questions.lock().await.push((digest.clone(), sender));
+        let (answer, mut receiver) = oneshot::channel();
+        waiting.questions.lock().await.push(Question { digest: digest.clone(), answer });
         let turn = waiting.turn.lock().await;
         // Whose turn it was before may have asked for this one, too.
         let answer = loop {
@@ -109,20 +114,19 @@ impl Ecr {
                     let most = questions.len().min(MOST_IMAGES);
                     let asked: Vec<_> = questions.drain(..most).collect();
                     drop(questions);
-                    let digests = asked.iter().map(|(digest, _)| digest.clone()).collect();
+                    let digests = asked.iter().map(|question| question.digest.clone()).collect();
                     let answers = timeout(TIMEOUT, self.contents(registry, name, digests)).await;
                     let answers =
                         answers.unwrap_or_else(|_| Err(NoAnswer("Amazon ECR took too long".to_owned())));
-                    for (digest, sender) in asked {
+                    for question in asked {
                         let answer = answers.as_ref().map_err(Clone::clone).map(|found| {
                             let none = || Answer::None("Amazon ECR does not know it".to_owned());
-                            found
-                                .get(&digest)
-                                .cloned()
-                                .map_or_else(none, |content| Answer::Manifest(digest, Box::new(content)))
+                            found.get(&question.digest).cloned().map_or_else(none, |content| {
+                                Answer::Manifest(question.digest.clone(), Box::new(content))
+                            })
                         });
                         // Who does not wait any longer needs no answer.
-                        let _ = sender.send(answer);
+                        let _ = question.answer.send(answer);
                     }
                 }
                 Err(oneshot::error::TryRecvError::Closed) => {
