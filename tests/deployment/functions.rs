@@ -37,6 +37,7 @@ struct Surroundings {
     secret: String,
     subscriptions: String,
     queue_url: String,
+    dead_letter_queue_url: String,
 }
 
 impl Surroundings {
@@ -83,7 +84,11 @@ impl Surroundings {
             "--secret-string",
             &list.to_string(),
         ]);
-        let queue = moto.aws(&["sqs", "create-queue", "--queue-name", "events"]);
+        let queue = |name: &str| {
+            let queue = moto.aws(&["sqs", "create-queue", "--queue-name", name]);
+            queue["QueueUrl"].as_str().unwrap().to_owned()
+        };
+        let (queue_url, dead_letter_queue_url) = (queue("messages"), queue("dead-letters"));
         Some(Self {
             _turn: turn,
             _dynamodb: dynamodb,
@@ -92,7 +97,8 @@ impl Surroundings {
             moto,
             secret: secret["ARN"].as_str().unwrap().to_owned(),
             subscriptions: subscriptions["ARN"].as_str().unwrap().to_owned(),
-            queue_url: queue["QueueUrl"].as_str().unwrap().to_owned(),
+            queue_url,
+            dead_letter_queue_url,
         })
     }
 
@@ -116,6 +122,7 @@ impl Surroundings {
         let folder = match name {
             "describe-images" => "DescribeImages",
             "receive-webhook" => "ReceiveWebhook",
+            "reconcile" => "Reconcile",
             _ => "IngestEvents",
         };
         let started = Instant::now();
@@ -135,6 +142,9 @@ impl Surroundings {
                 ("PAGE_TOKEN_SECRET_ARN", &self.secret),
                 ("SUBSCRIPTIONS_SECRET_ARN", &self.subscriptions),
                 ("QUEUE_URL", &self.queue_url),
+                ("DEAD_LETTER_QUEUE_URL", &self.dead_letter_queue_url),
+                ("MAXIMUM_TRIES", "3"),
+                ("AWS_ENDPOINT_URL_ECR", &self.moto.url),
                 ("AWS_ENDPOINT_URL_SQS", &self.moto.url),
                 ("AWS_ENDPOINT_URL_DYNAMODB", &self.wire.url),
                 ("AWS_ENDPOINT_URL_SECRETS_MANAGER", &self.moto.url),
@@ -144,6 +154,26 @@ impl Surroundings {
             .unwrap();
         let url = format!("{url}/2015-03-31/functions/{name}/invocations");
         Function { emulator, process, log, started, url }
+    }
+
+    /// Takes the messages out of a queue, ten at most.
+    fn received(&self, queue_url: &str) -> Vec<Value> {
+        let mut received = self.moto.aws(&[
+            "sqs",
+            "receive-message",
+            "--queue-url",
+            queue_url,
+            "--max-number-of-messages",
+            "10",
+            "--message-attribute-names",
+            "All",
+        ]);
+        let messages: Vec<Value> = serde_json::from_value(received["Messages"].take()).unwrap_or_default();
+        for message in &messages {
+            let handle = message["ReceiptHandle"].as_str().unwrap();
+            self.moto.aws(&["sqs", "delete-message", "--queue-url", queue_url, "--receipt-handle", handle]);
+        }
+        messages
     }
 
     async fn push(&self, number: u64) {
@@ -637,28 +667,23 @@ async fn receive_webhook_puts_webhooks_into_the_queue() {
         event["isBase64Encoded"] = json!(false);
         event
     };
-    let received = || {
-        surroundings.moto.aws(&[
-            "sqs",
-            "receive-message",
-            "--queue-url",
-            &surroundings.queue_url,
-            "--message-attribute-names",
-            "All",
-        ])
-    };
+    let received = || surroundings.received(&surroundings.queue_url);
 
     let (_, refused) = function.invoke(&webhook("token of nobody")).await;
     let cold = function.started.elapsed();
     assert_eq!(refused["statusCode"], 401);
-    assert_eq!(received(), Value::Null, "nothing is queued");
+    assert_eq!(received().len(), 0, "nothing is queued");
     let warm_started = Instant::now();
     let (_, taken) = function.invoke(&webhook("Bearer token of harbor")).await;
     let warm = warm_started.elapsed();
     print(format!("receive-webhook answers {cold:.1?} after its start, and {warm:.1?} once it runs"));
     assert_eq!(taken["statusCode"], 202, "{taken}");
-    let message = received()["Messages"][0].take();
+    let [message] = &received()[..] else { panic!("one message") };
     assert_eq!(message["Body"], json!(body));
+    let received_at = message["MessageAttributes"]["receivedAt"]["StringValue"].as_str().unwrap();
+    let age =
+        Timestamp::now().as_milliseconds() - received_at.parse::<Timestamp>().unwrap().as_milliseconds();
+    assert!((0..60_000).contains(&age), "{received_at}");
     assert_eq!(message["MessageAttributes"]["subscription"]["StringValue"], "harbor-1");
 
     // What it put there, the other function applies.
@@ -681,6 +706,133 @@ async fn receive_webhook_puts_webhooks_into_the_queue() {
     let said = format!("{:?}", function.lines());
     assert!(!said.contains("token of") && !said.contains("alpine"), "neither credentials nor bodies: {said}");
     assert_eq!(function.metrics(&["Status"])["Webhooks"], 1);
+}
+
+/// A message that has been tried often enough goes to a queue of its own, with the reason, and with all that
+/// it takes to apply it later.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_applied_becomes_a_dead_letter_with_its_reason() {
+    let test = "what_cannot_be_applied_becomes_a_dead_letter_with_its_reason";
+    let Some(surroundings) = Surroundings::start(test).await else { return };
+    let function = surroundings.function("ingest-events");
+    let mut malformed: Value = serde_json::from_str(&pushed(2)).unwrap();
+    malformed["time"] = json!("yesterday");
+    let tried = |times: u32| {
+        let mut messages = batch(&[
+            ("pushed", pushed(1)),
+            ("malformed", malformed.to_string()),
+            ("too large", pushed_index(6000).to_string()),
+        ]);
+        for message in messages["Records"].as_array_mut().unwrap() {
+            message["attributes"]["ApproximateReceiveCount"] = json!(times.to_string());
+        }
+        messages
+    };
+    let (_, answer) = function.invoke(&tried(2)).await;
+    assert_eq!(failed(&answer), BTreeSet::from(["malformed", "too large"]));
+    assert_eq!(surroundings.received(&surroundings.dead_letter_queue_url).len(), 0);
+
+    let (_, answer) = function.invoke(&tried(3)).await;
+    assert_eq!(failed(&answer), BTreeSet::new(), "they are dealt with");
+    let mut letters = surroundings.received(&surroundings.dead_letter_queue_url);
+    letters.sort_by_key(|letter| letter["Body"].as_str().unwrap().len());
+    let [small, large] = &letters[..] else { panic!("two dead letters: {letters:#?}") };
+    assert_eq!(small["Body"], json!(malformed.to_string()));
+    let attribute = |letter: &Value, name: &str| letter["MessageAttributes"][name]["StringValue"].clone();
+    let reason = attribute(small, "reason");
+    assert!(reason.as_str().unwrap().starts_with("'time' is not valid"), "{reason}");
+    assert_eq!(attribute(small, "receivedAt"), "2026-11-22T00:00:00Z");
+    assert_eq!(attribute(large, "subscription"), "registry-1");
+    let reason = attribute(large, "reason");
+    assert!(reason.as_str().unwrap().contains("more than one DynamoDB item can hold"), "{reason}");
+
+    // Where the queue is away, the one that they came from moves them.
+    surroundings.moto.aws(&["sqs", "delete-queue", "--queue-url", &surroundings.dead_letter_queue_url]);
+    let (_, answer) = function.invoke(&tried(3)).await;
+    assert_eq!(failed(&answer), BTreeSet::from(["malformed", "too large"]));
+}
+
+/// From the message of the schedule on, message by message, until the queue is empty.
+#[tokio::test(flavor = "multi_thread")]
+async fn reconcile_follows_its_queue() {
+    let Some(surroundings) = Surroundings::start("reconcile_follows_its_queue").await else { return };
+    let aws = |arguments: &[&str]| surroundings.moto.aws(arguments);
+    let manifest = |name: &str| {
+        json!({
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": { "size": 5 },
+            "annotations": { "name": name },
+            "layers": [],
+        })
+        .to_string()
+    };
+    for name in ["team/app", "team/tool"] {
+        aws(&["ecr", "create-repository", "--repository-name", name]);
+        for tag in ["v1", "v2"] {
+            let manifest = manifest(&format!("{name}:{tag}"));
+            let digest = digest(if tag == "v1" { 1 } else { 2 }).to_string();
+            let put = ["ecr", "put-image", "--repository-name", name, "--image-tag", tag];
+            aws(&[&put[..], &["--image-digest", &digest, "--image-manifest", &manifest]].concat());
+        }
+    }
+    // Both registries that the subscriptions have cannot be asked, and lose nothing for that.
+    let harbor = catalog::Repository {
+        registry: catalog::RegistryId::parse("210987654321").unwrap(),
+        ..repository("harbor/alpine")
+    };
+    let apply = async |repository: &catalog::Repository, kind| {
+        let change = Change { repository: repository.clone(), time: time(0), kind };
+        surroundings.store.writer.apply(&change).await.unwrap();
+    };
+    apply(&harbor, ChangeKind::RepositoryCreated).await;
+    // So does a repository of the account, which a subscription without an address may have, too.
+    apply(&repository("gone"), ChangeKind::RepositoryCreated).await;
+
+    let function = surroundings.function("reconcile");
+    let mut waiting = vec![r#"{"compare": "registries"}"#.to_owned()];
+    let mut followed = Vec::new();
+    while let Some(body) = waiting.pop() {
+        let (status, answer) = function.invoke(&batch(&[("message", body.clone())])).await;
+        assert_eq!((status, failed(&answer)), (200, BTreeSet::new()), "{body}");
+        followed.push(body);
+        let received = surroundings.received(&surroundings.queue_url);
+        waiting.extend(received.iter().map(|message| message["Body"].as_str().unwrap().to_owned()));
+    }
+    followed.sort();
+    assert_eq!(
+        followed,
+        [
+            r#"{"compare": "registries"}"#,
+            r#"{"compare":"registry","from":"ecr"}"#,
+            r#"{"compare":"repository","from":"ecr","name":"team/app","prune":false}"#,
+            r#"{"compare":"repository","from":"ecr","name":"team/tool","prune":false}"#,
+        ]
+    );
+    let filter = catalog::reader::Filter { tag_status: None, image_status: None };
+    for name in ["team/app", "team/tool"] {
+        let listed =
+            surroundings.store.reader.list(&repository(name), &filter, None, 10, |_| false).await.unwrap();
+        let mut tags: Vec<String> =
+            listed.images.iter().flat_map(|image| &image.image_tags).map(ToString::to_string).collect();
+        tags.sort();
+        assert_eq!(tags, ["v1", "v2"], "{name}");
+        assert!(listed.images.iter().all(|image| image.image_size_in_bytes == Some(5)));
+    }
+    let known = surroundings.store.reader.repositories(&repository("any").registry).await.unwrap();
+    assert_eq!(known, [repository("gone"), repository("team/app"), repository("team/tool")]);
+    assert_eq!(function.metrics(&[])["RepositoriesCompared"], 1);
+    let drift = function.metrics(&["Kind"]);
+    assert!(drift["Drift"].as_u64() > Some(0), "{drift}");
+    let line = function.lines().into_iter().find(|line| line["message"] == "compared a repository").unwrap();
+    assert_eq!(line["drift"], 5, "the repository, two images, two tags: {line}");
+
+    // What cannot be followed is given back.
+    let strange = batch(&[
+        ("no such registry", r#"{"compare":"registry","from":"harbor-1"}"#.to_owned()),
+        ("no message", "{}".to_owned()),
+    ]);
+    let (_, answer) = function.invoke(&strange).await;
+    assert_eq!(failed(&answer), BTreeSet::from(["no such registry", "no message"]));
 }
 
 /// All items of a table, but for what tells how often they were written and when they expire.
@@ -711,6 +863,7 @@ async fn events_of_other_triggers_get_a_clear_error() {
             "expects a JSON payload from Amazon API Gateway",
         ),
         ("ingest-events", request("{}"), "missing field `Records`"),
+        ("reconcile", request("{}"), "missing field `Records`"),
     ] {
         let function = surroundings.function(name);
         let (status, answer) = function.invoke(&event).await;
@@ -748,6 +901,19 @@ async fn the_functions_ask_for_what_their_roles_allow() {
     assert_eq!(take(), BTreeSet::from(["batchgetitem", "query", "transactwriteitems"].map(str::to_owned)));
     drop(ingest);
 
+    surroundings.moto.aws(&["ecr", "create-repository", "--repository-name", "team/app"]);
+    let reconcile = surroundings.function("reconcile");
+    for body in [
+        r#"{"compare":"registry","from":"ecr"}"#,
+        r#"{"compare":"repository","from":"ecr","name":"team/app","prune":true}"#,
+    ] {
+        let (_, answer) = reconcile.invoke(&batch(&[("message", body.to_owned())])).await;
+        assert_eq!(failed(&answer), BTreeSet::new());
+    }
+    let operations = ["batchgetitem", "getitem", "query", "transactwriteitems"];
+    assert_eq!(take(), BTreeSet::from(operations.map(str::to_owned)));
+    drop(reconcile);
+
     let describe = surroundings.function("describe-images");
     for body in [
         r#"{"repositoryName":"my-repository-name"}"#.to_owned(),
@@ -764,7 +930,7 @@ async fn the_functions_ask_for_what_their_roles_allow() {
 #[test]
 fn the_binaries_run_on_amazon_linux_2023() {
     let Some(built) = built("the_binaries_run_on_amazon_linux_2023") else { return };
-    for function in ["DescribeImages", "ReceiveWebhook", "IngestEvents"] {
+    for function in crate::template::FUNCTIONS {
         let binary = std::fs::read(built.join(function).join("bootstrap")).unwrap();
         let versions: BTreeSet<(u32, u32)> = binary
             .windows(6)

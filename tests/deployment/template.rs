@@ -6,6 +6,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex, Weak};
 
 use end_to_end::{Store, print, require, sample, tools};
+use reconcile::handler::Message;
 use serde_json::{Value, json};
 
 use crate::{Moto, built, root, succeed, tool};
@@ -37,7 +38,7 @@ fn the_policy_check_fails_nothing_and_each_exception_has_a_reason() {
     print(format!("checkov: {}, each exception with its reason", report["summary"]));
 }
 
-const FUNCTIONS: [&str; 3] = ["DescribeImages", "ReceiveWebhook", "IngestEvents"];
+pub(crate) const FUNCTIONS: [&str; 4] = ["DescribeImages", "ReceiveWebhook", "IngestEvents", "Reconcile"];
 
 /// What CloudFormation makes of the template with some parameters.
 fn transformed(test: &str, parameters: &[&str]) -> Option<Value> {
@@ -156,7 +157,42 @@ fn roles_allow_what_their_functions_do_and_no_more() {
                 &["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"],
                 arn("EventsQueue")
             ),
+            allowed(&["sqs:SendMessage"], arn("UnappliedEventsQueue")),
+            allowed(
+                &["ecr:DescribeImages"],
+                json!({ "Fn::Sub": [
+                    "arn:${AWS::Partition}:ecr:${AWS::Region}:${Accounts}:repository/*",
+                    { "Accounts": { "Fn::If": ["HasForwardingAccounts", "*", { "Ref": "AWS::AccountId" }] } },
+                ] })
+            ),
             allowed(&["logs:CreateLogStream", "logs:PutLogEvents"], arn("IngestEventsLogGroup")),
+            tracing.clone(),
+        ]
+    );
+    assert_eq!(
+        statements(&template, "ReconcileRole"),
+        [
+            allowed(
+                &[
+                    "dynamodb:Query",
+                    "dynamodb:GetItem",
+                    "dynamodb:BatchGetItem",
+                    "dynamodb:PutItem",
+                    "dynamodb:DeleteItem"
+                ],
+                arn("Table")
+            ),
+            allowed(&["dynamodb:Query"], json!({ "Fn::Sub": "${Table.Arn}/index/tag-status" })),
+            allowed(&["secretsmanager:GetSecretValue"], json!({ "Ref": "SubscriptionsSecret" })),
+            allowed(
+                &["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:SendMessage"],
+                arn("ReconcileQueue")
+            ),
+            allowed(
+                &["ecr:DescribeImages", "ecr:DescribeRepositories"],
+                json!({ "Fn::Sub": "arn:${AWS::Partition}:ecr:${AWS::Region}:${AWS::AccountId}:repository/*" })
+            ),
+            allowed(&["logs:CreateLogStream", "logs:PutLogEvents"], arn("ReconcileLogGroup")),
             tracing.clone(),
         ]
     );
@@ -195,9 +231,21 @@ fn events_reach_the_queue_and_only_from_the_rules() {
             "Condition": { "ArnEquals": { "aws:SourceArn": [arn("ImageEventsRule"), arn("ApiCallsRule"), arn("ReminderRule")] } },
         }])
     );
+    let policy = resources(&template, "AWS::SQS::QueuePolicy")["ReconcileQueuePolicy"];
+    assert_eq!(
+        policy["PolicyDocument"]["Statement"],
+        json!([{
+            "Effect": "Allow",
+            "Principal": { "Service": "events.amazonaws.com" },
+            "Action": "sqs:SendMessage",
+            "Resource": arn("ReconcileQueue"),
+            "Condition": { "ArnEquals": { "aws:SourceArn": arn("ReconcileRule") } },
+        }])
+    );
     for (name, rule) in resources(&template, "AWS::Events::Rule") {
         let [target] = &rule["Targets"].as_array().unwrap()[..] else { panic!("{name}: one target") };
-        assert_eq!(target["Arn"], arn("EventsQueue"));
+        let queue = if name == "ReconcileRule" { "ReconcileQueue" } else { "EventsQueue" };
+        assert_eq!(target["Arn"], arn(queue));
         if rule.get("ScheduleExpression").is_some() {
             // The next one does as well.
             continue;
@@ -208,15 +256,26 @@ fn events_reach_the_queue_and_only_from_the_rules() {
     for (name, queue) in resources(&template, "AWS::SQS::Queue") {
         assert_eq!(queue["SqsManagedSseEnabled"], true, "{name}");
     }
-    let queue = resources(&template, "AWS::SQS::Queue")["EventsQueue"];
-    let function = resources(&template, "AWS::Lambda::Function")["IngestEvents"];
-    assert_eq!(queue["VisibilityTimeout"].as_u64().unwrap(), 6 * function["Timeout"].as_u64().unwrap());
-    let [mapping] =
-        resources(&template, "AWS::Lambda::EventSourceMapping").into_values().collect::<Vec<_>>()[..]
-    else {
-        panic!("one mapping");
-    };
-    assert_eq!(mapping["FunctionResponseTypes"], json!(["ReportBatchItemFailures"]));
+    for (queue, function) in [("EventsQueue", "IngestEvents"), ("ReconcileQueue", "Reconcile")] {
+        let queue = resources(&template, "AWS::SQS::Queue")[queue];
+        let function = resources(&template, "AWS::Lambda::Function")[function];
+        assert_eq!(queue["VisibilityTimeout"].as_u64().unwrap(), 6 * function["Timeout"].as_u64().unwrap());
+    }
+    let mappings = resources(&template, "AWS::Lambda::EventSourceMapping");
+    assert_eq!(mappings.len(), 2);
+    for mapping in mappings.values() {
+        assert_eq!(mapping["FunctionResponseTypes"], json!(["ReportBatchItemFailures"]));
+    }
+}
+
+/// What EventBridge sends on its schedule is what the function understands.
+#[test]
+fn the_schedule_has_everything_compared() {
+    let Some(template) = transformed("the_schedule_has_everything_compared", &[]) else { return };
+    let rule = &resources(&template, "AWS::Events::Rule")["ReconcileRule"];
+    assert_eq!(rule["ScheduleExpression"], json!({ "Ref": "ReconcileSchedule" }));
+    let input = rule["Targets"][0]["Input"].as_str().unwrap();
+    assert_eq!(serde_json::from_str::<Message>(input).unwrap(), Message::Registries);
 }
 
 #[test]
@@ -241,7 +300,7 @@ fn protection_follows_its_parameter() {
 fn alarms_have_actions_and_the_dashboard_is_json() {
     let Some(template) = transformed("alarms_have_actions_and_the_dashboard_is_json", &[]) else { return };
     let alarms = resources(&template, "AWS::CloudWatch::Alarm");
-    assert_eq!(alarms.len(), 9);
+    assert_eq!(alarms.len(), 11);
     let operations = std::fs::read_to_string(root().join("docs/operations.md")).unwrap();
     for (name, alarm) in &alarms {
         let to_topic =
@@ -412,7 +471,25 @@ fn what_cannot_be_applied_goes_to_a_queue_of_its_own() {
     assert_eq!(redrive["deadLetterTargetArn"], json!(stack.queue("UnappliedEventsQueue")["QueueArn"]));
     assert_eq!(redrive["maxReceiveCount"].to_string().trim_matches('"'), "5");
     assert_eq!(queue["VisibilityTimeout"], "360");
-    for name in ["EventsQueue", "UnappliedEventsQueue", "UndeliveredEventsQueue"] {
+    let function = stack.moto.aws(&[
+        "lambda",
+        "get-function-configuration",
+        "--function-name",
+        &stack.names["IngestEvents"],
+    ]);
+    let variables = &function["Environment"]["Variables"];
+    assert_eq!(variables["MAXIMUM_TRIES"], "5");
+    assert_eq!(variables["DEAD_LETTER_QUEUE_URL"], json!(stack.names["UnappliedEventsQueue"]));
+    let queue = stack.queue("ReconcileQueue");
+    let redrive: Value = serde_json::from_str(&queue["RedrivePolicy"]).unwrap();
+    assert_eq!(redrive["deadLetterTargetArn"], json!(stack.queue("UncomparedRepositoriesQueue")["QueueArn"]));
+    for name in [
+        "EventsQueue",
+        "UnappliedEventsQueue",
+        "UndeliveredEventsQueue",
+        "ReconcileQueue",
+        "UncomparedRepositoriesQueue",
+    ] {
         assert_eq!(stack.queue(name)["MessageRetentionPeriod"], "1209600", "{name}");
     }
 }
@@ -424,6 +501,7 @@ fn roles_are_for_lambda_alone() {
         ("DescribeImagesRole", "describe-images"),
         ("ReceiveWebhookRole", "receive-webhook"),
         ("IngestEventsRole", "ingest-events"),
+        ("ReconcileRole", "reconcile"),
     ] {
         let name = &stack.names[role];
         let made = stack.moto.aws(&["iam", "get-role", "--role-name", name]);
