@@ -21,13 +21,18 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
-use catalog::{Digest, Reader, RegistryId, Repository, RepositoryName, Table, Tag, Timestamp, Writer};
+use catalog::reader::{ImageIdentifier, ReadError};
+use catalog::table::StoreError;
+use catalog::{
+    Change, Digest, Reader, RegistryId, Repository, RepositoryName, Table, Tag, Timestamp, Writer,
+};
 use describe_images::DescribeImages;
 use describe_images::page_token::Keyring;
 use image_catalog::authentication::Authentication;
 use image_catalog::engine::Engine;
 use image_catalog::server::Server;
 use ingest_events::Ingest;
+use model::Answers;
 use secret::Secret;
 use serde_json::Value;
 use subscriptions::Subscriptions;
@@ -77,6 +82,41 @@ impl Store {
     /// What applies events to this table, and shows registries the credentials of these subscriptions.
     pub fn ingest_of(&self, subscriptions: Subscriptions) -> Ingest {
         Ingest::new(self.table.clone(), REGION.to_owned(), Secret::known(subscriptions), None)
+    }
+
+    /// Everything that can be asked of a repository, about these images one by one, and the answers;
+    /// nothing if it does not exist.
+    pub async fn answers(
+        &self,
+        repository: &Repository,
+        asked: &[ImageIdentifier],
+    ) -> Result<Option<Answers>, StoreError> {
+        let mut listed = Vec::new();
+        for filter in model::filters() {
+            match self.reader.list(repository, &filter, None, 1000, |_| false).await {
+                Ok(page) => {
+                    assert!(!page.more, "all fit on one page");
+                    listed.push((filter, page.images));
+                }
+                Err(ReadError::Store(error)) => return Err(error),
+                Err(ReadError::RepositoryNotFound) if listed.is_empty() => return Ok(None),
+                Err(ReadError::RepositoryNotFound) => panic!("{repository} is gone under {filter:?} only"),
+            }
+        }
+        match self.reader.find(repository, asked).await {
+            Ok(found) => {
+                let found = asked.iter().cloned().zip(found.images).collect();
+                Ok(Some(Answers { listed, found }))
+            }
+            Err(ReadError::Store(error)) => Err(error),
+            Err(ReadError::RepositoryNotFound) => panic!("{repository} is listed, and cannot be found"),
+        }
+    }
+
+    /// Whatever is asked of a repository to which these changes happened, the answer is the model's.
+    pub async fn assert_equals_model(&self, repository: &Repository, changes: &[Change]) {
+        let asked = model::identifiers(changes);
+        assert_eq!(self.answers(repository, &asked).await.unwrap(), model::answers(changes, &asked));
     }
 }
 
@@ -169,6 +209,37 @@ pub fn time(milliseconds: i64) -> Timestamp {
 /// A sample event, by its path in `events/`.
 pub fn sample(path: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("events").join(path)).unwrap()
+}
+
+/// How many random histories a property is tried on, unless `HISTORIES` in the environment says
+/// otherwise, as `make test` does.
+pub fn histories() -> u32 {
+    std::env::var("HISTORIES").map_or(400, |histories| histories.parse().unwrap())
+}
+
+/// SplitMix64: the same numbers for the same seed.
+#[derive(Debug, Clone)]
+pub struct Random(pub u64);
+
+impl Random {
+    /// Any number.
+    #[expect(clippy::should_implement_trait, reason = "it does not end")]
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `end`.
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
+    }
+
+    /// One of several things.
+    pub fn one_of<'a, T>(&mut self, things: &'a [T]) -> &'a T {
+        &things[usize::try_from(self.below(things.len() as u64)).unwrap()]
+    }
 }
 
 /// Prints a figure or a remark past the test runner, which keeps the output of tests that pass.

@@ -5,7 +5,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use catalog::change::Content;
-use catalog::image::{Image, ImageStatus, Scan};
+use catalog::image::{Image, ImageStatus, Scan, TagStatus};
+use catalog::reader::{Filter, ImageIdentifier};
 use catalog::{Change, ChangeKind, Digest, Tag, Timestamp};
 
 /// The images of a repository, the newest first; nothing if it does not exist.
@@ -21,6 +22,70 @@ pub fn fold(changes: &[Change]) -> Option<Vec<Image>> {
     images
         .sort_by_key(|image| (Reverse(image.image_pushed_at.as_milliseconds()), image.image_digest.clone()));
     repository.exists.then_some(images)
+}
+
+/// Everything that can be asked of a repository, and the answers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answers {
+    /// Under every filter, the images that pass it.
+    pub listed: Vec<(Filter, Vec<Image>)>,
+    /// For each digest or tag that was asked for, the image.
+    pub found: Vec<(ImageIdentifier, Option<Image>)>,
+}
+
+/// What should be answered after these changes, asked for these images among others; nothing if the
+/// repository does not exist.
+pub fn answers(changes: &[Change], asked: &[ImageIdentifier]) -> Option<Answers> {
+    let images = fold(changes)?;
+    let passing = |filter: &Filter| images.iter().filter(|image| filter.passes(image)).cloned().collect();
+    let find = |identifier: &ImageIdentifier| {
+        let fits = |image: &&Image| {
+            identifier.digest.as_ref().is_none_or(|digest| *digest == image.image_digest)
+                && identifier.tag.as_ref().is_none_or(|tag| image.image_tags.contains(tag))
+        };
+        images.iter().find(fits).cloned()
+    };
+    Some(Answers {
+        listed: filters().map(|filter| (filter, passing(&filter))).collect(),
+        found: asked.iter().map(|asked| (asked.clone(), find(asked))).collect(),
+    })
+}
+
+/// Every filter.
+pub fn filters() -> impl Iterator<Item = Filter> {
+    let tag_statuses = [None, Some(TagStatus::Tagged), Some(TagStatus::Untagged)];
+    let image_statuses = [None, Some(ImageStatus::Active), Some(ImageStatus::Archived)];
+    tag_statuses.into_iter().flat_map(move |tag_status| {
+        image_statuses.into_iter().map(move |image_status| Filter { tag_status, image_status })
+    })
+}
+
+/// Every digest and every tag that changes name, and one of each that they do not.
+pub fn identifiers(changes: &[Change]) -> Vec<ImageIdentifier> {
+    let (mut digests, mut tags) = (BTreeSet::from([crate::digest(0)]), BTreeSet::from([crate::tag("none")]));
+    for change in changes {
+        match &change.kind {
+            ChangeKind::ImagePushed { digest, tag, content } => {
+                digests.insert(digest.clone());
+                digests.extend(content.manifests.iter().flatten().cloned());
+                tags.extend(tag.clone());
+            }
+            ChangeKind::ImageUntagged { digest, tag } => {
+                digests.insert(digest.clone());
+                tags.insert(tag.clone());
+            }
+            ChangeKind::TagDeleted { tag } => drop(tags.insert(tag.clone())),
+            ChangeKind::ImageDeleted { digest }
+            | ChangeKind::ImageScanned { digest, .. }
+            | ChangeKind::ImagePulled { digest }
+            | ChangeKind::ImageArchived { digest }
+            | ChangeKind::ImageRestored { digest, .. } => drop(digests.insert(digest.clone())),
+            ChangeKind::RepositoryCreated | ChangeKind::RepositoryDeleted => {}
+        }
+    }
+    let by_digest = digests.into_iter().map(|digest| ImageIdentifier { digest: Some(digest), tag: None });
+    let by_tag = tags.into_iter().map(|tag| ImageIdentifier { digest: None, tag: Some(tag) });
+    by_digest.chain(by_tag).collect()
 }
 
 /// What goes first at equal times.

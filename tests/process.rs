@@ -17,7 +17,7 @@ use catalog::image::{Image, Scan};
 use catalog::{Change, ChangeKind, Digest, Repository, Tag, Timestamp};
 use describe_images::page_token::Keyring;
 use end_to_end::{
-    REGION, REGISTRY, binary, digest, model, print, repository, require, sample, tag, time, tools,
+    REGION, REGISTRY, Random, binary, digest, model, print, repository, require, sample, tag, time, tools,
 };
 use serde_json::{Value, json};
 
@@ -767,22 +767,6 @@ mod crashes {
             if let Some(time) = detail.pointer_mut(time) {
                 *time = json!((time.as_f64().unwrap() * 1000.0).round() as i64);
             }
-        }
-    }
-
-    /// SplitMix64: the same numbers for the same seed.
-    struct Random(u64);
-
-    impl Random {
-        fn next(&mut self) -> u64 {
-            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            mixed ^ (mixed >> 31)
-        }
-
-        fn below(&mut self, end: u64) -> u64 {
-            self.next() % end
         }
     }
 }

@@ -8,25 +8,19 @@ use std::time::Instant;
 
 use catalog::change::Content;
 use catalog::history::KEPT_EVENTS;
-use catalog::image::{Image, ImageStatus, Scan, TagStatus};
-use catalog::reader::{Filter, ImageIdentifier, ReadError};
+use catalog::image::{Image, Scan};
+use catalog::reader::ImageIdentifier;
 use catalog::{Change, ChangeKind, Repository};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::{Config, TestRunner};
 
-use end_to_end::{DynamoDbLocal, Store, digest, model, print, repository, tag, time};
+use end_to_end::{DynamoDbLocal, Store, digest, histories, print, repository, tag, time};
 use tokio::runtime::Runtime;
 
 const TAGS: [&str; 3] = ["latest", "v1", "v2"];
 const DIGESTS: u64 = 4;
-
-/// How many random histories a run makes, unless `HISTORIES` in the environment says otherwise, as
-/// `make test` does.
-fn histories() -> u32 {
-    std::env::var("HISTORIES").map_or(400, |histories| histories.parse().unwrap())
-}
 
 fn any_digest() -> impl Strategy<Value = u64> {
     1..=DIGESTS
@@ -126,41 +120,6 @@ impl History {
     }
 }
 
-/// Everything that can be asked of a repository.
-async fn assert_equals_model(store: &Store, repository: &Repository, changes: &[Change]) {
-    let expected = model::fold(changes);
-    let any = Filter::default();
-    let list = async |filter: &Filter| store.reader.list(repository, filter, None, 1000, |_| false).await;
-    let Some(expected) = expected else {
-        assert!(
-            matches!(list(&any).await, Err(ReadError::RepositoryNotFound)),
-            "the repository does not exist"
-        );
-        return;
-    };
-    assert_eq!(list(&any).await.unwrap().images, expected);
-    let tag_statuses = [None, Some(TagStatus::Tagged), Some(TagStatus::Untagged)];
-    let image_statuses = [None, Some(ImageStatus::Active), Some(ImageStatus::Archived)];
-    for tag_status in tag_statuses {
-        for image_status in image_statuses {
-            let filter = Filter { tag_status, image_status };
-            let passing: Vec<Image> = expected.iter().filter(|image| filter.passes(image)).cloned().collect();
-            assert_eq!(list(&filter).await.unwrap().images, passing, "{filter:?}");
-        }
-    }
-    let by_digest = (1..=DIGESTS).map(|number| ImageIdentifier { digest: Some(digest(number)), tag: None });
-    let by_tag = TAGS.map(|name| ImageIdentifier { digest: None, tag: Some(tag(name)) });
-    let identifiers: Vec<ImageIdentifier> = by_digest.chain(by_tag).collect();
-    let found = store.reader.find(repository, &identifiers).await.unwrap().images;
-    for (identifier, found) in identifiers.iter().zip(found) {
-        let fits = |image: &&Image| {
-            identifier.digest.as_ref().is_none_or(|digest| *digest == image.image_digest)
-                && identifier.tag.as_ref().is_none_or(|tag| image.image_tags.contains(tag))
-        };
-        assert_eq!(found.as_ref(), expected.iter().find(fits), "{identifier:?}");
-    }
-}
-
 /// Makes histories, lets writers apply them side by side, and holds the table against the model.
 fn check_histories(runtime: &Runtime, store: &Store, cases: u32) {
     let number = AtomicUsize::new(0);
@@ -183,7 +142,7 @@ fn check_histories(runtime: &Runtime, store: &Store, cases: u32) {
             while let Some(writer) = writers.join_next().await {
                 writer.unwrap();
             }
-            assert_equals_model(store, &repository, &changes).await;
+            store.assert_equals_model(&repository, &changes).await;
         });
         Ok(())
     });
@@ -282,7 +241,7 @@ fn old_events_are_dropped_without_a_difference() {
             for (_, change) in arrivals {
                 store.writer.apply(change).await.unwrap();
             }
-            assert_equals_model(&store, &repository, &changes).await;
+            store.assert_equals_model(&repository, &changes).await;
         });
         Ok(())
     });
