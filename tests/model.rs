@@ -18,7 +18,7 @@ pub fn fold(changes: &[Change]) -> Option<Vec<Image>> {
         repository.apply(change);
     }
     let mut images: Vec<Image> =
-        repository.images.iter().map(|(digest, image)| repository.describe(digest, image)).collect();
+        repository.images.iter().map(|(digest, pushed_at)| repository.describe(digest, *pushed_at)).collect();
     images
         .sort_by_key(|image| (Reverse(image.image_pushed_at.as_milliseconds()), image.image_digest.clone()));
     repository.exists.then_some(images)
@@ -70,6 +70,10 @@ pub fn identifiers(changes: &[Change]) -> Vec<ImageIdentifier> {
                 digests.extend(content.manifests.iter().flatten().cloned());
                 tags.extend(tag.clone());
             }
+            ChangeKind::ImageObserved { digest, content, .. } => {
+                digests.insert(digest.clone());
+                digests.extend(content.manifests.iter().flatten().cloned());
+            }
             ChangeKind::ImageUntagged { digest, tag } => {
                 digests.insert(digest.clone());
                 tags.insert(tag.clone());
@@ -95,7 +99,9 @@ fn rank(kind: &ChangeKind) -> (u8, Option<&Digest>) {
         ChangeKind::ImageUntagged { .. } => (1, None),
         ChangeKind::TagDeleted { .. } => (2, None),
         ChangeKind::RepositoryCreated => (3, None),
-        ChangeKind::ImagePushed { digest, .. } => (4, Some(digest)),
+        ChangeKind::ImagePushed { digest, .. } | ChangeKind::ImageObserved { digest, .. } => {
+            (4, Some(digest))
+        }
         ChangeKind::ImageRestored { .. } => (6, None),
         ChangeKind::ImageScanned { .. }
         | ChangeKind::ImagePulled { .. }
@@ -106,44 +112,53 @@ fn rank(kind: &ChangeKind) -> (u8, Option<&Digest>) {
 #[derive(Default)]
 struct Repository {
     exists: bool,
-    deleted: bool,
-    images: BTreeMap<Digest, Present>,
+    /// Since when each is there.
+    images: BTreeMap<Digest, Timestamp>,
+    /// When each was last observed, and since when it was there then.
+    observed: BTreeMap<Digest, (Timestamp, Timestamp)>,
+    repository_deleted_at: Option<Timestamp>,
+    deleted_at: BTreeMap<Digest, Timestamp>,
     tags: BTreeMap<Tag, Digest>,
     contents: BTreeMap<Digest, Vec<(Timestamp, Content)>>,
-}
-
-struct Present {
-    pushed_at: Timestamp,
-    archived: bool,
-    archived_at: Option<Timestamp>,
-    activated_at: Option<(Timestamp, Timestamp)>,
-    scan: Option<(Timestamp, Scan)>,
-    pulled_at: Option<Timestamp>,
+    /// What happened to each besides; of an image it counts since its push.
+    scans: BTreeMap<Digest, Vec<(Timestamp, Scan)>>,
+    pulls: BTreeMap<Digest, Vec<(Timestamp, ())>>,
+    archivings: BTreeMap<Digest, Vec<(Timestamp, ())>>,
+    restorings: BTreeMap<Digest, Vec<(Timestamp, Timestamp)>>,
 }
 
 impl Repository {
     fn apply(&mut self, change: &Change) {
         let time = change.time;
-        if !self.deleted {
+        if self.repository_deleted_at.is_none() {
             self.exists = true;
         }
         match &change.kind {
             ChangeKind::ImagePushed { digest, tag, content } => {
                 self.exists = true;
                 self.contents.entry(digest.clone()).or_default().push((time, content.clone()));
-                self.images.entry(digest.clone()).or_insert(Present {
-                    pushed_at: time,
-                    archived: false,
-                    archived_at: None,
-                    activated_at: None,
-                    scan: None,
-                    pulled_at: None,
-                });
+                self.images.entry(digest.clone()).or_insert(time);
                 if let Some(tag) = tag {
                     self.tags.insert(tag.clone(), digest.clone());
                 }
             }
-            ChangeKind::ImageDeleted { digest } => self.remove(digest),
+            ChangeKind::ImageObserved { digest, pushed_at, content } => {
+                self.exists = true;
+                self.contents.entry(digest.clone()).or_default().push((time, content.clone()));
+                let deleted_at = self.repository_deleted_at.max(self.deleted_at.get(digest).copied());
+                let observed = self.observed.entry(digest.clone()).or_insert((time, (*pushed_at).min(time)));
+                *observed = (*observed).max((time, (*pushed_at).min(time)));
+                let pushed_at = Some(observed.1).max(deleted_at).unwrap();
+                self.images.insert(digest.clone(), pushed_at);
+            }
+            ChangeKind::ImageDeleted { digest } => {
+                self.remove(digest);
+                self.deleted_at.insert(digest.clone(), time);
+                self.scans.remove(digest);
+                self.pulls.remove(digest);
+                self.archivings.remove(digest);
+                self.restorings.remove(digest);
+            }
             ChangeKind::ImageUntagged { digest, tag } => {
                 if self.tags.get(tag) == Some(digest) {
                     self.tags.remove(tag);
@@ -158,31 +173,25 @@ impl Repository {
             ChangeKind::RepositoryCreated => self.exists = true,
             ChangeKind::RepositoryDeleted => {
                 self.exists = false;
-                self.deleted = true;
+                self.repository_deleted_at = Some(time);
                 self.images.clear();
                 self.tags.clear();
+                self.scans.clear();
+                self.pulls.clear();
+                self.archivings.clear();
+                self.restorings.clear();
             }
             ChangeKind::ImageScanned { digest, scan } => {
-                if let Some(image) = self.images.get_mut(digest) {
-                    image.scan = image.scan.take().max(Some((time, scan.clone())));
-                }
+                self.scans.entry(digest.clone()).or_default().push((time, scan.clone()));
             }
             ChangeKind::ImagePulled { digest } => {
-                if let Some(image) = self.images.get_mut(digest) {
-                    image.pulled_at = Some(time);
-                }
+                self.pulls.entry(digest.clone()).or_default().push((time, ()));
             }
             ChangeKind::ImageArchived { digest } => {
-                if let Some(image) = self.images.get_mut(digest) {
-                    image.archived = true;
-                    image.archived_at = Some(time);
-                }
+                self.archivings.entry(digest.clone()).or_default().push((time, ()));
             }
             ChangeKind::ImageRestored { digest, activated_at } => {
-                if let Some(image) = self.images.get_mut(digest) {
-                    image.archived = false;
-                    image.activated_at = image.activated_at.max(Some((time, *activated_at)));
-                }
+                self.restorings.entry(digest.clone()).or_default().push((time, *activated_at));
             }
         }
     }
@@ -192,7 +201,10 @@ impl Repository {
         self.tags.retain(|_, target| target != digest);
     }
 
-    fn describe(&self, digest: &Digest, image: &Present) -> Image {
+    fn describe(&self, digest: &Digest, pushed_at: Timestamp) -> Image {
+        let archived = last_since(pushed_at, self.archivings.get(digest)).map(|(time, ())| time);
+        let restored = last_since(pushed_at, self.restorings.get(digest));
+        let is_archived = archived > restored.map(|(time, _)| time);
         Image {
             image_digest: digest.clone(),
             image_tags: self
@@ -201,16 +213,16 @@ impl Repository {
                 .filter(|(_, target)| *target == digest)
                 .map(|(tag, _)| tag.clone())
                 .collect(),
-            image_pushed_at: image.pushed_at,
+            image_pushed_at: pushed_at,
             image_size_in_bytes: self.size(digest),
-            image_status: if image.archived { ImageStatus::Archived } else { ImageStatus::Active },
+            image_status: if is_archived { ImageStatus::Archived } else { ImageStatus::Active },
             image_manifest_media_type: self.latest(digest, |content| content.manifest_media_type.clone()),
             artifact_media_type: self.latest(digest, |content| content.artifact_media_type.clone()),
             subject_manifest_digest: self.latest(digest, |content| content.subject.clone()),
-            scan: image.scan.as_ref().map(|(_, scan)| scan.clone()),
-            last_recorded_pull_time: image.pulled_at,
-            last_archived_at: image.archived_at,
-            last_activated_at: image.activated_at.map(|(_, activated_at)| activated_at),
+            scan: last_since(pushed_at, self.scans.get(digest)).map(|(_, scan)| scan),
+            last_recorded_pull_time: last_since(pushed_at, self.pulls.get(digest)).map(|(time, ())| time),
+            last_archived_at: archived,
+            last_activated_at: restored.map(|(_, activated_at)| activated_at),
         }
     }
 
@@ -227,4 +239,12 @@ impl Repository {
             manifests.iter().filter_map(|manifest| self.size(manifest)).max()
         })
     }
+}
+
+/// The last of what happened since a time; of one time, the greater.
+fn last_since<T: Clone + Ord>(
+    since: Timestamp,
+    happened: Option<&Vec<(Timestamp, T)>>,
+) -> Option<(Timestamp, T)> {
+    happened?.iter().filter(|(time, _)| *time >= since).max().cloned()
 }

@@ -60,8 +60,16 @@ fn any_kind() -> impl Strategy<Value = ChangeKind> {
             completed_at: time(at),
         },
     });
+    let observed = any_digest().prop_flat_map(|number| {
+        (any_time(), any_content(number)).prop_map(move |(at, content)| ChangeKind::ImageObserved {
+            digest: digest(number),
+            pushed_at: time(at),
+            content,
+        })
+    });
     prop_oneof![
         10 => push,
+        2 => observed,
         2 => any_digest().prop_map(|number| ChangeKind::ImageDeleted { digest: digest(number) }),
         4 => (any_digest(), any_tag())
             .prop_map(|(number, tag)| ChangeKind::ImageUntagged { digest: digest(number), tag }),

@@ -73,7 +73,7 @@ pub async fn handle(
             Some(failure)
         })
         .buffer_unordered(CONCURRENT_MESSAGES)
-        .filter_map(async |failure| failure)
+        .filter_map(std::future::ready)
         .collect()
         .await;
     let mut response = SqsBatchResponse::default();

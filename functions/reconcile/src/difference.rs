@@ -3,7 +3,7 @@
 //! Every change has the time of the observation, or one that the registry itself tells: whatever happened
 //! since, and whatever a later event tells of before, keeps its place.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 
 use catalog::change::{Change, Content};
@@ -30,39 +30,31 @@ pub fn between(repository: &Repository, observed: &Observation, known: Option<&[
     }
     let known: BTreeMap<&Digest, &Image> =
         known.unwrap_or_default().iter().map(|image| (&image.image_digest, image)).collect();
-    let mut pushed_again = BTreeSet::new();
     for (digest, image) in &contents.images {
         let known = known.get(digest).copied();
-        let pushed =
-            |content: Content| ChangeKind::ImagePushed { digest: digest.clone(), tag: None, content };
-        match (known, image.pushed_at) {
-            (None, pushed_at) => {
-                changes.push(change(pushed_at.unwrap_or(observed.time), pushed(image.content.clone())));
+        let (digest, content) = (digest.clone(), image.content.clone());
+        let is_new = known.is_none_or(|known| tells_more(&content, known));
+        match image.pushed_at {
+            // An image is not there before it is pushed.
+            Some(pushed_at)
+                if is_new || known.is_some_and(|known| !is_same(known.image_pushed_at, pushed_at)) =>
+            {
+                let kind = ChangeKind::ImageObserved { digest: digest.clone(), pushed_at, content };
+                changes.push(change(observed.time.max(pushed_at), kind));
             }
-            // The catalog has an image of the same digest that was deleted since.
-            (Some(known), Some(pushed_at)) if is_later(pushed_at, Some(known.image_pushed_at)) => {
-                pushed_again.insert(digest);
-                changes.push(change(pushed_at, ChangeKind::ImageDeleted { digest: digest.clone() }));
-                changes.push(change(pushed_at, pushed(image.content.clone())));
+            None if is_new => {
+                changes.push(now(ChangeKind::ImagePushed { digest: digest.clone(), tag: None, content }));
             }
-            (Some(known), Some(pushed_at)) if is_later(known.image_pushed_at, Some(pushed_at)) => {
-                changes.push(change(pushed_at, pushed(image.content.clone())));
-            }
-            (Some(known), _) if tells_more(&image.content, known) => {
-                changes.push(now(pushed(image.content.clone())));
-            }
-            (Some(_), _) => {}
+            _ => {}
         }
-        let known = known.filter(|_| !pushed_again.contains(digest));
-        changes.extend(states(digest, image, known).map(|(time, kind)| change(time, kind)));
+        changes.extend(states(&digest, image, known).map(|(time, kind)| change(time, kind)));
     }
     let known_tags: BTreeMap<&Tag, &Digest> = known
         .values()
         .flat_map(|image| image.image_tags.iter().map(|tag| (tag, &image.image_digest)))
         .collect();
     for (tag, digest) in &contents.tags {
-        if known_tags.get(tag) != Some(&digest) || pushed_again.contains(digest) {
-            // An image has no tag before it is pushed.
+        if known_tags.get(tag) != Some(&digest) {
             let pushed_at = contents.images.get(digest).and_then(|image| image.pushed_at);
             let time = pushed_at.map_or(observed.time, |pushed_at| pushed_at.max(observed.time));
             let (digest, tag) = (digest.clone(), Some(tag.clone()));
@@ -118,14 +110,18 @@ fn states(
 }
 
 fn is_later(time: Timestamp, known: Option<Timestamp>) -> bool {
-    known.is_none_or(|known| time.as_milliseconds() - known.as_milliseconds() >= TOLERANCE)
+    known.is_none_or(|known| time > known && !is_same(time, known))
+}
+
+fn is_same(one: Timestamp, other: Timestamp) -> bool {
+    (one.as_milliseconds() - other.as_milliseconds()).abs() < TOLERANCE
 }
 
 /// What kind of difference a change repairs, in a few words.
 #[must_use]
 pub fn kind(change: &Change) -> &'static str {
     match &change.kind {
-        ChangeKind::ImagePushed { tag: None, .. } => "Image",
+        ChangeKind::ImageObserved { .. } | ChangeKind::ImagePushed { tag: None, .. } => "Image",
         ChangeKind::ImagePushed { tag: Some(_), .. } => "Tag",
         ChangeKind::ImageUntagged { .. } | ChangeKind::TagDeleted { .. } => "TagGone",
         ChangeKind::ImageDeleted { .. } => "ImageGone",
@@ -148,7 +144,7 @@ impl fmt::Display for Described<'_> {
             ChangeKind::ImagePushed { digest, tag: Some(tag), .. } => {
                 write!(formatter, "the tag {tag} points at {digest}")
             }
-            ChangeKind::ImagePushed { digest, tag: None, .. } => {
+            ChangeKind::ImageObserved { digest, .. } | ChangeKind::ImagePushed { digest, tag: None, .. } => {
                 write!(formatter, "the image {digest} is there, and what its manifest says")
             }
             ChangeKind::TagDeleted { tag } | ChangeKind::ImageUntagged { tag, .. } => {

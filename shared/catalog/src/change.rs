@@ -31,6 +31,16 @@ pub enum ChangeKind {
         /// What the event tells of the manifest.
         content: Content,
     },
+    /// A registry was asked, and has had the image without a break for some time; whatever is known of
+    /// that time besides. Its tags are another matter.
+    ImageObserved {
+        /// Which.
+        digest: Digest,
+        /// Since when, at most since the time of the change.
+        pushed_at: Timestamp,
+        /// What the registry tells of the manifest.
+        content: Content,
+    },
     /// An image was deleted, with all its tags.
     ImageDeleted {
         /// Which.

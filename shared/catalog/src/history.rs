@@ -131,6 +131,9 @@ pub struct ImageHistory {
     /// What happened between each tag and the image, in order.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     tags: BTreeMap<Tag, BTreeSet<TagEvent>>,
+    /// When a registry was last asked that had the image, and since when it had it then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    observed: Option<Stated<Timestamp>>,
     /// What the events that are no longer kept came to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     settled: Option<Settled>,
@@ -178,6 +181,7 @@ impl ImageHistory {
             last_pushed_at: None,
             untagged_pushes: BTreeSet::new(),
             tags: BTreeMap::new(),
+            observed: None,
             settled: None,
             manifest_media_type: None,
             artifact_media_type: None,
@@ -208,6 +212,15 @@ impl ImageHistory {
                 }
             }
             None => {}
+        }
+    }
+
+    /// A registry has the image, and has had it since `pushed_at`.
+    pub fn observe(&mut self, time: Timestamp, pushed_at: Timestamp, content: &Content) {
+        self.last_pushed_at = self.last_pushed_at.max(Some(time));
+        self.state_content(time, content);
+        if self.deleted_at <= Some(time) {
+            state(&mut self.observed, time, Some(pushed_at.min(time)));
         }
     }
 
@@ -258,6 +271,7 @@ impl ImageHistory {
             settled => *settled = None,
         }
         self.forget(|event| !is_after_deletion(event.time, event.kind, time));
+        self.observed.take_if(|observed| observed.time < time);
         self.scan.take_if(|scan| scan.time < time);
         self.pulled_at.take_if(|pulled_at| *pulled_at < time);
         self.archived_at.take_if(|archived_at| *archived_at < time);
@@ -312,6 +326,7 @@ impl ImageHistory {
     pub fn has_anything_before(&self, deletion: Timestamp) -> bool {
         self.deleted_at < Some(deletion)
             && (self.settled.is_some()
+                || self.observed.as_ref().is_some_and(|observed| observed.time < deletion)
                 || self.events().any(|(time, kind, _)| !is_after_deletion(time, kind, deletion)))
     }
 
@@ -349,8 +364,18 @@ impl ImageHistory {
         let mut events: Vec<_> =
             self.events().filter(|(time, ..)| until.is_none_or(|until| *time <= until)).collect();
         events.sort_unstable();
-        let settled_until = self.settled.as_ref().map(|settled| settled.until);
-        let mut pushed_at = self.settled.as_ref().and_then(|settled| settled.pushed_at);
+        let settled = self.settled.as_ref();
+        let observed = self.observed.as_ref().filter(|observed| {
+            until.is_none_or(|until| observed.time <= until)
+                && settled.is_none_or(|settled| settled.until <= observed.time)
+        });
+        // Up to then it is known whether the image was there, whatever the events say.
+        let (known_until, mut pushed_at) = match (observed, settled) {
+            // What was deleted was not there before.
+            (Some(observed), _) => (Some(observed.time), Some(observed.value).max(self.deleted_at)),
+            (None, Some(settled)) => (Some(settled.until), settled.pushed_at),
+            (None, None) => (None, None),
+        };
         let mut tags = BTreeSet::new();
         for (time, kind, tag) in events {
             match (kind, tag) {
@@ -359,7 +384,7 @@ impl ImageHistory {
                     tags.extend(tag);
                 }
                 (TagEventKind::Untagged, Some(tag)) => {
-                    if tags.remove(tag) && tags.is_empty() && Some(time) > settled_until {
+                    if tags.remove(tag) && tags.is_empty() && Some(time) > known_until {
                         pushed_at = None;
                     }
                 }

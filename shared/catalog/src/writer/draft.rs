@@ -104,6 +104,11 @@ impl<'a> Draft<'a> {
                 self.touch(digest).push(time, tag.as_ref(), content);
                 self.update_sizes(digest, content).await?;
             }
+            ChangeKind::ImageObserved { digest, pushed_at, content } => {
+                self.load([digest], None).await?;
+                self.touch(digest).observe(time, *pushed_at, content);
+                self.update_sizes(digest, content).await?;
+            }
             ChangeKind::ImageDeleted { digest } => {
                 self.load([digest], None).await?;
                 self.touch(digest).delete(time);
