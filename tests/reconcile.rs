@@ -390,6 +390,7 @@ fn a_repository_is_of_the_registry_with_the_longest_prefix() {
         subscription("paris-elsewhere", "000000000001", Some("paris"), Some("https://four.example")),
         subscription("rome", "000000000001", Some("rome"), None),
         subscription("account", REGISTRY, Some("mirror"), Some("https://five.example")),
+        json!({ "id": "ecr-1", "source": "ecr", "registryId": REGISTRY, "credential": { "bearer": "token" } }),
     ]);
     let subscriptions = Subscriptions::parse(&all.to_string()).unwrap();
     let all = FollowedRegistries::new(Some(RegistryId::parse(REGISTRY).unwrap()), &subscriptions);

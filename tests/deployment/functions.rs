@@ -746,6 +746,52 @@ async fn what_cannot_be_applied_becomes_a_dead_letter_with_its_reason() {
     let reason = attribute(large, "reason");
     assert!(reason.as_str().unwrap().contains("more than one DynamoDB item can hold"), "{reason}");
 
+    // The subscription that a dead letter is of is made later; then it can be applied, to this very table.
+    let mut unknown = batch(&[("unknown", sample("harbor/push-artifact.json"))]);
+    let message = &mut unknown["Records"][0];
+    message["attributes"]["ApproximateReceiveCount"] = json!("3");
+    message["messageAttributes"] = json!({
+        "subscription": { "stringValue": "harbor-2", "dataType": "String" },
+        "receivedAt": { "stringValue": "2026-11-21T00:00:00Z", "dataType": "String" },
+    });
+    let (_, answer) = function.invoke(&unknown).await;
+    assert_eq!(failed(&answer), BTreeSet::new());
+    surroundings.moto.aws(&[
+        "sqs",
+        "send-message",
+        "--queue-url",
+        &surroundings.dead_letter_queue_url,
+        "--message-body",
+        "nonsense",
+    ]);
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("subscriptions.json");
+    let list = json!([{
+        "id": "harbor-2", "source": "harbor", "registryId": REGISTRY, "credential": { "bearer": "token" },
+    }]);
+    std::fs::write(&file, list.to_string()).unwrap();
+    let replay = || {
+        let mut command = Command::new(end_to_end::binary());
+        command
+            .args(["replay", "--queue", &surroundings.dead_letter_queue_url])
+            .args(["--table", &surroundings.store.table.name, "--subscriptions"])
+            .arg(&file)
+            .env("AWS_ENDPOINT_URL_DYNAMODB", &surroundings.wire.url)
+            .env("AWS_ENDPOINT_URL_SQS", &surroundings.moto.url)
+            .envs([
+                ("AWS_ACCESS_KEY_ID", "key"),
+                ("AWS_SECRET_ACCESS_KEY", "secret"),
+                ("AWS_REGION", REGION),
+            ]);
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (status, said) = replay();
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains(": the body is not valid JSON: "), "{said}");
+    assert!(said.ends_with("\n1 deliveries applied, 1 not applied\n"), "{said}");
+    let known = surroundings.store.reader.repositories(&repository("any").registry).await.unwrap();
+    assert!(known.contains(&repository("harbor/alpine")), "{known:?}");
+
     // Where the queue is away, the one that they came from moves them.
     surroundings.moto.aws(&["sqs", "delete-queue", "--queue-url", &surroundings.dead_letter_queue_url]);
     let (_, answer) = function.invoke(&tried(3)).await;

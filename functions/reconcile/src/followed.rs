@@ -2,7 +2,7 @@
 
 use catalog::{RegistryId, Repository, RepositoryName};
 use registries::{Registry, RegistryAddress};
-use subscriptions::{Subscription, Subscriptions};
+use subscriptions::{Source, Subscription, Subscriptions};
 
 use crate::ReconcileError;
 
@@ -91,6 +91,8 @@ impl FollowedRegistries {
         for subscription in subscriptions.iter() {
             match Followed::of_subscription(subscription) {
                 Some(followed) => all.registries.push(followed),
+                // It is the account's own, or one that has its registry id for itself.
+                None if subscription.source == Source::Ecr => {}
                 None => {
                     let prefix = subscription.repository_prefix.clone();
                     all.silent.push((subscription.registry_id.clone(), prefix));

@@ -2,6 +2,8 @@
 //! registry, which becomes a message for each repository; or a repository. So no run takes long, however
 //! much there is; a repository that is not repaired in time is put back, and the next run finds less to do.
 
+use std::sync::Arc;
+
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use catalog::RegistryId;
@@ -50,7 +52,7 @@ pub struct Handler {
     /// The account whose Amazon ECR is compared.
     pub account: RegistryId,
     /// The other registries.
-    pub subscriptions: std::sync::Arc<Secret<Subscriptions>>,
+    pub subscriptions: Arc<Secret<Subscriptions>>,
     /// The client of the queue.
     pub client: aws_sdk_sqs::Client,
     /// The queue that the messages come from, and go to.
