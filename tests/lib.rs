@@ -290,6 +290,8 @@ impl DynamoDbLocal {
         let archive = require(test, tools().join("dynamodb-local/DynamoDBLocal.jar"))?;
         let port = free_port();
         let process = Command::new(java)
+            // It leaves a file where it runs.
+            .current_dir(archive.parent().unwrap())
             .args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"])
             .arg(format!("-Djava.library.path={}", archive.with_file_name("DynamoDBLocal_lib").display()))
             .arg("-jar")

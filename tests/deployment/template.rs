@@ -478,7 +478,7 @@ fn what_cannot_be_applied_goes_to_a_queue_of_its_own() {
         &stack.names["IngestEvents"],
     ]);
     let variables = &function["Environment"]["Variables"];
-    assert_eq!(variables["MAXIMUM_TRIES"], "5");
+    assert_eq!(variables["MAXIMUM_TRIES"].to_string().trim_matches('"'), "5");
     assert_eq!(variables["DEAD_LETTER_QUEUE_URL"], json!(stack.names["UnappliedEventsQueue"]));
     let queue = stack.queue("ReconcileQueue");
     let redrive: Value = serde_json::from_str(&queue["RedrivePolicy"]).unwrap();

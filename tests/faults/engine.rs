@@ -17,7 +17,7 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
-use end_to_end::Random;
+use end_to_end::{Random, json_response};
 use image_catalog::engine::Engine;
 use serde_json::{Value, json};
 
@@ -251,7 +251,7 @@ impl FaultyEngine {
                 let answer = self.pass_on(http, &request).await?;
                 let mut body: Value = serde_json::from_slice(answer.body().bytes().unwrap()).unwrap();
                 body["UnprocessedKeys"] = left;
-                Ok(response(200, &body))
+                Ok(json_response(200, &body))
             }
             Some(Fault::ShortPage) => {
                 let mut asked = request.body();
@@ -299,13 +299,9 @@ fn timeout() -> ConnectorError {
     ConnectorError::timeout(io::Error::new(io::ErrorKind::TimedOut, "no answer in time").into())
 }
 
-fn response(status: u16, body: &Value) -> HttpResponse {
-    HttpResponse::new(StatusCode::try_from(status).unwrap(), SdkBody::from(body.to_string()))
-}
-
 fn error(status: u16, name: &str, message: &str) -> HttpResponse {
     let kind = format!("com.amazonaws.dynamodb.v20120810#{name}");
-    response(status, &json!({ "__type": kind, "message": message }))
+    json_response(status, &json!({ "__type": kind, "message": message }))
 }
 
 /// One of a transaction's items is the reason; which one, differs from request to request.
@@ -331,5 +327,5 @@ fn cancelled(request: &Request, code: &str) -> HttpResponse {
         ),
         "CancellationReasons": reasons,
     });
-    response(400, &body)
+    json_response(400, &body)
 }
