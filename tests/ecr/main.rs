@@ -364,7 +364,6 @@ async fn pushes_are_completed_with_what_amazon_ecr_tells() {
     assert!(known["team/app-00"].values().all(|image| image.size.is_none()));
     server.limit.is_down.store(false, Ordering::Relaxed);
     assert_eq!(ingest.settle_questions(in_a_minute()).await.unwrap(), 10);
-    server.print("ten pushes were completed later", Instant::now());
 
     let started = Instant::now();
     for batch in events[10..].chunks(10) {
@@ -374,7 +373,7 @@ async fn pushes_are_completed_with_what_amazon_ecr_tells() {
     let pushes = events.len() - 10;
     let (requests, throttled) =
         server.print(&format!("{pushes} pushes, {left} of them completed later"), started);
-    assert!(throttled > 0 && requests < pushes / 4, "images of one repository are asked for together");
+    assert!(throttled > 0 && requests < pushes / 8, "images of one repository are asked for together");
     let mut known = catalogued(&store).await;
     let gone = known.get_mut("team/app-00").unwrap().remove(digest(1).as_str()).unwrap();
     assert_eq!((gone.size, gone.tags), (None, BTreeSet::from(["gone".to_owned()])));

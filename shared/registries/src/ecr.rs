@@ -104,6 +104,8 @@ impl Ecr {
         let waiting = Arc::clone(self.waiting.lock().await.entry(key.clone()).or_default());
         let (answer, mut receiver) = oneshot::channel();
         waiting.questions.lock().await.push(Question { digest: digest.clone(), answer });
+        // Lets those join in that ask at this very moment.
+        tokio::task::yield_now().await;
         let turn = waiting.turn.lock().await;
         // Whose turn it was before may have asked for this one, too.
         let answer = loop {
