@@ -133,10 +133,17 @@ async fn pages_and_pushes_cost_the_same_in_small_and_large_repositories() {
         ] {
             written.push(store.writer.apply(&push(&repository, number, tag_name)).await.unwrap().write_units);
         }
+        let found = push(&repository, images + 3, Some("found"));
+        let ChangeKind::ImagePushed { digest, content, .. } = found.kind.clone() else { panic!("a push") };
+        let kind = ChangeKind::ImageObserved { digest, pushed_at: found.time, content };
+        let observed = Change { kind, ..found.clone() };
+        written.push(store.writer.apply(&observed).await.unwrap().write_units);
+        written.push(store.writer.apply(&found).await.unwrap().write_units);
         let again = store.writer.apply(&push(&repository, images, None)).await.unwrap();
         assert!(!again.written && again.write_units == 0.0, "a repetition writes nothing");
         print(format!(
-            "  pushes without a tag, under a new tag, moving it, adding a second tag: {written:?}"
+            "  pushes without a tag, under a new tag, moving it, adding a second tag; an image that a comparison \
+             finds, its tag: {written:?}"
         ));
         pushes.push(written);
     }

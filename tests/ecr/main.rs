@@ -429,7 +429,9 @@ async fn the_command_line_compares_with_amazon_ecr() {
 
     // A person sees how far it is.
     let command = format!("{binary} reconcile --from ecr --dry-run --data {data}");
-    let seen = run("script", &["--quiet", "--return", "--command", &command, "/dev/null"]);
+    let Some(script) = require("the_command_line", "script") else { return };
+    let seen =
+        run(&script.display().to_string(), &["--quiet", "--return", "--command", &command, "/dev/null"]);
     let seen = String::from_utf8(seen.stdout).unwrap();
     assert!(seen.contains(&format!("/{REPOSITORIES} ")) || seen.contains(" of 49 repositories"), "{seen}");
     std::fs::remove_dir_all(folder).unwrap();
