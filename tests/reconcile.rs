@@ -23,7 +23,7 @@ use proptest::sample::select;
 use proptest::test_runner::{Config, TestRunner};
 use reconcile::handler::{Handler, Message};
 use reconcile::observation::{Contents, Observation, ObservedImage};
-use reconcile::{Followed, FollowedRegistries, Listed, Reconcile, difference};
+use reconcile::{Followed, FollowedRegistries, Reconcile, ToCompare, difference};
 use registries::{Ecr, Registries};
 use secret::Secret;
 use serde_json::{Value, json};
@@ -249,6 +249,7 @@ impl Simulation {
                 reader: self.store.reader.clone(),
                 writer: self.store.writer.clone(),
                 registries: Registries::new(Arc::clone(&subscriptions), Some(self.ecr())),
+                tags_at_once: usize::MAX,
             },
             account: RegistryId::parse(REGISTRY).unwrap(),
             subscriptions,
@@ -333,7 +334,8 @@ async fn a_registry_of_any_size_is_compared_through_the_queue() {
 async fn a_repository_that_takes_long_is_put_back_until_it_is_done() {
     let simulation = Simulation::new(1, 3000).await;
     let handler = simulation.handler();
-    let message = Message::Repository { from: "ecr".to_owned(), name: simulated_name(0), prune: true };
+    let listed = ToCompare { name: simulated_name(0), prune: true, after: None };
+    let message = Message::Repository { from: "ecr".to_owned(), listed: listed.clone() };
     let message = serde_json::to_string(&message).unwrap();
     let mut runs = vec![0];
     let mut put_back = 0;
@@ -351,9 +353,8 @@ async fn a_repository_that_takes_long_is_put_back_until_it_is_done() {
     }
     assert_eq!(runs.last(), Some(&3000));
     assert!(put_back > 0, "{runs:?}");
-    let listed = Listed { name: simulated_name(0), prune: true };
     let followed = Followed::ecr(RegistryId::parse(REGISTRY).unwrap());
-    assert_eq!(handler.reconcile.compare(&followed, &listed).await.unwrap(), []);
+    assert_eq!(handler.reconcile.compare(&followed, &listed).await.unwrap().differences, []);
 }
 
 /// A message that the queue does not take is no reason to lose a repository: the one that it came from is

@@ -234,12 +234,13 @@ async fn reconcile(store: &Store, ecr: Ecr) -> Vec<Change> {
         reader: store.reader.clone(),
         writer: store.writer.clone(),
         registries: Registries::new(subscriptions, Some(ecr)),
+        tags_at_once: usize::MAX,
     };
     let all = FollowedRegistries::new(Some(account()), &Subscriptions::default());
     let followed = Followed::ecr(account());
     let listed = reconcile.repositories(&all, &followed).await.unwrap();
     let compared = stream::iter(&listed).map(async |listed| {
-        let changes = reconcile.compare(&followed, listed).await.unwrap();
+        let changes = reconcile.compare(&followed, listed).await.unwrap().differences;
         assert_eq!(reconcile.repair(&changes, None).await.unwrap(), changes.len());
         changes
     });
@@ -426,6 +427,31 @@ async fn the_command_line_compares_with_amazon_ecr() {
         reconcile(&[&two[..], &["--prune"]].concat()),
         "2 repositories compared, 0 differences repaired\n"
     );
+
+    // The process that serves asks, too, if it is told to.
+    let port = free_port();
+    let mut serving = Command::new(&binary);
+    serving.args(["--listen", &format!("127.0.0.1:{port}"), "--in-memory", "--ask-ecr"]);
+    serving.env("AWS_ENDPOINT_URL_ECR", &server.url).stdout(Stdio::null()).stderr(Stdio::null());
+    serving.envs([("AWS_ACCESS_KEY_ID", "key"), ("AWS_SECRET_ACCESS_KEY", "secret")]);
+    let mut serving = serving.spawn().unwrap();
+    let url = format!("http://127.0.0.1:{port}");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while reqwest::get(format!("{url}/healthz")).await.is_err() {
+        assert!(Instant::now() < deadline, "the catalog does not answer");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let there = server.everything().await;
+    let (digest, image) = there["team/app-00"].first_key_value().unwrap();
+    let post = async |path: &str, body: String| -> Value {
+        let posted = reqwest::Client::new().post(format!("{url}{path}")).body(body).send().await.unwrap();
+        posted.error_for_status().unwrap().json().await.unwrap()
+    };
+    post("/events/ecr", pushed("team/app-00", digest, None)).await;
+    let described = post("/DescribeImages", json!({ "repositoryName": "team/app-00" }).to_string()).await;
+    serving.kill().unwrap();
+    serving.wait().unwrap();
+    assert_eq!(described["imageDetails"][0]["imageSizeInBytes"], json!(image.size.unwrap()));
 
     // A person sees how far it is.
     let command = format!("{binary} reconcile --from ecr --dry-run --data {data}");

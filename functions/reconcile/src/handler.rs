@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use subscriptions::Subscriptions;
 use tokio::time::{Instant, timeout_at};
 
-use crate::{FollowedRegistries, Listed, Reconcile};
+use crate::{Comparison, FollowedRegistries, Reconcile, ToCompare};
 
 /// The most messages that SQS takes at once.
 const MESSAGES_AT_ONCE: usize = 10;
@@ -37,10 +37,9 @@ pub enum Message {
     Repository {
         /// The id of its registry.
         from: String,
-        /// Its name there.
-        name: String,
-        /// Whether the catalog is to lose it if the registry does not have it.
-        prune: bool,
+        /// Which, or what of it.
+        #[serde(flatten)]
+        listed: ToCompare,
     },
 }
 
@@ -104,24 +103,25 @@ impl Handler {
                 let listed = self.reconcile.repositories(all, registry(from)?).await;
                 let listed = listed.map_err(|error| error.to_string())?;
                 tracing::info!(registry = from, repositories = listed.len(), "comparing a registry");
-                let message =
-                    |Listed { name, prune }| Message::Repository { from: from.clone(), name, prune };
+                let message = |listed| Message::Repository { from: from.clone(), listed };
                 self.send(listed.into_iter().map(message).collect()).await
             }
-            Message::Repository { from, name, prune } => {
-                let listed = Listed { name: name.clone(), prune: *prune };
-                let changes = self.reconcile.compare(registry(from)?, &listed).await;
-                let changes = changes.map_err(|error| error.to_string())?;
+            Message::Repository { from, listed } => {
+                let compared = self.reconcile.compare(registry(from)?, listed).await;
+                let Comparison { differences, rest } = compared.map_err(|error| error.to_string())?;
                 // Enough is left for putting the message back.
                 let until = deadline - (deadline - Instant::now()) / 20;
-                let repaired = self.reconcile.repair(&changes, Some(until)).await;
-                match repaired.map_err(|error| error.to_string())? {
-                    0 if !changes.is_empty() => Err("nothing could be repaired in time".to_owned()),
-                    repaired if repaired < changes.len() => {
-                        tracing::info!(repaired, of = changes.len(), "the rest is for the next run");
+                let repaired = self.reconcile.repair(&differences, Some(until)).await;
+                match (repaired.map_err(|error| error.to_string())?, rest) {
+                    (0, _) if !differences.is_empty() => Err("nothing could be repaired in time".to_owned()),
+                    (repaired, _) if repaired < differences.len() => {
+                        tracing::info!(repaired, of = differences.len(), "the rest is for the next run");
                         self.send(vec![message.clone()]).await
                     }
-                    _ => Ok(()),
+                    (_, Some(rest)) => {
+                        self.send(vec![Message::Repository { from: from.clone(), listed: rest }]).await
+                    }
+                    (_, None) => Ok(()),
                 }
             }
         }

@@ -18,11 +18,14 @@ use catalog::change::Change;
 use catalog::image::Image;
 use catalog::reader::{Filter, ReadError};
 use catalog::table::StoreError;
-use catalog::{ChangeKind, Reader, Repository, Writer};
+use catalog::{ChangeKind, Reader, Repository, Tag, Writer};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use metrics::counter;
 use registries::{NoAnswer, Registries, Registry};
+use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout_at};
+
+use crate::observation::TagRange;
 
 pub use followed::{Followed, FollowedRegistries};
 
@@ -55,15 +58,29 @@ pub struct Reconcile {
     pub writer: Writer,
     /// Asks the registries.
     pub registries: Registries,
+    /// How many tags are compared at once, where each is a question of its own.
+    pub tags_at_once: usize,
 }
 
-/// A repository to compare.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
+/// A repository, or the rest of one, to compare.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToCompare {
     /// Its name in the registry.
     pub name: String,
     /// Whether the catalog is to lose it if the registry does not have it.
     pub prune: bool,
+    /// The tag that was the last to be compared; those after it are next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Tag>,
+}
+
+/// What differs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Comparison {
+    /// What the catalog has to be told.
+    pub differences: Vec<Change>,
+    /// What is to be compared next, if that was not all.
+    pub rest: Option<ToCompare>,
 }
 
 impl Reconcile {
@@ -77,7 +94,7 @@ impl Reconcile {
         &self,
         all: &FollowedRegistries,
         followed: &Followed,
-    ) -> Result<Vec<Listed>, ReconcileError> {
+    ) -> Result<Vec<ToCompare>, ReconcileError> {
         let listed = match &followed.registry {
             Registry::Ecr(account) => Some(self.ecr()?.repositories(account).await?),
             Registry::Distribution(address) => self.registries.distribution.repositories(address).await?,
@@ -95,42 +112,57 @@ impl Reconcile {
         let listed = |name: String| {
             let repository = followed.repository(&name);
             let prune = can_prune && repository.is_ok_and(|repository| all.is_of(&repository, followed));
-            Listed { name, prune }
+            ToCompare { name, prune, after: None }
         };
         Ok(names.into_iter().map(listed).collect())
     }
 
-    /// What the catalog has to be told of a repository, so that it says what the registry says.
+    /// What the catalog has to be told of a repository, or of part of it, so that it says what the registry
+    /// says.
     ///
     /// # Errors
     /// The registry does not answer, or the store fails.
-    pub async fn compare(&self, followed: &Followed, listed: &Listed) -> Result<Vec<Change>, ReconcileError> {
+    pub async fn compare(
+        &self,
+        followed: &Followed,
+        listed: &ToCompare,
+    ) -> Result<Comparison, ReconcileError> {
         let repository = followed.repository(&listed.name)?;
-        let known = self.known(&repository).await?;
-        let observed = match &followed.registry {
+        let mut known = self.known(&repository).await?;
+        let (observed, last) = match &followed.registry {
             Registry::Ecr(account) => {
-                observation::of_ecr(self.ecr()?, account, &listed.name, known.as_deref()).await?
+                let known = known.as_deref().unwrap_or_default();
+                (observation::of_ecr(self.ecr()?, account, &listed.name, known).await?, None)
             }
             Registry::Distribution(address) => {
                 let distribution = &self.registries.distribution;
-                observation::of_distribution(distribution, address, &listed.name, known.as_deref()).await?
+                let (tags, range) = TagRange::list(distribution, address, listed, self.tags_at_once).await?;
+                let known = known.as_deref_mut().unwrap_or_default();
+                let doubtful = range.cut(known);
+                let name = &listed.name;
+                let observed =
+                    observation::of_distribution(distribution, address, name, tags, known, &doubtful);
+                (observed.await?, range.last)
             }
         };
-        let mut changes = difference::between(&repository, &observed, known.as_deref());
+        let mut differences = difference::between(&repository, &observed, known.as_deref());
         if !listed.prune {
-            changes.retain(|change| change.kind != ChangeKind::RepositoryDeleted);
+            differences.retain(|change| change.kind != ChangeKind::RepositoryDeleted);
         }
-        counter!("RepositoriesCompared").increment(1);
-        for change in &changes {
+        if last.is_none() {
+            counter!("RepositoriesCompared").increment(1);
+        }
+        for change in &differences {
             counter!("Drift", "Kind" => difference::kind(change)).increment(1);
         }
         tracing::info!(
             registry = %repository.registry,
             repository = %repository.name,
-            drift = changes.len(),
+            drift = differences.len(),
             "compared a repository"
         );
-        Ok(changes)
+        let rest = last.map(|last| ToCompare { after: Some(last), ..listed.clone() });
+        Ok(Comparison { differences, rest })
     }
 
     /// Applies differences, until the time is up if there is a limit. Tells how many were applied.

@@ -28,6 +28,9 @@ use tokio::time::Instant;
 /// What is kept of a function's time for its answer, once nothing more is begun.
 const TIME_TO_ANSWER: Duration = Duration::from_secs(1);
 
+/// How many tags of a repository are compared in one run; each is a question to its registry.
+const TAGS_AT_ONCE: usize = 10_000;
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let telemetry = Telemetry::init(&[])?;
@@ -45,6 +48,7 @@ async fn main() -> Result<(), Error> {
             reader: Reader::new(table.clone()),
             writer: Writer::new(table, Timestamp::now),
             registries: Registries::new(Arc::clone(&subscriptions), Some(Ecr::new(&configuration))),
+            tags_at_once: TAGS_AT_ONCE,
         },
         account: RegistryId::parse(&required("REGISTRY_ID")?)?,
         subscriptions,

@@ -6,7 +6,7 @@ use catalog::change::Content;
 use catalog::image::{Image, Scan};
 use catalog::{Digest, RegistryId, Tag, Timestamp};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use registries::{Answer, Distribution, Ecr, NoAnswer, RegistryAddress};
+use registries::{Answer, Distribution, Ecr, Listed, NoAnswer, RegistryAddress};
 
 /// How many manifests are asked for at the same time.
 const CONCURRENT_QUESTIONS: usize = 8;
@@ -57,7 +57,7 @@ pub(crate) async fn of_ecr(
     ecr: &Ecr,
     account: &RegistryId,
     name: &str,
-    known: Option<&[Image]>,
+    known: &[Image],
 ) -> Result<Observation, NoAnswer> {
     let listed = ecr.images(account, name).await?;
     let time = Timestamp::from_milliseconds(listed.date.as_milliseconds() - ECR_DELAY * 1000);
@@ -83,24 +83,76 @@ pub(crate) async fn of_ecr(
         };
         contents.images.insert(digest, observed);
     }
-    let known = known.unwrap_or_default().iter().map(|image| &image.image_digest);
+    let known = known.iter().map(|image| &image.image_digest);
     contents.gone = known.filter(|digest| !contents.images.contains_key(*digest)).cloned().collect();
     Ok(Observation { time, contents: Some(contents) })
 }
 
+/// The tags of a repository that are compared at once, in ascending byte order.
+pub(crate) struct TagRange {
+    /// Those that come after it; else from the first one on.
+    after: Option<Tag>,
+    /// Up to this one; else to the last one.
+    pub(crate) last: Option<Tag>,
+}
+
+impl TagRange {
+    /// Lists the tags that are to be compared now: so many of those that were not. All are listed each time,
+    /// since registries have ideas of their own about their order, and about pages.
+    pub(crate) async fn list(
+        distribution: &Distribution,
+        address: &RegistryAddress,
+        listed: &crate::ToCompare,
+        most: usize,
+    ) -> Result<(Listed<Tag>, Self), NoAnswer> {
+        let Listed { things: names, date } = distribution.tags(address, &listed.name).await?;
+        let mut range = Self { after: listed.after.clone(), last: None };
+        let things = names.map(|names| {
+            let tags = names.iter().filter_map(|name| Tag::parse(name).ok());
+            let mut tags: Vec<Tag> = tags.filter(|tag| range.contains(tag)).collect();
+            tags.sort_unstable();
+            if tags.len() > most {
+                tags.truncate(most);
+                range.last = tags.last().cloned();
+            }
+            tags
+        });
+        Ok((Listed { things, date }, range))
+    }
+
+    fn contains(&self, tag: &Tag) -> bool {
+        self.after.as_ref().is_none_or(|after| tag > after)
+            && self.last.as_ref().is_none_or(|last| tag <= last)
+    }
+
+    /// Leaves known images no other tags than these, and tells which of them may turn out to be gone: those that
+    /// have any of these tags, and with the first tags also those that have none at all.
+    pub(crate) fn cut(&self, known: &mut [Image]) -> BTreeSet<Digest> {
+        let mut doubtful = BTreeSet::new();
+        for image in known {
+            let was_untagged = image.image_tags.is_empty();
+            image.image_tags.retain(|tag| self.contains(tag));
+            if !image.image_tags.is_empty() || (was_untagged && self.after.is_none()) {
+                doubtful.insert(image.image_digest.clone());
+            }
+        }
+        doubtful
+    }
+}
+
 /// Asks a registry that speaks the OCI distribution API, which lists tags alone: for what they point at, for
 /// the manifests of images that the catalog does not have, or whose size it does not know, for
-/// those that an index lists, and whether the images are there that have no tag.
+/// those that an index lists, and whether doubtful images are there that have no tag.
 pub(crate) async fn of_distribution(
     distribution: &Distribution,
     address: &RegistryAddress,
     name: &str,
-    known: Option<&[Image]>,
+    listed: Listed<Tag>,
+    known: &[Image],
+    doubtful: &BTreeSet<Digest>,
 ) -> Result<Observation, NoAnswer> {
-    let listed = distribution.tags(address, name).await?;
     let time = listed.date;
-    let Some(names) = listed.things else { return Ok(Observation { time, contents: None }) };
-    let tags = names.iter().filter_map(|name| Tag::parse(name).ok());
+    let Some(tags) = listed.things else { return Ok(Observation { time, contents: None }) };
     let pairs = for_each(tags, async |tag| {
         let digest = distribution.digest(address, name, tag.as_str()).await?;
         // It may have gone since the list was made.
@@ -109,8 +161,7 @@ pub(crate) async fn of_distribution(
     .await?;
     let tags: BTreeMap<Tag, Digest> = pairs.into_iter().flatten().collect();
 
-    let known: BTreeMap<&Digest, &Image> =
-        known.unwrap_or_default().iter().map(|image| (&image.image_digest, image)).collect();
+    let known: BTreeMap<&Digest, &Image> = known.iter().map(|image| (&image.image_digest, image)).collect();
     let is_complete =
         |digest: &Digest| known.get(digest).is_some_and(|image| image.image_size_in_bytes.is_some());
     let mut images = BTreeMap::new();
@@ -131,10 +182,10 @@ pub(crate) async fn of_distribution(
     }
 
     let tagged: BTreeSet<&Digest> = tags.values().collect();
-    let unseen = known.keys().filter(|digest| !tagged.contains(**digest) && !images.contains_key(**digest));
+    let unseen = doubtful.iter().filter(|digest| !tagged.contains(*digest) && !images.contains_key(*digest));
     let gone = for_each(unseen, async |digest| {
         let there = distribution.digest(address, name, digest.as_str()).await?;
-        Ok(if there.is_none() { Some((*digest).clone()) } else { None })
+        Ok(if there.is_none() { Some(digest.clone()) } else { None })
     })
     .await?;
     let gone = gone.into_iter().flatten().collect();

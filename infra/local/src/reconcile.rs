@@ -9,7 +9,7 @@ use futures_util::{StreamExt as _, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 use reconcile::difference::Described;
 use reconcile::followed::ECR;
-use reconcile::{Followed, FollowedRegistries, Listed, Reconcile};
+use reconcile::{Followed, FollowedRegistries, Reconcile, ToCompare};
 use registries::{Ecr, Registries, Registry, RegistryAddress};
 use secret::Secret;
 use subscriptions::Subscriptions;
@@ -98,6 +98,7 @@ impl Reconciling {
             reader: Reader::new(table.clone()),
             writer: Writer::new(table, Timestamp::now),
             registries: Registries::new(Arc::new(Secret::known(subscriptions)), ecr),
+            tags_at_once: usize::MAX,
         };
         let mut listed = if options.repository.is_empty() {
             reconcile.repositories(&all, &followed).await?
@@ -105,7 +106,7 @@ impl Reconciling {
             let named = |name: &String| {
                 let repository = followed.repository(name);
                 let prune = repository.is_ok_and(|repository| all.is_of(&repository, &followed));
-                Listed { name: name.clone(), prune }
+                ToCompare { name: name.clone(), prune, after: None }
             };
             options.repository.iter().map(named).collect()
         };
@@ -116,7 +117,9 @@ impl Reconciling {
             .map(async |listed| {
                 let compared = reconcile.compare(&followed, listed).await;
                 let repaired = match &compared {
-                    Ok(changes) if !options.dry_run => reconcile.repair(changes, None).await.map(drop),
+                    Ok(compared) if !options.dry_run => {
+                        reconcile.repair(&compared.differences, None).await.map(drop)
+                    }
                     _ => Ok(()),
                 };
                 (listed, repaired.map_err(Into::into).and(compared))
@@ -125,9 +128,9 @@ impl Reconciling {
         let (mut differences, mut failures) = (0, 0);
         while let Some((listed, compared)) = outcomes.next().await {
             bar.suspend(|| match compared {
-                Ok(changes) => {
-                    differences += changes.len();
-                    changes.iter().for_each(|change| println!("{}", Described(change)));
+                Ok(compared) => {
+                    differences += compared.differences.len();
+                    compared.differences.iter().for_each(|change| println!("{}", Described(change)));
                 }
                 Err(error) => {
                     failures += 1;
