@@ -42,10 +42,19 @@ struct Seen {
 
 type Everything = BTreeMap<String, BTreeMap<String, Seen>>;
 
+struct KilledOnDrop(Child);
+
+impl Drop for KilledOnDrop {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A server of moto, until it is dropped.
 struct Server {
     url: String,
-    process: Child,
+    _process: KilledOnDrop,
     limit: Arc<Limit>,
 }
 
@@ -83,7 +92,7 @@ impl Server {
             requests: AtomicUsize::default(),
             throttled: AtomicUsize::default(),
         };
-        let server = Self { url, process, limit: Arc::new(limit) };
+        let server = Self { url, _process: KilledOnDrop(process), limit: Arc::new(limit) };
         let deadline = Instant::now() + Duration::from_secs(60);
         while reqwest::get(&server.url).await.is_err() {
             assert!(Instant::now() < deadline, "moto does not answer");
@@ -144,13 +153,6 @@ impl Server {
             since.elapsed()
         ));
         (requests, throttled)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 
@@ -434,7 +436,7 @@ async fn the_command_line_compares_with_amazon_ecr() {
     serving.args(["--listen", &format!("127.0.0.1:{port}"), "--in-memory", "--ask-ecr"]);
     serving.env("AWS_ENDPOINT_URL_ECR", &server.url).stdout(Stdio::null()).stderr(Stdio::null());
     serving.envs([("AWS_ACCESS_KEY_ID", "key"), ("AWS_SECRET_ACCESS_KEY", "secret")]);
-    let mut serving = serving.spawn().unwrap();
+    let serving = KilledOnDrop(serving.spawn().unwrap());
     let url = format!("http://127.0.0.1:{port}");
     let deadline = Instant::now() + Duration::from_secs(30);
     while reqwest::get(format!("{url}/healthz")).await.is_err() {
@@ -449,8 +451,7 @@ async fn the_command_line_compares_with_amazon_ecr() {
     };
     post("/events/ecr", pushed("team/app-00", digest, None)).await;
     let described = post("/DescribeImages", json!({ "repositoryName": "team/app-00" }).to_string()).await;
-    serving.kill().unwrap();
-    serving.wait().unwrap();
+    drop(serving);
     assert_eq!(described["imageDetails"][0]["imageSizeInBytes"], json!(image.size.unwrap()));
 
     // A person sees how far it is.
