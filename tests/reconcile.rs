@@ -357,6 +357,26 @@ async fn a_repository_that_takes_long_is_put_back_until_it_is_done() {
     assert_eq!(handler.reconcile.compare(&followed, &listed).await.unwrap().differences, []);
 }
 
+/// An image that no item has room for is left out, and nothing else.
+#[tokio::test]
+async fn what_cannot_be_repaired_does_not_keep_the_rest_from_it() {
+    let simulation = Simulation::new(1, 0).await;
+    let repository = repository(&simulated_name(0));
+    let pushed = |number: u64, manifests: Option<Vec<_>>| Change {
+        repository: repository.clone(),
+        time: minutes(0),
+        kind: ChangeKind::ImagePushed {
+            digest: digest(number),
+            tag: None,
+            content: Content { manifests, ..Content::default() },
+        },
+    };
+    let too_many = (100..2000).map(digest).collect();
+    let differences = [pushed(1, None), pushed(2, Some(too_many)), pushed(3, None)];
+    assert_eq!(simulation.handler().reconcile.repair(&differences, None).await.unwrap(), 3);
+    assert_eq!(simulation.images().await, 2);
+}
+
 /// A message that the queue does not take is no reason to lose a repository: the one that it came from is
 /// delivered again.
 #[tokio::test]

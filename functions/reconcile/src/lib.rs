@@ -25,6 +25,7 @@ use registries::{NoAnswer, Registries, Registry};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout_at};
 
+use crate::difference::Described;
 use crate::observation::TagRange;
 
 pub use followed::{Followed, FollowedRegistries};
@@ -165,7 +166,7 @@ impl Reconcile {
         Ok(Comparison { differences, rest })
     }
 
-    /// Applies differences, until the time is up if there is a limit. Tells how many were applied.
+    /// Applies differences, until the time is up if there is a limit. Tells how many were dealt with.
     ///
     /// # Errors
     /// The store fails. What was done until then is right, and the rest can be done again.
@@ -175,12 +176,11 @@ impl Reconcile {
             // A new repository first: otherwise all of the first writers would write its item.
             let (first, rest) = changes.split_at(changes.len().min(1));
             for change in first {
-                self.writer.apply(change).await?;
+                self.apply(change).await?;
                 applied += 1;
             }
-            let mut outcomes = stream::iter(rest)
-                .map(|change| self.writer.apply(change))
-                .buffer_unordered(CONCURRENT_REPAIRS);
+            let mut outcomes =
+                stream::iter(rest).map(|change| self.apply(change)).buffer_unordered(CONCURRENT_REPAIRS);
             while outcomes.try_next().await?.is_some() {
                 applied += 1;
             }
@@ -192,6 +192,17 @@ impl Reconcile {
             Some(until) => timeout_at(until, work).await.unwrap_or(Ok(()))?,
         }
         Ok(applied)
+    }
+
+    /// Applies a difference, but for one that the catalog has no room for: the others do not wait for that.
+    async fn apply(&self, change: &Change) -> Result<(), StoreError> {
+        match self.writer.apply(change).await {
+            Err(error @ StoreError::ItemTooLarge) => {
+                tracing::warn!(difference = %Described(change), %error, "a difference cannot be repaired");
+                Ok(())
+            }
+            applied => applied.map(drop),
+        }
     }
 
     fn ecr(&self) -> Result<&registries::Ecr, NoAnswer> {
