@@ -7,9 +7,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::hmac;
-use catalog::RegistryId;
-use end_to_end::{Catalog, Store, sample};
+use catalog::{RegistryId, Timestamp};
+use end_to_end::{Catalog, REGION, Store, sample};
+use ingest_events::source::{Meaning, Origin, Statement};
+use registries::{Registry, RegistryAddress};
 use serde_json::{Value, json};
+use subscriptions::Subscriptions;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
@@ -174,6 +177,32 @@ async fn quay_and_docker_hub_tell_of_tags_that_only_the_registry_can_explain() {
             "210987654321/svendowideit/testhook#latest",
         ]
     );
+}
+
+/// Private repositories of theirs need a credential; nobody else gets to see it.
+#[test]
+fn quay_and_docker_hub_are_asked_at_their_own_hosts_with_the_credential_of_the_subscription() {
+    for (source, file, host) in [
+        ("quay", "quay/repo-push.json", "quay.io"),
+        ("docker-hub", "docker-hub/push.json", "registry-1.docker.io"),
+    ] {
+        let list = json!([{
+            "id": "one",
+            "source": source,
+            "registryId": REGISTRY,
+            "credential": { "bearer": "token" },
+            "registryCredential": { "username": "robot", "password": "secret" },
+        }]);
+        let subscriptions = Subscriptions::parse(&list.to_string()).unwrap();
+        let origin = Origin::of(subscriptions.get("one").unwrap().clone(), Timestamp::now());
+        let event: Value = serde_json::from_str(&sample(file)).unwrap();
+        let meaning = ingest_events::source::interpret(&event, &origin, REGION).unwrap();
+        let Meaning::Statements(statements) = meaning else { panic!("{meaning:?}") };
+        let Some(Statement::Push(question)) = statements.first() else { panic!("{statements:?}") };
+        let address =
+            RegistryAddress { host: host.to_owned(), encrypted: true, subscription: Some("one".to_owned()) };
+        assert_eq!(question.registry, Registry::Distribution(address));
+    }
 }
 
 #[tokio::test]

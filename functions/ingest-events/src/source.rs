@@ -87,21 +87,26 @@ impl Origin {
         Ok(Repository { registry: self.registry.clone(), name: parse(member, &name)? })
     }
 
-    /// Where the registry can be asked: where its subscription says, or else at the host of the product.
-    pub(crate) fn registry_address(&self, host: Option<&str>) -> Option<RegistryAddress> {
+    /// Where the registry can be asked: where its subscription says, or else at the host of the product. It is
+    /// shown the credential of the subscription there.
+    pub(crate) fn registry_address(&self, host: Option<&'static str>) -> Option<RegistryAddress> {
         let subscription = self.subscription.as_ref();
-        if let Some(address) = subscription
+        let told = subscription
             .and_then(|subscription| subscription.registry_url.as_ref())
-            .and_then(|url| RegistryAddress::of_url(url.as_str()))
-        {
-            let id = subscription.map(|subscription| subscription.id.clone());
-            return Some(RegistryAddress { subscription: id, ..address });
-        }
-        host.map(|host| RegistryAddress { host: host.to_owned(), encrypted: true, subscription: None })
+            .and_then(|url| RegistryAddress::of_url(url.as_str()));
+        let of_product =
+            || Some(RegistryAddress { host: host?.to_owned(), encrypted: true, subscription: None });
+        let address = told.or_else(of_product)?;
+        let id = subscription.map(|subscription| subscription.id.clone());
+        Some(RegistryAddress { subscription: id, ..address })
     }
 
     /// A push that leaves open what was pushed, or a change where nobody can be asked.
-    pub(crate) fn push(&self, push: Push, host: Option<&str>) -> Result<Option<Statement>, MalformedEvent> {
+    pub(crate) fn push(
+        &self,
+        push: Push,
+        host: Option<&'static str>,
+    ) -> Result<Option<Statement>, MalformedEvent> {
         let repository = self.repository("repository", &push.name)?;
         if let Some(address) = self.registry_address(host) {
             return Ok(Some(Statement::Push(Question {

@@ -309,7 +309,8 @@ impl Distribution {
         Ok(shown)
     }
 
-    /// The credential for a registry. Only the address that a subscription gives ever sees it.
+    /// The credential for a registry. Only the address that a subscription gives, or that its product has, ever sees
+    /// it.
     async fn credential(&self, address: &RegistryAddress) -> Result<RegistryAuth, String> {
         let Some(id) = &address.subscription else { return Ok(RegistryAuth::Anonymous) };
         let subscriptions =
