@@ -226,7 +226,13 @@ mod replay {
         let folder = folder("replay_wrong");
         fs::write(folder.join("work/cut.json"), r#"{"detail-type": "ECR"#).unwrap();
         for (arguments, code, part) in [
-            (&["--file", "missing.json"][..], 1, "missing.json: No such file"),
+            // Nothing is taken out of a queue for a catalog that is not there.
+            (
+                &["--queue", "http://127.0.0.1:9/queue"][..],
+                1,
+                "there is no catalog in data, and AWS_ENDPOINT_URL_DYNAMODB",
+            ),
+            (&["--file", "missing.json"], 1, "missing.json: No such file"),
             (&["--file", "cut.json"], 1, "delivery 1 of cut.json: EOF while parsing"),
             (&["--file", "cut.json", "--subscription", "x"], 1, "there is no subscription x"),
             (&["--file", "cut.json", "--source", "pigeon"], 2, "the sources are ecr, distribution, harbor"),

@@ -409,6 +409,7 @@ fn a_repository_is_of_the_registry_with_the_longest_prefix() {
         subscription("berlin-again", "000000000001", Some("berlin"), Some("https://two.example")),
         subscription("paris", "000000000001", Some("paris"), Some("https://three.example")),
         subscription("paris-elsewhere", "000000000001", Some("paris"), Some("https://four.example")),
+        subscription("vienna", "000000000001", Some("vienna"), Some("https://two.example")),
         subscription("rome", "000000000001", Some("rome"), None),
         subscription("account", REGISTRY, Some("mirror"), Some("https://five.example")),
         json!({ "id": "ecr-1", "source": "ecr", "registryId": REGISTRY, "credential": { "bearer": "token" } }),
@@ -424,7 +425,8 @@ fn a_repository_is_of_the_registry_with_the_longest_prefix() {
     };
     assert_eq!(owners("000000000001", "app"), ["whole"]);
     assert_eq!(owners("000000000001", "berliner/app"), ["whole"]);
-    assert_eq!(owners("000000000001", "berlin/app"), ["berlin", "berlin-again"]);
+    assert_eq!(owners("000000000001", "berlin/app"), [""; 0], "each may see what the other does not");
+    assert_eq!(owners("000000000001", "vienna/app"), ["vienna"]);
     assert_eq!(owners("000000000001", "paris/app"), [""; 0], "it may be in either");
     assert_eq!(owners("000000000001", "rome/app"), [""; 0], "it is of one that cannot be asked");
     assert_eq!(owners(REGISTRY, "app"), ["ecr"]);

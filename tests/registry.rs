@@ -379,8 +379,25 @@ async fn a_catalog_that_heard_nothing(setup: Setup) {
     let store = Store::in_memory().await;
     let mut all = FollowedRegistries::default();
     all.registries.push(followed(&setup));
-    let listed = reconcile(&store, usize::MAX).repositories(&all, &followed(&setup)).await.unwrap();
-    assert_eq!(listed, [ToCompare { name: REPOSITORY.to_owned(), prune: true, after: None }]);
+    // One that the registry does not have goes; not so one that it lists, whatever else it says.
+    let gone = Change {
+        repository: repository("team/gone"),
+        time: Timestamp::from_milliseconds(now() - 60_000).unwrap(),
+        kind: ChangeKind::RepositoryCreated,
+    };
+    store.writer.apply(&gone).await.unwrap();
+    let comparing = reconcile(&store, usize::MAX);
+    let listed = comparing.repositories(&all, &followed(&setup)).await.unwrap();
+    let to_compare = |name: &str, prune| ToCompare { name: name.to_owned(), prune, after: None };
+    assert_eq!(listed, [to_compare(REPOSITORY, false), to_compare("team/gone", true)]);
+    let unknown = comparing.compare(&followed(&setup), &to_compare("team/gone", false)).await.unwrap();
+    assert_eq!(unknown.differences, [], "it is left as it is unless it is to be pruned");
+    let unknown = comparing.compare(&followed(&setup), &listed[1]).await.unwrap();
+    assert_eq!(comparing.repair(&unknown.differences, None).await.unwrap(), 1);
+    assert_eq!(
+        comparing.repositories(&all, &followed(&setup)).await.unwrap(),
+        [to_compare(REPOSITORY, false)]
+    );
     let dry = differences(&setup, &store, true).await;
     assert_eq!(by_digest(&store).await, [], "a dry run changes nothing");
     assert_eq!(differences(&setup, &store, false).await, dry);

@@ -10,7 +10,8 @@ use aws_lc_rs::hmac;
 use catalog::{RegistryId, Timestamp};
 use end_to_end::{Catalog, REGION, Store, sample};
 use ingest_events::source::{Meaning, Origin, Statement};
-use registries::{Registry, RegistryAddress};
+use registries::{Distribution, Registry, RegistryAddress};
+use secret::Secret;
 use serde_json::{Value, json};
 use subscriptions::Subscriptions;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -584,6 +585,38 @@ async fn a_registry_is_shown_its_credential_once_it_asks_for_it() {
     assert_eq!(open_questions(&catalog).await.len(), 3);
 }
 
+/// A list of which a page is missing is none; what is missing from it would be taken for deleted.
+#[tokio::test]
+async fn a_list_that_breaks_off_is_no_answer() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let mut request = vec![0; 16 * 1024];
+            let length = client.read(&mut request).await.unwrap_or_default();
+            let request = String::from_utf8_lossy(&request[..length]).into_owned();
+            let first = r#"{"name":"team/app","tags":["v1"]}"#;
+            let (status, more, body) = if request.contains("last=") || request.contains("/team/gone/") {
+                ("404 Not Found", "", "{}")
+            } else {
+                ("200 OK", "link: </v2/team/app/tags/list?n=1&last=v1>; rel=\"next\"\r\n", first)
+            };
+            let length = body.len();
+            let answer = format!(
+                "HTTP/1.1 {status}\r\ndate: Sun, 22 Nov 2026 00:00:00 GMT\r\n{more}content-length: {length}\r\n\
+                 connection: close\r\n\r\n{body}"
+            );
+            let _ = client.write_all(answer.as_bytes()).await;
+        }
+    });
+    let address = RegistryAddress::of_url(&url).unwrap();
+    let distribution = Distribution::new(Arc::new(Secret::known(Subscriptions::default())));
+    let error = distribution.tags(&address, "team/app").await.unwrap_err();
+    assert_eq!(error.to_string(), "the registry answers with the status 404");
+    assert_eq!(distribution.tags(&address, "team/gone").await.unwrap().things, None);
+}
+
 #[test]
 fn a_list_of_subscriptions_says_what_is_wrong_with_it() {
     let right = json!({
@@ -597,6 +630,7 @@ fn a_list_of_subscriptions_says_what_is_wrong_with_it() {
     for (list, says) in [
         (json!([right, right]), "the subscription 'a': there is another one of this id"),
         (with("id", json!("a b")), "1 to 64 letters"),
+        (with("id", json!("ecr")), "'ecr' stands for the account's own Amazon ECR"),
         (with("source", json!("carrier-pigeon")), "unknown variant `carrier-pigeon`"),
         (with("registryId", json!("1")), "must have length greater than or equal to 12"),
         (with("credential", json!({ "bearer": "" })), "its credential is empty"),

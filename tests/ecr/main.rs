@@ -14,7 +14,7 @@ use aws_sdk_ecr::types::{ImageDetail, ImageIdentifier};
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use catalog::reader::Filter;
-use catalog::{Change, RegistryId};
+use catalog::{Change, RegistryId, Timestamp};
 use end_to_end::{
     InProcess, REGION, REGISTRY, Store, configuration, digest, free_port, json_response, operation, print,
     require, tools,
@@ -205,6 +205,19 @@ impl Limit {
     }
 }
 
+/// Pushes an image of five bytes.
+async fn put(client: &aws_sdk_ecr::Client, repository: &str, tag: &str, number: u64) {
+    let manifest = json!({
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": { "size": 5 },
+        "layers": [],
+        "annotations": { "number": number.to_string() },
+    });
+    let put = client.put_image().repository_name(repository).image_tag(tag);
+    let put = put.image_digest(digest(number).as_str()).image_manifest(manifest.to_string());
+    put.send().await.unwrap();
+}
+
 /// All that the catalog has of the registry.
 async fn catalogued(store: &Store) -> Everything {
     let filter = Filter { tag_status: None, image_status: None };
@@ -272,28 +285,14 @@ async fn an_empty_catalog_is_filled_and_what_events_did_not_tell_is_repaired() {
     // deleted, and one that is new; nobody tells the catalog.
     let client = server.client();
     let id = |tag: &str| ImageIdentifier::builder().image_tag(tag).build();
-    let manifest = |name: &str| {
-        json!({
-            "mediaType": "application/vnd.oci.image.manifest.v1+json",
-            "config": { "size": 5 },
-            "layers": [],
-            "annotations": { "name": name },
-        })
-        .to_string()
-    };
-    let put = async |repository: &str, tag: &str, number: u64| {
-        let put = client.put_image().repository_name(repository).image_tag(tag);
-        let put = put.image_digest(digest(number).as_str()).image_manifest(manifest(&number.to_string()));
-        put.send().await.unwrap();
-    };
-    put("team/app-00", "release-0", 1).await;
+    put(&client, "team/app-00", "release-0", 1).await;
     let untag = client.batch_delete_image().repository_name("team/app-01").image_ids(id("release-100"));
     untag.send().await.unwrap();
     let delete = client.batch_delete_image().repository_name("team/app-02").image_ids(id("v7"));
     delete.send().await.unwrap();
     client.delete_repository().repository_name("team/app-03").force(true).send().await.unwrap();
     client.create_repository().repository_name("team/new").send().await.unwrap();
-    put("team/new", "v1", 2).await;
+    put(&client, "team/new", "v1", 2).await;
     let there = server.everything().await;
     let mut differences: Vec<String> =
         reconcile(&store, ecr()).await.iter().map(|change| Described(change).to_string()).collect();
@@ -388,6 +387,16 @@ async fn pushes_are_completed_with_what_amazon_ecr_tells() {
     };
     assert!(without_times(known) == without_times(there), "the catalog is what the registry is");
     assert_eq!(ingest.settle_questions(in_a_minute()).await.unwrap(), 0, "nothing is open any longer");
+
+    // What was pushed just now may not show yet, so it is asked for again.
+    let just_now = pushed("team/app-00", digest(2).as_str(), Some("early"));
+    let mut just_now: Value = serde_json::from_str(&just_now).unwrap();
+    just_now["time"] = json!(Timestamp::now());
+    deliver(&ingest, &[just_now.to_string()]).await;
+    assert_eq!(ingest.settle_questions(in_a_minute()).await.unwrap(), 0);
+    put(&server.client(), "team/app-00", "early", 2).await;
+    assert_eq!(ingest.settle_questions(in_a_minute()).await.unwrap(), 1);
+    assert_eq!(catalogued(&store).await["team/app-00"][digest(2).as_str()].size, Some(5));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

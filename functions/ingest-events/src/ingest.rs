@@ -13,6 +13,7 @@ use catalog::writer::Applied;
 use catalog::{Change, Table, Timestamp, Writer};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use metrics::{Unit, counter, histogram};
+use registries::ecr::ECR_DELAY;
 use registries::{Answer, Ecr, NoAnswer, Registries, Registry};
 use secret::Secret;
 use serde::Serialize;
@@ -169,6 +170,10 @@ impl Ingest {
         let (repository, reference) = (&question.repository, question.reference());
         match self.ask(question).await {
             Ok(Answer::Manifest(digest, content)) => Ok(Some(question.answered(digest, *content))),
+            Ok(Answer::None(_)) if is_early(question) => {
+                self.questions.keep(question, Timestamp::now()).await?;
+                Ok(question.known())
+            }
             Ok(Answer::None(reason)) => {
                 tracing::warn!(%repository, reference, reason, "there is no such manifest in the registry");
                 Ok(question.known())
@@ -207,24 +212,27 @@ impl Ingest {
     }
 
     /// Whether a question is settled now. Registries that do not answer one question are silent: they are not
-    /// asked another one in the same round.
+    /// asked another one in the same round. Amazon ECR may allow to ask for one repository, and not for another.
     async fn settle(
         &self,
         question: &Question,
-        silent: &Mutex<HashSet<Registry>>,
+        silent: &Mutex<HashSet<(Registry, String)>>,
         until: Instant,
     ) -> Result<bool, StoreError> {
-        if Instant::now() > until || silent.lock().await.contains(&question.registry) {
+        let name = if matches!(question.registry, Registry::Ecr(_)) { question.name.as_str() } else { "" };
+        let asked = (question.registry.clone(), name.to_owned());
+        if Instant::now() > until || silent.lock().await.contains(&asked) {
             return Ok(false);
         }
         match self.ask(question).await {
             Ok(Answer::Manifest(digest, content)) => {
                 self.apply(&question.answered(digest, *content)).await?;
             }
+            Ok(Answer::None(_)) if is_early(question) => return Ok(false),
             Ok(Answer::None(_)) => {}
             Err(error) => {
                 tracing::info!(registry = ?question.registry, %error, "a registry does not answer yet");
-                silent.lock().await.insert(question.registry.clone());
+                silent.lock().await.insert(asked);
                 return Ok(false);
             }
         }
@@ -245,6 +253,12 @@ impl Ingest {
         );
         Ok(applied)
     }
+}
+
+/// Whether Amazon ECR may not show yet what was pushed.
+fn is_early(question: &Question) -> bool {
+    let age = Timestamp::now().as_milliseconds() - question.time.as_milliseconds();
+    matches!(question.registry, Registry::Ecr(_)) && age < ECR_DELAY.as_millis() as i64
 }
 
 /// What a delivery did to the table.

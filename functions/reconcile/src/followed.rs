@@ -6,8 +6,7 @@ use subscriptions::{Source, Subscription, Subscriptions};
 
 use crate::ReconcileError;
 
-/// The name of Amazon ECR among the registries. Subscriptions of that source have no address, so none is
-/// mistaken for it.
+/// The name of Amazon ECR among the registries; no subscription has this id.
 pub const ECR: &str = "ecr";
 
 /// A registry that the catalog follows, and can ask.
@@ -108,8 +107,9 @@ impl FollowedRegistries {
         self.registries.iter().find(|followed| followed.id == id)
     }
 
-    /// Whether a repository of the catalog can be of this registry and of no other one: none has a longer prefix
-    /// that fits, and none that is elsewhere has the same one.
+    /// Whether a repository of the catalog can be of this registry and of no other one: none that fits has a
+    /// longer prefix, or the same one. Two subscriptions of the same place count as two registries: each may see
+    /// what the other one does not.
     #[must_use]
     pub fn is_of(&self, repository: &Repository, followed: &Followed) -> bool {
         let fits = |registry_id: &RegistryId, prefix: Option<&String>| {
@@ -121,29 +121,10 @@ impl FollowedRegistries {
         };
         let length = |prefix: Option<&String>| prefix.map_or(0, String::len);
         let own = followed.repository_prefix.as_ref();
-        let others = self
-            .registries
-            .iter()
-            .map(|other| {
-                (&other.registry_id, &other.repository_prefix, is_same(&other.registry, &followed.registry))
-            })
-            .chain(self.silent.iter().map(|(registry_id, prefix)| (registry_id, prefix, false)));
-        fits(&followed.registry_id, own)
-            && others.filter(|(registry_id, prefix, _)| fits(registry_id, prefix.as_ref())).all(
-                |(_, prefix, same)| {
-                    let other = length(prefix.as_ref());
-                    other < length(own) || (other == length(own) && same)
-                },
-            )
-    }
-}
-
-/// Whether two registries are at the same place, whatever they are shown there.
-fn is_same(one: &Registry, other: &Registry) -> bool {
-    match (one, other) {
-        (Registry::Distribution(one), Registry::Distribution(other)) => {
-            (&one.host, one.encrypted) == (&other.host, other.encrypted)
-        }
-        (one, other) => one == other,
+        let asked = self.registries.iter().filter(|other| other.id != followed.id);
+        let asked = asked.map(|other| (&other.registry_id, other.repository_prefix.as_ref()));
+        let silent = self.silent.iter().map(|(registry_id, prefix)| (registry_id, prefix.as_ref()));
+        let mut rivals = asked.chain(silent).filter(|(registry_id, prefix)| fits(registry_id, *prefix));
+        fits(&followed.registry_id, own) && rivals.all(|(_, prefix)| length(prefix) < length(own))
     }
 }

@@ -107,7 +107,11 @@ impl Handler {
                 self.send(listed.into_iter().map(message).collect()).await
             }
             Message::Repository { from, listed } => {
-                let compared = self.reconcile.compare(registry(from)?, listed).await;
+                let followed = registry(from)?;
+                // The message may be older than a subscription.
+                let is_of = |repository| all.is_of(&repository, followed);
+                let prune = listed.prune && followed.repository(&listed.name).is_ok_and(is_of);
+                let compared = self.reconcile.compare(followed, &ToCompare { prune, ..listed.clone() }).await;
                 let Comparison { differences, rest } = compared.map_err(|error| error.to_string())?;
                 // Enough is left for putting the message back.
                 let until = deadline - (deadline - Instant::now()) / 20;

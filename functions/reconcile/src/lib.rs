@@ -14,6 +14,8 @@ pub mod followed;
 pub mod handler;
 pub mod observation;
 
+use std::collections::BTreeMap;
+
 use catalog::change::Change;
 use catalog::image::Image;
 use catalog::reader::{Filter, ReadError};
@@ -85,9 +87,9 @@ pub struct Comparison {
 }
 
 impl Reconcile {
-    /// The repositories of a registry: those that it lists, and those that the catalog has of it. Where the
-    /// registry lists any, and a repository can be of no other one, it is pruned once it is gone. A
-    /// registry that does not let everybody list its repositories prunes nothing.
+    /// The repositories of a registry: those that it lists, and those that the catalog has of it. Of the latter,
+    /// those that can be of no other registry are pruned if they turn out to be gone; but not where the
+    /// registry lists none, or not for everybody.
     ///
     /// # Errors
     /// The registry does not answer, or the store fails.
@@ -96,26 +98,33 @@ impl Reconcile {
         all: &FollowedRegistries,
         followed: &Followed,
     ) -> Result<Vec<ToCompare>, ReconcileError> {
-        let listed = match &followed.registry {
-            Registry::Ecr(account) => Some(self.ecr()?.repositories(account).await?),
-            Registry::Distribution(address) => self.registries.distribution.repositories(address).await?,
+        let (listed, is_complete) = match &followed.registry {
+            Registry::Ecr(account) => (self.ecr()?.repositories(account).await?, true),
+            Registry::Distribution(address) => {
+                let listed = self.registries.distribution.repositories(address).await?.unwrap_or_default();
+                let is_complete = !listed.is_empty();
+                (listed, is_complete)
+            }
         };
-        if listed.is_none() {
+        if !is_complete {
             tracing::warn!(registry = followed.id, "the registry does not list its repositories");
         }
-        let known = self.reader.repositories(&followed.registry_id).await?;
-        let names = |repository: &Repository| followed.name_of(repository).map(str::to_owned);
-        let known = known.iter().filter(|repository| all.is_of(repository, followed)).filter_map(names);
-        let can_prune = listed.is_some();
-        let mut names: Vec<String> = listed.into_iter().flatten().chain(known).collect();
-        names.sort_unstable();
-        names.dedup();
-        let listed = |name: String| {
-            let repository = followed.repository(&name);
-            let prune = can_prune && repository.is_ok_and(|repository| all.is_of(&repository, followed));
-            ToCompare { name, prune, after: None }
-        };
-        Ok(names.into_iter().map(listed).collect())
+        let mut repositories = BTreeMap::new();
+        for repository in self.reader.repositories(&followed.registry_id).await? {
+            if let Some(name) = followed.name_of(&repository)
+                && all.is_of(&repository, followed)
+            {
+                repositories.insert(name.to_owned(), is_complete);
+            }
+        }
+        for name in listed {
+            match followed.repository(&name) {
+                Ok(_) => drop(repositories.insert(name, false)),
+                Err(error) => tracing::warn!(registry = followed.id, %error, "a repository is left out"),
+            }
+        }
+        let to_compare = |(name, prune)| ToCompare { name, prune, after: None };
+        Ok(repositories.into_iter().map(to_compare).collect())
     }
 
     /// What the catalog has to be told of a repository, or of part of it, so that it says what the registry
@@ -147,7 +156,11 @@ impl Reconcile {
             }
         };
         let mut differences = difference::between(&repository, &observed, known.as_deref());
-        if !listed.prune {
+        if listed.prune && observed.contents.is_none() && differences.is_empty() {
+            // It was begun to be removed, perhaps, and not all of it was.
+            let kind = ChangeKind::RepositoryDeleted;
+            differences.push(Change { repository: repository.clone(), time: observed.time, kind });
+        } else if !listed.prune {
             differences.retain(|change| change.kind != ChangeKind::RepositoryDeleted);
         }
         if last.is_none() {
@@ -188,7 +201,7 @@ impl Reconcile {
         };
         match until {
             None => work.await?,
-            // What is not done is not half done.
+            // What is not done, can be done again.
             Some(until) => timeout_at(until, work).await.unwrap_or(Ok(()))?,
         }
         Ok(applied)

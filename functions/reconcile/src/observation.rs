@@ -6,14 +6,11 @@ use catalog::change::Content;
 use catalog::image::{Image, Scan};
 use catalog::{Digest, RegistryId, Tag, Timestamp};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use registries::ecr::ECR_DELAY;
 use registries::{Answer, Distribution, Ecr, Listed, NoAnswer, RegistryAddress};
 
 /// How many manifests are asked for at the same time.
 const CONCURRENT_QUESTIONS: usize = 8;
-
-/// How far back, in seconds, what Amazon ECR says is taken to hold: its answers may be a little behind what
-/// happened, and a push that they do not show yet must not be taken for a deletion.
-const ECR_DELAY: i64 = 60;
 
 /// What a registry says of a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +57,9 @@ pub(crate) async fn of_ecr(
     known: &[Image],
 ) -> Result<Observation, NoAnswer> {
     let listed = ecr.images(account, name).await?;
-    let time = Timestamp::from_milliseconds(listed.date.as_milliseconds() - ECR_DELAY * 1000);
+    // A push that it does not show yet must not be taken for a deletion.
+    let delay = ECR_DELAY.as_millis() as i64;
+    let time = Timestamp::from_milliseconds(listed.date.as_milliseconds() - delay);
     let time = time.map_err(|error| NoAnswer(error.to_string()))?;
     let Some(images) = listed.things else { return Ok(Observation { time, contents: None }) };
     let mut contents = Contents::default();

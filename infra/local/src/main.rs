@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, SdkConfig};
+use catalog::table::causes;
 use catalog::{Reader, RegistryId, Table};
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Parser, Subcommand};
@@ -119,7 +120,11 @@ async fn reconcile(options: &Options, reconciling: &ReconcileOptions) -> Result<
 
 async fn replay(options: &Options, replaying: &ReplayOptions) -> Result<(), Box<dyn Error>> {
     let subscriptions = options.subscriptions.as_deref().map(data::read_subscriptions).transpose()?;
-    let (table, _) = open_table(options).await?;
+    let table = if replaying.empties_a_queue() {
+        open_existing_table(options).await?
+    } else {
+        open_table(options).await?.0
+    };
     let ingest = ingest(options, table, subscriptions.unwrap_or_default()).await;
     replaying.run(&ingest, &options.registry, &aws(options).await).await
 }
@@ -186,6 +191,18 @@ async fn open_table(options: &Options) -> Result<(Table, String), Box<dyn Error>
     let table = Table { client, name: options.table.clone() };
     table.create_if_missing().await?;
     Ok((table, data))
+}
+
+/// The table that is there. What is taken out of a queue must not go to one that was named by mistake.
+async fn open_existing_table(options: &Options) -> Result<Table, Box<dyn Error>> {
+    if std::env::var_os("AWS_ENDPOINT_URL_DYNAMODB").is_none() && !options.data.exists() {
+        let data = options.data.display();
+        return Err(format!("there is no catalog in {data}, and AWS_ENDPOINT_URL_DYNAMODB is not set").into());
+    }
+    let (client, data) = open_store(options).await?;
+    let described = client.describe_table().table_name(&options.table).send().await;
+    described.map_err(|error| format!("the table {} {data}: {}", options.table, causes(&error)))?;
+    Ok(Table { client, name: options.table.clone() })
 }
 
 /// The DynamoDB to use, and where its data is, in words.

@@ -100,16 +100,19 @@ impl Reconciling {
             registries: Registries::new(Arc::new(Secret::known(subscriptions)), ecr),
             tags_at_once: usize::MAX,
         };
-        let mut listed = if options.repository.is_empty() {
-            reconcile.repositories(&all, &followed).await?
-        } else {
-            let named = |name: &String| {
-                let repository = followed.repository(name);
-                let prune = repository.is_ok_and(|repository| all.is_of(&repository, &followed));
-                ToCompare { name: name.clone(), prune, after: None }
-            };
-            options.repository.iter().map(named).collect()
-        };
+        let is_named =
+            |listed: &ToCompare| options.repository.is_empty() || options.repository.contains(&listed.name);
+        let mut listed = Vec::new();
+        // Whether a repository is to be pruned, follows from all of them.
+        if options.repository.is_empty() || options.prune {
+            listed = reconcile.repositories(&all, &followed).await?;
+            listed.retain(is_named);
+        }
+        for name in &options.repository {
+            if !listed.iter().any(|listed| listed.name == *name) {
+                listed.push(ToCompare { name: name.clone(), prune: false, after: None });
+            }
+        }
         listed.iter_mut().for_each(|listed| listed.prune &= options.prune);
         let bar = progress_bar(listed.len());
         let repositories = listed.len();

@@ -1,6 +1,5 @@
 //! `image-catalog replay`: applies events again.
 
-use std::collections::HashSet;
 use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -25,6 +24,9 @@ const PATIENCE: i32 = 2;
 
 /// How long one message may take.
 const TIMEOUT: Duration = Duration::from_mins(1);
+
+/// How long, in seconds, messages that could not be applied stay away from the queue.
+const ABSENCE: i32 = 3600;
 
 /// The options of `image-catalog replay`.
 #[derive(Debug, Clone, Args)]
@@ -71,6 +73,12 @@ impl Replayed {
 }
 
 impl ReplayOptions {
+    /// Whether they are taken out of a queue.
+    #[must_use]
+    pub fn empties_a_queue(&self) -> bool {
+        self.queue.is_some()
+    }
+
     /// Applies the events, and prints which could not be applied and why. Those of a queue stay there.
     ///
     /// # Errors
@@ -140,27 +148,24 @@ async fn replay_queue(
 ) -> Result<Replayed, Box<dyn Error>> {
     let client = aws_sdk_sqs::Client::new(configuration);
     let mut replayed = Replayed::default();
-    let mut failed = HashSet::new();
+    let mut failed = Vec::new();
     loop {
         let received = client
             .receive_message()
             .queue_url(queue)
             .max_number_of_messages(MESSAGES_AT_ONCE)
             .wait_time_seconds(PATIENCE)
+            .visibility_timeout(ABSENCE)
             .message_attribute_names("All")
             .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
             .send()
             .await
             .map_err(|error| causes(&error))?;
         let messages = received.messages.unwrap_or_default();
-        // Those that could not be applied come back.
-        if messages.iter().all(|message| failed.contains(&message.message_id)) {
-            return Ok(replayed);
+        if messages.is_empty() {
+            break;
         }
         for message in messages {
-            if failed.contains(&message.message_id) {
-                continue;
-            }
             let name = message.message_id.clone().unwrap_or_default();
             let deadline = Instant::now() + TIMEOUT;
             let outcome = handler::apply(ingest, default_registry, delivery(&message), deadline).await;
@@ -169,11 +174,16 @@ async fn replay_queue(
                     client.delete_message().queue_url(queue).set_receipt_handle(message.receipt_handle);
                 delete.send().await.map_err(|error| causes(&error))?;
             } else {
-                failed.insert(message.message_id);
+                failed.push(message.receipt_handle);
             }
             replayed.note(&format!("message {name}"), outcome);
         }
     }
+    for handle in failed {
+        let put_back = client.change_message_visibility().queue_url(queue).set_receipt_handle(handle);
+        put_back.visibility_timeout(0).send().await.map_err(|error| causes(&error))?;
+    }
+    Ok(replayed)
 }
 
 fn delivery(message: &Message) -> Delivery<'_> {

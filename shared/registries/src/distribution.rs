@@ -203,6 +203,8 @@ impl Distribution {
         let mut asked = HashSet::new();
         let mut next = Some(format!("{path}?n={PAGE}"));
         while let Some(path) = next.take() {
+            // What is refused half-way is no answer.
+            let refusals = if asked.is_empty() { refusals } else { &[] };
             let reply = self.ask(Method::GET, address, name, &path, LARGEST_PAGE, refusals).await?;
             date = date.or(reply.date);
             if reply.status != StatusCode::OK {
@@ -322,8 +324,11 @@ impl Distribution {
     }
 }
 
+/// The registry's time, but no later than this machine's: where events tell no time, they have that of their
+/// arrival here.
 fn known(date: Option<Timestamp>) -> Result<Timestamp, NoAnswer> {
-    date.ok_or_else(|| NoAnswer("the registry does not tell its time".to_owned()))
+    date.map(|date| date.min(Timestamp::now()))
+        .ok_or_else(|| NoAnswer("the registry does not tell its time".to_owned()))
 }
 
 /// What is below `/v2/` of the next page that a `Link` header names: `</v2/…?n=…&last=…>; rel="next"`.

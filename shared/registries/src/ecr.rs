@@ -44,6 +44,9 @@ const PAGE: i32 = 1000;
 /// How often a request is sent until it is given up.
 const ATTEMPTS: u32 = 8;
 
+/// How far Amazon ECR's answers may be behind what happened there; a guess, on the safe side.
+pub const ECR_DELAY: Duration = Duration::from_secs(60);
+
 /// How long one attempt may take.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -113,6 +116,7 @@ impl Ecr {
                 Ok(answer) => break answer,
                 Err(oneshot::error::TryRecvError::Empty) => {
                     let mut questions = waiting.questions.lock().await;
+                    questions.retain(|question| !question.answer.is_closed());
                     let most = questions.len().min(MOST_IMAGES);
                     let asked: Vec<_> = questions.drain(..most).collect();
                     drop(questions);

@@ -192,6 +192,9 @@ impl Subscription {
         if self.id.is_empty() || self.id.len() > 64 || !self.id.chars().all(is_plain) {
             return Some("an id has 1 to 64 letters, digits, '-', '_' and '.'".to_owned());
         }
+        if self.id == Source::Ecr.as_str() {
+            return Some("'ecr' stands for the account's own Amazon ECR".to_owned());
+        }
         if let Some(prefix) = &self.repository_prefix
             && RepositoryName::parse(&format!("{prefix}/x")).is_err()
         {
