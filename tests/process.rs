@@ -56,6 +56,7 @@ mod options {
         let mut command = command(&folder("greeting"));
         command.args(["--in-memory", "--demo", "--registry", "210987654321", "--region", "eu-central-1"]);
         let process = Process::start(command);
+        assert!(!process.log().contains("WARN"), "{}", process.log());
         let first = process.greeting.lines().next().unwrap();
         for part in [process.url.as_str(), "210987654321", "in memory"] {
             assert!(first.contains(part), "{first} does not name {part}");
