@@ -6,7 +6,7 @@ use catalog::change::Content;
 use catalog::image::{Image, Scan};
 use catalog::{Digest, RegistryId, Tag, Timestamp};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use registries::ecr::ECR_DELAY;
+use registries::ecr::{self, ECR_DELAY};
 use registries::{Answer, Distribution, Ecr, Listed, NoAnswer, RegistryAddress};
 
 /// How many manifests are asked for at the same time.
@@ -64,17 +64,12 @@ pub(crate) async fn of_ecr(
     let Some(images) = listed.things else { return Ok(Observation { time, contents: None }) };
     let mut contents = Contents::default();
     for image in images {
+        let content = ecr::content(&image);
         let Image { image_digest: digest, image_tags, .. } = image;
         contents.tags.extend(image_tags.into_iter().map(|tag| (tag, digest.clone())));
         let observed = ObservedImage {
             pushed_at: Some(image.image_pushed_at),
-            content: Content {
-                manifest_media_type: image.image_manifest_media_type,
-                artifact_media_type: image.artifact_media_type,
-                size_in_bytes: image.image_size_in_bytes,
-                manifests: None,
-                subject: image.subject_manifest_digest,
-            },
+            content,
             pulled_at: image.last_recorded_pull_time,
             archived_at: image.last_archived_at,
             activated_at: image.last_activated_at,

@@ -254,7 +254,9 @@ fn is_repository_missing<R>(error: &SdkError<DescribeImagesError, R>) -> bool {
     error.as_service_error().is_some_and(DescribeImagesError::is_repository_not_found_exception)
 }
 
-fn content(image: &Image) -> Content {
+/// What Amazon ECR tells of an image's manifest.
+#[must_use]
+pub fn content(image: &Image) -> Content {
     Content {
         manifest_media_type: image.image_manifest_media_type.clone(),
         artifact_media_type: image.artifact_media_type.clone(),
