@@ -12,9 +12,12 @@ use crate::request::{DescribeImagesRequest, RequestedImage, Selection};
 use crate::response::{DescribeImagesResponse, ImageDetail};
 use crate::service::Service;
 
-/// A page ends before its images weigh more than this. Lambda's limit for a reply is 6 MB, in which
-/// what is no image, API Gateway's envelope among it, has room besides.
-const LARGEST_PAGE_BYTES: usize = 5 * 1024 * 1024 - 4096;
+/// The most that the images of a reply may weigh. Lambda's limit for a reply is 6 MB, in which what
+/// is no image, API Gateway's envelope among it, has room besides.
+const LARGEST_REPLY_BYTES: usize = 5 * 1024 * 1024;
+
+/// A page ends before its images weigh more than this; it has a token, too.
+const LARGEST_PAGE_BYTES: usize = LARGEST_REPLY_BYTES - 4096;
 
 /// A reply and what it took.
 #[derive(Debug)]
@@ -65,13 +68,24 @@ async fn describe_requested(
         .map_err(|error| DescribeImagesError::from_read(error, repository))?;
     let mut images = found.images.iter();
     let mut seen = HashSet::new();
-    let mut image_details = Vec::with_capacity(image_ids.len());
+    let mut requested = Vec::with_capacity(image_ids.len());
     for image_id in image_ids {
         let image = image_id.identifier.as_ref().and_then(|_| images.next()?.as_ref());
         let image = image.ok_or_else(|| not_found(repository, image_id))?;
         if seen.insert(&image.image_digest) && filter.passes(image) {
-            image_details.push(detail(service, repository, image)?);
+            requested.push(image);
         }
+    }
+    // Only now, because an image that does not exist is told first.
+    let mut image_details = Vec::with_capacity(requested.len());
+    let mut bytes = 0;
+    for image in requested {
+        let detail = detail(service, repository, image)?;
+        bytes += weight(detail.get());
+        if bytes > LARGEST_REPLY_BYTES {
+            return Err(too_large());
+        }
+        image_details.push(detail);
     }
     Ok(Described {
         response: DescribeImagesResponse { image_details, next_token: None },
@@ -87,6 +101,13 @@ fn not_found(repository: &Repository, image_id: &RequestedImage) -> DescribeImag
         repository: repository.name.to_string(),
         registry: repository.registry.to_string(),
     }
+}
+
+fn too_large() -> DescribeImagesError {
+    DescribeImagesError::InvalidParameter(format!(
+        "Invalid parameter at 'imageIds' failed to satisfy constraint: 'the images must fit into a reply of \
+         {LARGEST_REPLY_BYTES} bytes; ask for fewer at once'"
+    ))
 }
 
 async fn describe_page(
@@ -137,8 +158,8 @@ async fn describe_page(
     })
 }
 
-/// The bytes of an image in a page. Lambda is given the page as a JSON text inside of JSON, where each
-/// quotation mark and backslash needs another backslash.
+/// The bytes of an image in a reply. Lambda is given the reply as a JSON text inside of JSON, where
+/// each quotation mark and backslash needs another backslash.
 fn weight(detail: &str) -> usize {
     let comma = 1;
     detail.len() + detail.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count() + comma
