@@ -4,9 +4,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, Path, RawQuery, Request, State};
+use axum::body::Body;
+use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
@@ -19,7 +18,6 @@ use futures_util::StreamExt as _;
 use ingest_events::Ingest;
 use ingest_events::ingest::IngestError;
 use ingest_events::source::Origin;
-use lambda_http::Body;
 use receive_webhook::webhook;
 use serde_json::json;
 use subscriptions::{Source, Subscriptions};
@@ -29,6 +27,12 @@ use crate::authentication::Authentication;
 
 /// The most bytes of a delivery of events; what API Gateway allows.
 const LARGEST_BODY: usize = 10 * 1024 * 1024;
+
+/// The most bytes beyond a limit that are read and discarded.
+const MOST_DISCARDED: usize = 32 * 1024 * 1024;
+
+/// How long bytes beyond a limit are read and discarded.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long requests under way may take to end once the process is told to.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
@@ -63,7 +67,6 @@ impl Server {
             .route("/healthz", get(async || "ok\n"))
             .route("/events/{source}", post(ingest))
             .fallback(answer)
-            .layer(DefaultBodyLimit::max(LARGEST_BODY))
             .with_state(Arc::new(self))
     }
 
@@ -96,37 +99,54 @@ impl Server {
     }
 }
 
-/// Hands a request to the same handler that Lambda runs, with no more of its body than the handler
-/// needs to see that it is too large.
-async fn answer(State(server): State<Arc<Server>>, request: Request) -> Response {
-    let (mut head, body) = request.into_parts();
+/// Reads a body. Of one that passes the limit it returns the beginning, which passes the limit too.
+///
+/// The rest of such a body is read and discarded. Many clients write a whole request before they
+/// read. A connection that is closed while they write is reset, and they never see the answer.
+async fn read(body: Body, limit: usize) -> Result<Vec<u8>, axum::Error> {
     let mut chunks = body.into_data_stream();
-    let mut body = Vec::new();
-    while body.len() <= LARGEST_REQUEST {
-        match chunks.next().await {
-            Some(Ok(chunk)) => body.extend(chunk),
-            Some(Err(_)) => {
-                let error = DescribeImagesError::Serialization("The request body ended early.".to_owned());
-                return into_axum(DescribeImages::refuse(error));
-            }
-            None => break,
+    let mut read = Vec::new();
+    while let Some(chunk) = chunks.next().await {
+        read.extend_from_slice(&chunk?);
+        if read.len() > limit {
+            let discarding = async {
+                let mut left = MOST_DISCARDED;
+                while let Some(Ok(chunk)) = chunks.next().await
+                    && chunk.len() <= left
+                {
+                    left -= chunk.len();
+                }
+            };
+            // A client that sends more, or is slower, may see a reset.
+            let _ = tokio::time::timeout(DISCARD_TIMEOUT, discarding).await;
+            break;
         }
     }
+    Ok(read)
+}
+
+/// Hands a request to the same handler that Lambda runs. A body that is too large is refused there.
+async fn answer(State(server): State<Arc<Server>>, request: Request) -> Response {
+    let (mut head, body) = request.into_parts();
+    let Ok(body) = read(body, LARGEST_REQUEST).await else {
+        let error = DescribeImagesError::Serialization("The request body ended early.".to_owned());
+        return into_axum(DescribeImages::refuse(error));
+    };
     if let Some(authentication) = &server.authentication {
         match authentication.authenticate(&head, &body, Timestamp::now().into()) {
             Ok(caller) => drop(head.extensions.insert(caller)),
             Err(error) => return into_axum(DescribeImages::refuse(error)),
         }
     }
-    let request = lambda_http::Request::from_parts(head, Body::Binary(body));
+    let request = lambda_http::Request::from_parts(head, lambda_http::Body::Binary(body));
     into_axum(server.describe_images.handle(request).await)
 }
 
-fn into_axum(response: lambda_http::Response<Body>) -> Response {
+fn into_axum(response: lambda_http::Response<lambda_http::Body>) -> Response {
     response.map(|body| match body {
-        Body::Text(text) => text.into(),
-        Body::Binary(bytes) => bytes.into(),
-        _ => axum::body::Body::empty(),
+        lambda_http::Body::Text(text) => text.into(),
+        lambda_http::Body::Binary(bytes) => bytes.into(),
+        _ => Body::empty(),
     })
 }
 
@@ -136,11 +156,18 @@ async fn ingest(
     Path(source): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Body,
 ) -> Response {
-    let body = match body {
+    let body = match read(body, LARGEST_BODY).await {
+        Ok(body) if body.len() > LARGEST_BODY => {
+            let message = "Failed to buffer the request body: length limit exceeded";
+            return refusal(StatusCode::PAYLOAD_TOO_LARGE, message);
+        }
         Ok(body) => body,
-        Err(rejection) => return refusal(rejection.status(), &rejection.body_text()),
+        Err(error) => {
+            let message = format!("Failed to buffer the request body: {error}");
+            return refusal(StatusCode::BAD_REQUEST, &message);
+        }
     };
     let query = query.unwrap_or_default();
     let source = match webhook::source(&source) {
@@ -160,7 +187,8 @@ async fn ingest(
         },
     };
     match server.ingest.ingest(&origin, &body).await {
-        // A distribution registry would repeat what cannot be applied for ever, and deliver nothing else.
+        // A distribution registry would repeat what cannot be applied for ever, and deliver nothing
+        // else.
         Ok(report) if report.malformed.is_empty() || source == Source::Distribution => {
             Json(report).into_response()
         }
