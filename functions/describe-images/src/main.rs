@@ -22,8 +22,8 @@ use lambda_http::{Body, Error, IntoResponse, Request, Response, service_fn};
 use secret::Secret;
 use telemetry::Telemetry;
 
-/// A reply that goes out as the text that it is. Of a media type that it does not know, as this one,
-/// lambda_http would make Base64, a third longer, which Lambda's limit has no room for.
+/// A reply that goes out as the text that it is. Of a media type that it does not know, as this
+/// one, lambda_http would make Base64, a third longer, which Lambda's limit has no room for.
 struct Text(Response<Body>);
 
 impl IntoResponse for Text {
@@ -39,6 +39,7 @@ async fn main() -> Result<(), Error> {
     let configuration = aws_config::load_defaults(BehaviorVersion::latest()).await;
     let table =
         Table { client: aws_sdk_dynamodb::Client::new(&configuration), name: required("TABLE_NAME")? };
+    table.check_format().await?;
     // The key before the current one opens tokens, too.
     let keyring = Secret::stored(
         aws_sdk_secretsmanager::Client::new(&configuration),

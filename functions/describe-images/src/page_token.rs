@@ -1,9 +1,10 @@
 //! Page tokens: positions in a listing, sealed so that a caller can neither read nor make them.
 //!
-//! A token is `version, key id, nonce, AES-256-GCM-SIV(time, digest)` in unpadded URL-safe Base64.
-//! What it belongs to (service, registry, repository, filter) is bound to it as associated data and
-//! takes no room in it. The first key of a [`Keyring`] seals, every key of it opens; so a new key is
-//! put in front of the old one, and the old one is removed when tokens made with it may end.
+//! A token is `version, key id, nonce, AES-256-GCM-SIV(time, kind, digest)` in unpadded URL-safe
+//! Base64. What it belongs to (service, registry, repository, filter) is bound to it as associated
+//! data and takes no room in it. The first key of a [`Keyring`] seals, every key of it opens; so a
+//! new key is put in front of the old one, and the old one is removed when tokens made with it may
+//! end.
 
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::{digest, rand};
@@ -15,7 +16,7 @@ use catalog::{Digest, Repository};
 
 use crate::service::Service;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const KEY_ID_LENGTH: usize = 4;
 const HEADER_LENGTH: usize = 1 + KEY_ID_LENGTH + NONCE_LEN;
 const TIME_LENGTH: usize = size_of::<i64>();
@@ -113,6 +114,7 @@ impl Keyring {
         let mut nonce = [0; NONCE_LEN];
         rand::fill(&mut nonce).ok()?;
         let mut sealed = position.pushed_at_milliseconds.to_be_bytes().to_vec();
+        sealed.push(u8::from(position.is_index));
         sealed.extend(position.digest.as_str().as_bytes());
         let associated_data = Aad::from(listing.associated_data());
         key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), associated_data, &mut sealed)
@@ -141,10 +143,12 @@ impl Keyring {
         let opened = key
             .open_in_place(nonce, Aad::from(listing.associated_data()), sealed)
             .map_err(|_| InvalidToken)?;
-        let (time, digest) = opened.split_first_chunk::<TIME_LENGTH>().ok_or(InvalidToken)?;
+        let (time, rest) = opened.split_first_chunk::<TIME_LENGTH>().ok_or(InvalidToken)?;
+        let (is_index, digest) = rest.split_first().ok_or(InvalidToken)?;
         let digest = std::str::from_utf8(digest).ok().and_then(|digest| Digest::parse(digest).ok());
         Ok(Position {
             pushed_at_milliseconds: i64::from_be_bytes(*time),
+            is_index: *is_index != 0,
             digest: digest.ok_or(InvalidToken)?,
         })
     }

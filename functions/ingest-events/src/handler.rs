@@ -1,10 +1,10 @@
-//! A batch of messages from the queue. Each message is a delivery of its own: those that could not be
-//! applied, because the store failed or because they cannot be understood, are given back to the
+//! A batch of messages from the queue. Each message is a delivery of its own: those that could not
+//! be applied, because the store failed or because they cannot be understood, are given back to the
 //! queue, and the others are done.
 //!
-//! The message attribute `subscription` names the registry that a message is from, and `receivedAt` tells when it
-//! came. EventBridge sets no attributes: without them a message is an event of Amazon ECR, or the catalog's own
-//! reminder to ask again what registries did not answer.
+//! The message attribute `subscription` names the registry that a message is from, and `receivedAt`
+//! tells when it came. EventBridge sets no attributes: without them a message is an event of Amazon
+//! ECR, or the catalog's own reminder to ask again what registries did not answer.
 
 use std::time::Duration;
 
@@ -58,7 +58,7 @@ pub async fn handle(
             };
             let applied = timeout_at(deadline, apply(ingest, default_registry, delivery, deadline)).await;
             let reason = match applied.unwrap_or_else(|_| Err("the time is up".to_owned())) {
-                Ok(()) => return None,
+                Ok(_) => return None,
                 Err(reason) => reason,
             };
             tracing::warn!(message_id, reason, "a message was not applied");
@@ -81,7 +81,8 @@ pub async fn handle(
     response
 }
 
-/// Applies one message. A reminder has until the deadline to settle what registries did not answer.
+/// Applies one message, and tells how many of its events came too late to make a difference. A
+/// reminder has until the deadline to settle what registries did not answer.
 ///
 /// # Errors
 /// It was not applied, or not all of it, for this reason. It can be applied again.
@@ -90,19 +91,19 @@ pub async fn apply(
     default_registry: &RegistryId,
     delivery: Delivery<'_>,
     deadline: Instant,
-) -> Result<(), String> {
+) -> Result<usize, String> {
     let Delivery { body, subscription, received_at } = delivery;
     let origin = match subscription {
         Some(id) => Origin::of(ingest.subscription(id).await?, received_at),
         None if is_reminder(body) => {
             let until = deadline.min(Instant::now() + TIME_FOR_QUESTIONS);
-            return ingest.settle_questions(until).await.map(drop).map_err(|error| error.to_string());
+            return ingest.settle_questions(until).await.map(|_| 0).map_err(|error| error.to_string());
         }
         None => Origin::new(Source::Ecr, default_registry.clone(), received_at),
     };
     let report = ingest.ingest(&origin, body.as_bytes()).await.map_err(|error| error.to_string())?;
     match report.malformed.first() {
-        None => Ok(()),
+        None => Ok(report.too_late),
         Some(malformed) => Err(malformed.reason.clone()),
     }
 }
@@ -111,8 +112,8 @@ fn attribute<'a>(message: &'a SqsMessage, name: &str) -> Option<&'a str> {
     message.message_attributes.get(name).and_then(|attribute| attribute.string_value.as_deref())
 }
 
-/// When a message came first: what it says itself, or else when it was put into the queue. It is the same however
-/// often it is delivered, and from whichever queue.
+/// When a message came first: what it says itself, or else when it was put into the queue. It is
+/// the same however often it is delivered, and from whichever queue.
 fn received_at(message: &SqsMessage) -> Option<Timestamp> {
     if let Some(time) = attribute(message, RECEIVED_AT) {
         return time.parse().ok();

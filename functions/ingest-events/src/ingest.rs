@@ -8,6 +8,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use catalog::change::event_time;
 use catalog::table::StoreError;
 use catalog::writer::Applied;
 use catalog::{Change, Table, Timestamp, Writer};
@@ -44,13 +45,22 @@ pub enum IngestError {
 
 /// What became of a delivery.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Report {
     /// How many events were applied, now or before.
     pub applied: usize,
     /// How many were of no concern.
     pub ignored: usize,
+    /// How many came so late that they can make no difference any longer, or not all of it.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub too_late: usize,
     /// Those that cannot be understood, or hold more than the catalog can.
     pub malformed: Vec<Malformed>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 /// An event that was not applied.
@@ -73,9 +83,9 @@ pub struct Ingest {
 }
 
 impl Ingest {
-    /// Applies events to a table. Events of Amazon ECR of other regions are ignored. Registries are asked
-    /// for what events do not tell, with the credentials of these subscriptions; Amazon ECR only if there is
-    /// something to ask it with.
+    /// Applies events to a table. Events of Amazon ECR of other regions are ignored. Registries are
+    /// asked for what events do not tell, with the credentials of these subscriptions; Amazon ECR
+    /// only if there is something to ask it with.
     #[must_use]
     pub fn new(table: Table, region: String, subscriptions: Secret<Subscriptions>, ecr: Option<Ecr>) -> Self {
         let subscriptions = Arc::new(subscriptions);
@@ -108,13 +118,18 @@ impl Ingest {
         let mut done = Done::default();
         for (number, event) in events_of(origin.source, delivery)?.iter().enumerate() {
             let outcome = match self.ingest_event(origin, event, &mut done).await {
-                Ok(true) => {
+                Ok(Outcome::Applied) => {
                     report.applied += 1;
                     Ok("Applied")
                 }
-                Ok(false) => {
+                Ok(Outcome::Ignored) => {
                     report.ignored += 1;
                     Ok("Ignored")
+                }
+                Ok(Outcome::TooLate) => {
+                    report.too_late += 1;
+                    tracing::warn!(event = number, "an event came too late to make a difference");
+                    Ok("TooLate")
                 }
                 Err(IngestError::Store(error)) if !matches!(error, StoreError::ItemTooLarge) => Err(error),
                 Err(error) => {
@@ -133,31 +148,38 @@ impl Ingest {
         Ok(report)
     }
 
-    /// Whether the event was applied, or else ignored.
     async fn ingest_event(
         &self,
         origin: &Origin,
         event: &Value,
         done: &mut Done,
-    ) -> Result<bool, IngestError> {
+    ) -> Result<Outcome, IngestError> {
         let statements = match source::interpret(event, origin, &self.region)? {
             Meaning::Statements(statements) => statements,
             Meaning::Ignored(reason) => {
                 tracing::debug!(reason, "ignored an event");
-                return Ok(false);
+                return Ok(Outcome::Ignored);
             }
         };
+        let mut outcome = Outcome::Applied;
         for statement in statements {
             let change = match statement {
                 Statement::Change(change) => Some(change),
-                Statement::Push(question) => self.complete(&question).await?,
+                Statement::Push(mut question) => {
+                    question.time = event_time(question.time, origin.received_at);
+                    self.complete(&question).await?
+                }
             };
             if let Some(change) = change {
+                let change = change.received_at(origin.received_at);
                 let applied = self.apply(&change).await?;
                 done.add(&change, applied);
+                if applied.too_late {
+                    outcome = Outcome::TooLate;
+                }
             }
         }
-        Ok(true)
+        Ok(outcome)
     }
 
     async fn ask(&self, question: &Question) -> Result<Answer, NoAnswer> {
@@ -165,7 +187,8 @@ impl Ingest {
         self.registries.manifest(&question.registry, &question.name, reference).await
     }
 
-    /// The push that a question is about, as far as it is known now. A question without an answer is kept.
+    /// The push that a question is about, as far as it is known now. A question without an answer
+    /// is kept.
     async fn complete(&self, question: &Question) -> Result<Option<Change>, StoreError> {
         let (repository, reference) = (&question.repository, question.reference());
         if matches!(question.registry, Registry::Ecr(_)) && self.registries.ecr.is_none() {
@@ -189,8 +212,8 @@ impl Ingest {
         }
     }
 
-    /// Asks the registries again what they did not answer before, and applies their answers, until there
-    /// are no more questions, or the time is up. Tells how many questions are settled.
+    /// Asks the registries again what they did not answer before, and applies their answers, until
+    /// there are no more questions, or the time is up. Tells how many questions are settled.
     ///
     /// # Errors
     /// The store fails; what was done until then is done.
@@ -214,8 +237,9 @@ impl Ingest {
         }
     }
 
-    /// Whether a question is settled now. Registries that do not answer one question are silent: they are not
-    /// asked another one in the same round. Amazon ECR may allow to ask for one repository, and not for another.
+    /// Whether a question is settled now. Registries that do not answer one question are silent:
+    /// they are not asked another one in the same round. Amazon ECR may allow to ask for one
+    /// repository, and not for another.
     async fn settle(
         &self,
         question: &Question,
@@ -250,12 +274,21 @@ impl Ingest {
             repository = %change.repository.name,
             time = %change.time,
             written = applied.written,
+            too_late = applied.too_late,
             write_units = applied.write_units,
             read_units = applied.read_units,
             "applied a change"
         );
         Ok(applied)
     }
+}
+
+/// What became of an event.
+#[derive(Debug, Clone, Copy)]
+enum Outcome {
+    Applied,
+    Ignored,
+    TooLate,
 }
 
 /// Whether Amazon ECR may not show yet what was pushed.

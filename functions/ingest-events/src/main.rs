@@ -38,6 +38,7 @@ async fn main() -> Result<(), Error> {
     let configuration = aws_config::load_defaults(BehaviorVersion::latest()).await;
     let table =
         Table { client: aws_sdk_dynamodb::Client::new(&configuration), name: required("TABLE_NAME")? };
+    table.claim_format().await?;
     let subscriptions = Secret::stored(
         aws_sdk_secretsmanager::Client::new(&configuration),
         required("SUBSCRIPTIONS_SECRET_ARN")?,

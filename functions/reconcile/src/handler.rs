@@ -1,6 +1,7 @@
-//! A message of the queue says what to compare: everything, which becomes a message for each registry; a
-//! registry, which becomes a message for each repository; or a repository. So no run takes long, however
-//! much there is; a repository that is not repaired in time is put back, and the next run finds less to do.
+//! A message of the queue says what to compare: everything, which becomes a message for each
+//! registry; a registry, which becomes a message for each repository; or a repository. So no run
+//! takes long, however much there is; a repository that is not repaired in time is put back, and
+//! the next run finds less to do.
 
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use subscriptions::Subscriptions;
 use tokio::time::{Instant, timeout_at};
 
-use crate::{Comparison, FollowedRegistries, Reconcile, ToCompare};
+use crate::{FollowedRegistries, Reconcile, ToCompare};
 
 /// The most messages that SQS takes at once.
 const MESSAGES_AT_ONCE: usize = 10;
@@ -112,21 +113,21 @@ impl Handler {
                 let is_of = |repository| all.is_of(&repository, followed);
                 let prune = listed.prune && followed.repository(&listed.name).is_ok_and(is_of);
                 let compared = self.reconcile.compare(followed, &ToCompare { prune, ..listed.clone() }).await;
-                let Comparison { differences, rest } = compared.map_err(|error| error.to_string())?;
+                let comparison = compared.map_err(|error| error.to_string())?;
                 // Enough is left for putting the message back.
                 let until = deadline - (deadline - Instant::now()) / 20;
-                let repaired = self.reconcile.repair(&differences, Some(until)).await;
-                match (repaired.map_err(|error| error.to_string())?, rest) {
-                    (0, _) if !differences.is_empty() => Err("nothing could be repaired in time".to_owned()),
-                    (repaired, _) if repaired < differences.len() => {
-                        tracing::info!(repaired, of = differences.len(), "the rest is for the next run");
-                        self.send(vec![message.clone()]).await
-                    }
-                    (_, Some(rest)) => {
-                        self.send(vec![Message::Repository { from: from.clone(), listed: rest }]).await
-                    }
-                    (_, None) => Ok(()),
+                let repaired = self.reconcile.repair(&comparison, Some(until)).await;
+                let repaired = repaired.map_err(|error| error.to_string())?;
+                let (left, all) = (repaired.left, comparison.differences.len());
+                if left > 0 && left == all {
+                    return Err("nothing could be repaired in time".to_owned());
                 }
+                if left > 0 {
+                    tracing::info!(left, of = all, "the rest is for the next run");
+                    return self.send(vec![message.clone()]).await;
+                }
+                let rest = comparison.rest.map(|listed| Message::Repository { from: from.clone(), listed });
+                self.send(rest.into_iter().collect()).await
             }
         }
     }

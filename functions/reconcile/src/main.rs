@@ -1,4 +1,5 @@
-//! The Lambda function: reads its configuration, makes its clients once, and compares what the queue says.
+//! The Lambda function: reads its configuration, makes its clients once, and compares what the
+//! queue says.
 //!
 //! | variable | meaning |
 //! | --- | --- |
@@ -28,8 +29,8 @@ use tokio::time::Instant;
 /// What is kept of a function's time for its answer, once nothing more is begun.
 const TIME_TO_ANSWER: Duration = Duration::from_secs(1);
 
-/// How many tags of a repository are compared in one run; each is a question to its registry, and on an empty
-/// catalog a few more.
+/// How many tags of a repository are compared in one run; each is a question to its registry, and
+/// on an empty catalog a few more.
 const TAGS_AT_ONCE: usize = 1000;
 
 #[tokio::main(flavor = "current_thread")]
@@ -39,6 +40,7 @@ async fn main() -> Result<(), Error> {
     let configuration = aws_config::load_defaults(BehaviorVersion::latest()).await;
     let table =
         Table { client: aws_sdk_dynamodb::Client::new(&configuration), name: required("TABLE_NAME")? };
+    table.claim_format().await?;
     let subscriptions = Arc::new(Secret::stored(
         aws_sdk_secretsmanager::Client::new(&configuration),
         required("SUBSCRIPTIONS_SECRET_ARN")?,

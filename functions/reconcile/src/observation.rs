@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use catalog::change::Content;
+use catalog::change::{Content, event_time};
 use catalog::image::{Image, Scan};
 use catalog::{Digest, RegistryId, Tag, Timestamp};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -68,7 +68,7 @@ pub(crate) async fn of_ecr(
         let Image { image_digest: digest, image_tags, .. } = image;
         contents.tags.extend(image_tags.into_iter().map(|tag| (tag, digest.clone())));
         let observed = ObservedImage {
-            pushed_at: Some(image.image_pushed_at),
+            pushed_at: Some(event_time(image.image_pushed_at, listed.date)),
             content,
             pulled_at: image.last_recorded_pull_time,
             archived_at: image.last_archived_at,
@@ -83,6 +83,7 @@ pub(crate) async fn of_ecr(
 }
 
 /// The tags of a repository that are compared at once, in ascending byte order.
+#[derive(Debug)]
 pub(crate) struct TagRange {
     /// Those that come after it; else from the first one on.
     after: Option<Tag>,
@@ -91,8 +92,8 @@ pub(crate) struct TagRange {
 }
 
 impl TagRange {
-    /// Lists the tags that are to be compared now: so many of those that were not. All are listed each time,
-    /// since registries have ideas of their own about their order, and about pages.
+    /// Lists the tags that are to be compared now: so many of those that were not. All are listed
+    /// each time, since registries have ideas of their own about their order, and about pages.
     pub(crate) async fn list(
         distribution: &Distribution,
         address: &RegistryAddress,
@@ -119,8 +120,9 @@ impl TagRange {
             && self.last.as_ref().is_none_or(|last| tag <= last)
     }
 
-    /// Leaves known images no other tags than these, and tells which of them may turn out to be gone: those that
-    /// have any of these tags, and with the first tags also those that have none at all.
+    /// Leaves known images no other tags than these, and tells which of them may turn out to be
+    /// gone: those that have any of these tags, and with the first tags also those that have none
+    /// at all.
     pub(crate) fn cut(&self, known: &mut [Image]) -> BTreeSet<Digest> {
         let mut doubtful = BTreeSet::new();
         for image in known {
@@ -134,9 +136,9 @@ impl TagRange {
     }
 }
 
-/// Asks a registry that speaks the OCI distribution API, which lists tags alone: for what they point at, for
-/// the manifests of images that the catalog does not have, or whose size it does not know, for
-/// those that an index lists, and whether doubtful images are there that have no tag.
+/// Asks a registry that speaks the OCI distribution API, which lists tags alone: for what they
+/// point at, for the manifests of images that the catalog does not have, or whose size it does not
+/// know, for those that an index lists, and whether doubtful images are there that have no tag.
 pub(crate) async fn of_distribution(
     distribution: &Distribution,
     address: &RegistryAddress,

@@ -37,8 +37,8 @@ const QUESTIONS_INTERVAL: Duration = Duration::from_secs(30);
 /// A catalog of container images that answers Amazon ECR's and ECR Public's DescribeImages, kept
 /// current by the events of registries.
 ///
-/// AWS_ENDPOINT_URL_DYNAMODB names a DynamoDB to use instead of the embedded one; RUST_LOG sets what
-/// is logged.
+/// AWS_ENDPOINT_URL_DYNAMODB names a DynamoDB to use instead of the embedded one; RUST_LOG sets
+/// what is logged.
 #[derive(Parser)]
 #[command(version)]
 struct Options {
@@ -85,10 +85,11 @@ struct Options {
 /// What to do other than to serve.
 #[derive(Subcommand)]
 enum Command {
-    /// Compare the catalog with what a registry itself says, and repair it; on an empty one, fill it.
+    /// Compare the catalog with what a registry itself says, and repair it; on an empty one, fill
+    /// it.
     Reconcile(ReconcileOptions),
-    /// Apply events again: those of a file, or those of a queue, which are taken out of it. To apply an event
-    /// twice does no harm.
+    /// Apply events again: those of a file, or those of a queue, which are taken out of it. To
+    /// apply an event twice does no harm.
     Replay(ReplayOptions),
 }
 
@@ -187,38 +188,45 @@ async fn serve(options: Options) -> Result<(), Box<dyn Error>> {
 
 /// The table, created if need be, and where its data is, in words.
 async fn open_table(options: &Options) -> Result<(Table, String), Box<dyn Error>> {
-    let (client, data) = open_store(options).await?;
+    let (client, engine, data) = open_store(options).await?;
     let table = Table { client, name: options.table.clone() };
     table.create_if_missing().await?;
+    engine.map(|engine| tokio::spawn(remove_expired(engine)));
     Ok((table, data))
 }
 
-/// The table that is there. What is taken out of a queue must not go to one that was named by mistake.
+/// The table that is there. What is taken out of a queue must not go to one that was named by
+/// mistake.
 async fn open_existing_table(options: &Options) -> Result<Table, Box<dyn Error>> {
     if std::env::var_os("AWS_ENDPOINT_URL_DYNAMODB").is_none() && !options.data.exists() {
         let data = options.data.display();
         return Err(format!("there is no catalog in {data}, and AWS_ENDPOINT_URL_DYNAMODB is not set").into());
     }
-    let (client, data) = open_store(options).await?;
+    let (client, engine, data) = open_store(options).await?;
     let described = client.describe_table().table_name(&options.table).send().await;
     described.map_err(|error| format!("the table {} {data}: {}", options.table, causes(&error)))?;
-    Ok(Table { client, name: options.table.clone() })
+    let table = Table { client, name: options.table.clone() };
+    table.claim_format().await?;
+    engine.map(|engine| tokio::spawn(remove_expired(engine)));
+    Ok(table)
 }
 
-/// The DynamoDB to use, and where its data is, in words.
-async fn open_store(options: &Options) -> Result<(aws_sdk_dynamodb::Client, String), Box<dyn Error>> {
+/// The DynamoDB to use, the engine if it is the embedded one, and where its data is, in words.
+/// Nothing may be removed from it before the table's format is known.
+async fn open_store(
+    options: &Options,
+) -> Result<(aws_sdk_dynamodb::Client, Option<Engine>, String), Box<dyn Error>> {
     if let Ok(endpoint) = std::env::var("AWS_ENDPOINT_URL_DYNAMODB") {
         let configuration = aws_config::load_defaults(BehaviorVersion::latest()).await;
-        return Ok((aws_sdk_dynamodb::Client::new(&configuration), format!("in the DynamoDB at {endpoint}")));
+        let client = aws_sdk_dynamodb::Client::new(&configuration);
+        return Ok((client, None, format!("in the DynamoDB at {endpoint}")));
     }
     let (engine, data) = if options.in_memory {
         (Engine::in_memory()?, "in memory".to_owned())
     } else {
         (data::open_engine(&options.data)?, format!("in {}", options.data.display()))
     };
-    let client = engine.client();
-    tokio::spawn(remove_expired(engine));
-    Ok((client, data))
+    Ok((engine.client(), Some(engine), data))
 }
 
 /// Does what DynamoDB does by itself.

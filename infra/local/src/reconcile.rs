@@ -9,7 +9,7 @@ use futures_util::{StreamExt as _, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 use reconcile::difference::Described;
 use reconcile::followed::ECR;
-use reconcile::{Followed, FollowedRegistries, Reconcile, ToCompare};
+use reconcile::{Followed, FollowedRegistries, Reconcile, ReconcileError, Repaired, ToCompare};
 use registries::{Ecr, Registries, Registry, RegistryAddress};
 use secret::Secret;
 use subscriptions::Subscriptions;
@@ -20,9 +20,9 @@ const CONCURRENT_REPOSITORIES: usize = 4;
 /// The options of `image-catalog reconcile`.
 #[derive(Debug, Clone, Args)]
 pub struct ReconcileOptions {
-    /// The registry: its address, such as https://registry.example.com; the id of a subscription, which has the
-    /// address, the credential, the registry id and the prefix; or ecr, for Amazon ECR, which is asked with the
-    /// AWS credentials of the environment
+    /// The registry: its address, such as https://registry.example.com; the id of a subscription,
+    /// which has the address, the credential, the registry id and the prefix; or ecr, for Amazon
+    /// ECR, which is asked with the AWS credentials of the environment
     #[arg(long, value_name = "URL|ID|ecr")]
     from: String,
     /// Only these repositories, by the registry's own names; else all that it lists
@@ -31,8 +31,8 @@ pub struct ReconcileOptions {
     /// Only print what differs
     #[arg(long)]
     dry_run: bool,
-    /// Also remove repositories that the registry does not have; but not those that may be of another one of
-    /// the subscriptions. For a registry that has its registry id for itself
+    /// Also remove repositories that the registry does not have; but not those that may be of
+    /// another one of the subscriptions. For a registry that has its registry id for itself
     #[arg(long)]
     prune: bool,
 }
@@ -47,7 +47,8 @@ pub struct Reconciling {
 }
 
 impl ReconcileOptions {
-    /// What the options mean, where these subscriptions are, and this registry id for what has none.
+    /// What the options mean, where these subscriptions are, and this registry id for what has
+    /// none.
     ///
     /// # Errors
     /// They name no registry.
@@ -87,11 +88,12 @@ impl Reconciling {
         matches!(self.followed.registry, Registry::Ecr(_))
     }
 
-    /// Compares, prints what differs, and repairs it unless only a dry run is wanted. A repository that cannot
-    /// be compared does not keep the others waiting.
+    /// Compares, prints what differs, and repairs it unless only a dry run is wanted. A repository
+    /// that cannot be compared does not keep the others waiting.
     ///
     /// # Errors
-    /// The registry cannot be asked at all, or a repository could not be compared.
+    /// The registry cannot be asked at all, a repository could not be compared, or a difference not
+    /// be repaired.
     pub async fn run(self, table: Table, ecr: Option<Ecr>) -> Result<(), Box<dyn Error>> {
         let Self { options, followed, all, subscriptions } = self;
         let reconcile = Reconcile {
@@ -118,22 +120,30 @@ impl Reconciling {
         let repositories = listed.len();
         let mut outcomes = stream::iter(&listed)
             .map(async |listed| {
-                let compared = reconcile.compare(&followed, listed).await;
-                let repaired = match &compared {
-                    Ok(compared) if !options.dry_run => {
-                        reconcile.repair(&compared.differences, None).await.map(drop)
-                    }
-                    _ => Ok(()),
+                let outcome = async {
+                    let comparison = reconcile.compare(&followed, listed).await?;
+                    let repaired = if options.dry_run {
+                        Repaired::default()
+                    } else {
+                        reconcile.repair(&comparison, None).await?
+                    };
+                    Ok::<_, ReconcileError>((comparison.differences, repaired))
                 };
-                (listed, repaired.map_err(Into::into).and(compared))
+                (listed, outcome.await)
             })
             .buffer_unordered(CONCURRENT_REPOSITORIES);
-        let (mut differences, mut failures) = (0, 0);
+        let (mut found, mut all, mut failures) = (0, Repaired::default(), 0);
         while let Some((listed, compared)) = outcomes.next().await {
             bar.suspend(|| match compared {
-                Ok(compared) => {
-                    differences += compared.differences.len();
-                    compared.differences.iter().for_each(|change| println!("{}", Described(change)));
+                Ok((differences, repaired)) => {
+                    found += differences.len();
+                    differences.iter().for_each(|change| println!("{}", Described(change)));
+                    for (change, reason) in &repaired.failed {
+                        println!("not repaired: {}: {reason}", Described(change));
+                    }
+                    all.repaired += repaired.repaired;
+                    all.superseded += repaired.superseded;
+                    all.failed.extend(repaired.failed);
                 }
                 Err(error) => {
                     failures += 1;
@@ -143,10 +153,22 @@ impl Reconciling {
             bar.inc(1);
         }
         bar.finish_and_clear();
-        let done = if options.dry_run { "found" } else { "repaired" };
-        println!("{} repositories compared, {differences} differences {done}", repositories - failures);
+        print!("{} repositories compared, ", repositories - failures);
+        if options.dry_run {
+            println!("{found} differences found");
+        } else {
+            print!("{} differences repaired", all.repaired);
+            if all.superseded > 0 {
+                print!(", {} superseded by newer events", all.superseded);
+            }
+            let failed = all.failed.len();
+            println!("{}", if failed > 0 { format!(", {failed} not repaired") } else { String::new() });
+        }
         if failures > 0 {
             return Err(format!("{failures} repositories could not be compared; it can be done again").into());
+        }
+        if !all.failed.is_empty() {
+            return Err(format!("{} differences could not be repaired", all.failed.len()).into());
         }
         Ok(())
     }

@@ -57,13 +57,19 @@ fn parse_source(name: &str) -> Result<Source, String> {
 #[derive(Default)]
 struct Replayed {
     applied: usize,
+    too_late: usize,
     failed: usize,
 }
 
 impl Replayed {
-    fn note(&mut self, delivery: &str, outcome: Result<(), String>) {
+    /// Notes what became of a delivery, of which so many events came too late to make a difference.
+    fn note(&mut self, delivery: &str, outcome: Result<usize, String>) {
         match outcome {
-            Ok(()) => self.applied += 1,
+            Ok(0) => self.applied += 1,
+            Ok(events) => {
+                self.too_late += 1;
+                println!("{delivery}: {events} events came too late to make a difference");
+            }
             Err(reason) => {
                 self.failed += 1;
                 println!("{delivery}: {reason}");
@@ -79,7 +85,8 @@ impl ReplayOptions {
         self.queue.is_some()
     }
 
-    /// Applies the events, and prints which could not be applied and why. Those of a queue stay there.
+    /// Applies the events, and prints which could not be applied and why. Those of a queue stay
+    /// there.
     ///
     /// # Errors
     /// File or queue cannot be read, or something could not be applied.
@@ -94,7 +101,11 @@ impl ReplayOptions {
             (None, Some(queue)) => replay_queue(queue, ingest, default_registry, configuration).await?,
             (None, None) => Replayed::default(),
         };
-        println!("{} deliveries applied, {} not applied", replayed.applied, replayed.failed);
+        print!("{} deliveries applied, ", replayed.applied);
+        if replayed.too_late > 0 {
+            print!("{} too late, ", replayed.too_late);
+        }
+        println!("{} not applied", replayed.failed);
         match replayed.failed {
             0 => Ok(()),
             failed => Err(format!("{failed} deliveries could not be applied").into()),
@@ -131,7 +142,10 @@ impl ReplayOptions {
             replayed.note(
                 &name,
                 match report.map_err(|error| error.to_string()) {
-                    Ok(report) => report.malformed.first().map_or(Ok(()), |event| Err(event.reason.clone())),
+                    Ok(report) => report
+                        .malformed
+                        .first()
+                        .map_or(Ok(report.too_late), |event| Err(event.reason.clone())),
                     Err(reason) => Err(reason),
                 },
             );

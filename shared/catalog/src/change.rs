@@ -1,5 +1,7 @@
 //! What happened in a registry, in one vocabulary for all of them.
 
+use std::time::Duration;
+
 use crate::identifier::{Digest, Repository, Tag};
 use crate::image::Scan;
 use crate::time::Timestamp;
@@ -19,6 +21,37 @@ pub struct Change {
     pub kind: ChangeKind,
 }
 
+/// How much later than its arrival the time of an event may be (rule 58).
+pub const MAX_CLOCK_LEAD: Duration = Duration::from_secs(5 * 60);
+
+/// 2013-03-20, Docker's first day, in milliseconds since the beginning of 1970. No event is older.
+const FIRST_DAY: i64 = 1_363_737_600_000;
+
+/// The time of an event that arrived at another one (rule 58): five minutes after its arrival at
+/// the latest, so that no registry's clock prevails for ever; and the arrival where the event has
+/// no time, such as Go's zero time.
+#[must_use]
+pub fn event_time(time: Timestamp, received_at: Timestamp) -> Timestamp {
+    if time.as_milliseconds() < FIRST_DAY { received_at } else { time.min(received_at.plus(MAX_CLOCK_LEAD)) }
+}
+
+impl Change {
+    /// The change as it counts if it arrived at this time: see [`event_time`].
+    #[must_use]
+    pub fn received_at(mut self, received_at: Timestamp) -> Self {
+        self.time = event_time(self.time, received_at);
+        match &mut self.kind {
+            ChangeKind::ImageObserved { pushed_at: time, .. }
+            | ChangeKind::ImageRestored { activated_at: time, .. }
+            | ChangeKind::ImageScanned { scan: Scan { completed_at: time, .. }, .. } => {
+                *time = event_time(*time, received_at);
+            }
+            _ => {}
+        }
+        self
+    }
+}
+
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChangeKind {
@@ -31,8 +64,8 @@ pub enum ChangeKind {
         /// What the event tells of the manifest.
         content: Content,
     },
-    /// A registry was asked, and has had the image without a break for some time; whatever is known of
-    /// that time besides. Its tags are another matter.
+    /// A registry was asked, and has had the image without a break for some time; whatever is known
+    /// of that time besides. Its tags are another matter.
     ImageObserved {
         /// Which.
         digest: Digest,

@@ -5,7 +5,8 @@ use std::fmt;
 use std::sync::LazyLock;
 
 use regex_lite::Regex;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Why a text is not the identifier it was taken for. The wording is Amazon ECR's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -45,10 +46,9 @@ pub fn whole(pattern: &str) -> Regex {
 }
 
 macro_rules! identifier {
-    ($(#[$documentation:meta])* $name:ident, $lengths:expr, $pattern:expr) => {
-        $(#[$documentation])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
+    ($(#[$attribute:meta])* $name:ident, $lengths:expr, $pattern:expr) => {
+        $(#[$attribute])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(String);
 
         impl $name {
@@ -109,18 +109,24 @@ macro_rules! identifier {
 identifier!(
     /// The AWS account that owns a registry; for other registries, the twelve digits they are
     /// given by configuration.
+    #[derive(Serialize, Deserialize)]
+    #[serde(try_from = "String", into = "String")]
     RegistryId,
     12..=12,
     REGISTRY_ID_PATTERN
 );
 identifier!(
     /// A repository's name within its registry, with its namespaces: `team/app`.
+    #[derive(Serialize, Deserialize)]
+    #[serde(try_from = "String", into = "String")]
     RepositoryName,
     2..=256,
     REPOSITORY_NAME_PATTERN
 );
 identifier!(
     /// A tag. Case matters.
+    #[derive(Serialize, Deserialize)]
+    #[serde(try_from = "String", into = "String")]
     Tag,
     1..=300,
     TAG_PATTERN
@@ -155,6 +161,56 @@ impl Tag {
 impl Digest {
     fn normalise(text: &str) -> String {
         text.to_ascii_lowercase()
+    }
+
+    /// How many bytes it takes where it is packed.
+    pub(crate) fn packed_bytes(&self) -> usize {
+        if self.sha256().is_some() { 34 } else { 2 + self.0.len() }
+    }
+
+    /// The bytes of the hash, if it is a SHA-256.
+    fn sha256(&self) -> Option<[u8; 32]> {
+        let digits = self.0.strip_prefix("sha256:").filter(|digits| digits.len() == 64)?;
+        let mut hash = [0; 32];
+        for (place, byte) in hash.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(digits.get(2 * place..2 * place + 2)?, 16).ok()?;
+        }
+        Some(hash)
+    }
+}
+
+/// A digest where it is packed.
+#[derive(Serialize, Deserialize)]
+enum PackedDigest {
+    Sha256([u8; 32]),
+    Other(String),
+}
+
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            return serializer.serialize_str(&self.0);
+        }
+        match self.sha256() {
+            Some(hash) => PackedDigest::Sha256(hash),
+            None => PackedDigest::Other(self.0.clone()),
+        }
+        .serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            return String::deserialize(deserializer)?.try_into().map_err(D::Error::custom);
+        }
+        match PackedDigest::deserialize(deserializer)? {
+            PackedDigest::Sha256(hash) => {
+                let digits = hash.iter().map(|byte| format!("{byte:02x}"));
+                Ok(Self(["sha256:".to_owned()].into_iter().chain(digits).collect()))
+            }
+            PackedDigest::Other(text) => text.try_into().map_err(D::Error::custom),
+        }
     }
 }
 

@@ -59,17 +59,34 @@ impl Image {
     pub fn position(&self) -> Position {
         Position {
             pushed_at_milliseconds: self.image_pushed_at.as_milliseconds(),
+            is_index: self.is_index(),
             digest: self.image_digest.clone(),
         }
     }
+
+    /// Whether it is an image index, as far as its media type is known.
+    #[must_use]
+    pub fn is_index(&self) -> bool {
+        let media_type = self.image_manifest_media_type.as_deref();
+        media_type.is_some_and(|media_type| INDEX_MEDIA_TYPES.contains(&media_type))
+    }
 }
 
-/// A place in a listing: after the image of this time and digest, whether or not it is still there.
-/// Times are compared in milliseconds, the newest first; images of one millisecond by digest.
+/// The media types of an image index, of OCI and of Docker, which calls it a manifest list.
+pub const INDEX_MEDIA_TYPES: [&str; 2] =
+    ["application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json"];
+
+/// A place in a listing: after the image that had it, whether or not that is still there.
+///
+/// Times are compared in milliseconds, the newest first. Of one millisecond, image indexes come
+/// before other manifests, then by digest (rules 34 and 57): an index is pushed after the manifests
+/// that it lists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {
     /// Milliseconds since the beginning of 1970.
     pub pushed_at_milliseconds: i64,
+    /// Whether the image is an index.
+    pub is_index: bool,
     /// The image's digest.
     pub digest: Digest,
 }

@@ -5,11 +5,13 @@
 //! - [`image`]: an image as it is listed
 //! - [`change`]: what happened in a registry
 //! - [`history`]: how changes, in whatever order they arrive, add up to one state
+//! - [`draft`]: what a change makes of the histories that it touches
 //! - [`table`]: the DynamoDB table: its definition, its keys and its items
 //! - [`reader`]: pages and look-ups
 //! - [`writer`]: applies changes
 
 pub mod change;
+pub mod draft;
 pub mod history;
 pub mod identifier;
 pub mod image;

@@ -1,14 +1,23 @@
 //! Reads the catalog: pages of a listing, and images by tag or digest. It cannot write.
+//!
+//! DynamoDB may answer a read from the recent past, and each key from a past of its own. That is
+//! half the price, and good enough for what is found. Before the reader says that something does
+//! not exist, it reads again what that depends on, as it is now (rule 56).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+mod listing;
 
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
+
+use self::listing::Listing;
 use crate::history::{ImageHistory, RepositoryHistory, TagHistory};
 use crate::identifier::{Digest, RegistryId, Repository, RepositoryName, Tag};
 use crate::image::{Image, ImageStatus, Position, TagStatus};
-use crate::table::{self, Item, StoreError, Table};
-use crate::time::Timestamp;
+use crate::table::{self, StoreError, Table};
+
+/// How often the reader looks where a tag is that moves each time before its image is read.
+const MAX_LOOKS: usize = 32;
 
 /// Which images to list. Without a restriction, all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -29,7 +38,7 @@ impl Filter {
 }
 
 /// What one image is asked for by: a digest, a tag, or both, which must then fit each other.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ImageIdentifier {
     /// The digest, if given.
     pub digest: Option<Digest>,
@@ -72,17 +81,26 @@ pub enum ReadError {
 #[derive(Debug, Clone)]
 pub struct Reader {
     table: Table,
+    is_consistent: bool,
 }
 
 impl Reader {
     /// A reader of this table.
     #[must_use]
     pub fn new(table: Table) -> Self {
-        Self { table }
+        Self { table, is_consistent: false }
     }
 
-    /// Lists images that pass a filter, from a position on, until `page_is_full` says so of the next
-    /// image or `limit` is reached. Costs what the images weigh, wherever in the repository they are.
+    /// A reader whose listings without a tag status say what is in the table now, at twice the
+    /// price.
+    #[must_use]
+    pub fn consistent(&self) -> Self {
+        Self { is_consistent: true, ..self.clone() }
+    }
+
+    /// Lists images that pass a filter, from a position on, until `page_is_full` says so of the
+    /// next image or `limit` is reached. Costs what the images weigh, wherever in the repository
+    /// they are.
     ///
     /// # Errors
     /// No such repository, or the store fails.
@@ -94,21 +112,13 @@ impl Reader {
         limit: usize,
         mut page_is_full: impl FnMut(&Image) -> bool,
     ) -> Result<Page, ReadError> {
-        let statuses = match &filter.image_status {
-            Some(status) => std::slice::from_ref(status),
-            None => &ImageStatus::ALL[..],
-        };
-        let mut listings: Vec<Listing<'_>> = statuses
-            .iter()
-            .map(|status| Listing::new(&self.table, repository, filter.tag_status, *status, after, limit + 1))
-            .collect();
-        let (known, ()) = tokio::try_join!(self.repository(repository), fill_all(&mut listings))?;
-        let (deleted_at, mut consumed_capacity) = known;
+        let mut listing = Listing::new(self, repository, filter, after, limit + 1);
+        let (known, ()) = tokio::try_join!(self.check_exists(repository), async {
+            listing.fill().await.map_err(ReadError::from)
+        })?;
         let mut images = Vec::new();
         let more = loop {
-            // Images from before a deletion of the repository are on their way out.
-            match next_image(&mut listings).await? {
-                Some(image) if deleted_at.is_some_and(|deleted_at| image.image_pushed_at < deleted_at) => {}
+            match listing.next().await? {
                 Some(image) => {
                     if images.len() == limit || page_is_full(&image) {
                         break true;
@@ -118,8 +128,7 @@ impl Reader {
                 None => break false,
             }
         };
-        consumed_capacity += listings.iter().map(|listing| listing.consumed_capacity).sum::<f64>();
-        Ok(Page { images, more, consumed_capacity })
+        Ok(Page { images, more, consumed_capacity: known + listing.consumed_capacity() })
     }
 
     /// Finds images by tag or digest.
@@ -131,53 +140,69 @@ impl Reader {
         repository: &Repository,
         identifiers: &[ImageIdentifier],
     ) -> Result<Found, ReadError> {
-        let partition = table::partition(repository);
-        let tags: BTreeSet<&Tag> =
-            identifiers.iter().filter_map(|identifier| identifier.tag.as_ref()).collect();
-        let tag_items = self.table.get(&partition, tags.into_iter().map(table::tag_sort), false);
-        let ((deleted_at, mut consumed_capacity), (items, capacity)) =
-            tokio::try_join!(self.repository(repository), async { Ok(tag_items.await?) })?;
-        consumed_capacity += capacity;
-        let mut targets: HashMap<String, Digest> = HashMap::new();
-        for item in items {
-            let sort = table::sort_of(&item).to_owned();
-            let tag: TagHistory = table::parse(item)?;
-            targets.extend(tag.target().map(|digest| (sort, digest.clone())));
-        }
-
-        let wanted: Vec<Option<&Digest>> = identifiers
-            .iter()
-            .map(|identifier| {
-                let by_tag = identifier.tag.as_ref().map(|tag| targets.get(&table::tag_sort(tag)));
-                match (&identifier.digest, by_tag) {
-                    (Some(digest), Some(target)) => Some(digest).filter(|digest| target == Some(*digest)),
-                    (Some(digest), None) => Some(digest),
-                    (None, target) => target.flatten(),
+        let mut found: BTreeMap<&ImageIdentifier, Image> = BTreeMap::new();
+        let mut missing: BTreeSet<&ImageIdentifier> = identifiers.iter().collect();
+        let (mut consumed_capacity, mut look) = tokio::try_join!(self.check_exists(repository), async {
+            Ok(self.look(repository, &missing, false).await?)
+        })?;
+        let mut before: Option<Look> = None;
+        for _ in 0..MAX_LOOKS {
+            consumed_capacity += look.consumed_capacity;
+            missing.retain(|identifier| {
+                if let Some(image) = look.image(identifier) {
+                    found.insert(identifier, image.clone());
+                    return false;
                 }
-            })
-            .collect();
-        let digests: BTreeSet<&Digest> = wanted.iter().copied().flatten().collect();
-        let (items, capacity) =
-            self.table.get(&partition, digests.into_iter().map(table::digest_sort), false).await?;
-        consumed_capacity += capacity;
-        let mut images: BTreeMap<Digest, Image> = BTreeMap::new();
-        for item in items {
-            let mut history: ImageHistory = table::parse(item)?;
-            if let Some(deleted_at) = deleted_at {
-                history.delete(deleted_at);
+                !look.is_certain(identifier, before.as_ref())
+            });
+            if missing.is_empty() {
+                let images = identifiers.iter().map(|identifier| found.get(identifier).cloned()).collect();
+                return Ok(Found { images, consumed_capacity });
             }
-            images.extend(history.image().map(|image| (image.image_digest.clone(), image)));
+            let next = self.look(repository, &missing, true).await?;
+            before = Some(std::mem::replace(&mut look, next)).filter(|look| look.is_consistent);
         }
-        let images = identifiers
+        Err(StoreError::Contended.into())
+    }
+
+    /// Reads the items of identifiers: the tags first, and then the images that they were last
+    /// moved to.
+    async fn look(
+        &self,
+        repository: &Repository,
+        identifiers: &BTreeSet<&ImageIdentifier>,
+        is_consistent: bool,
+    ) -> Result<Look, StoreError> {
+        let partition = table::partition(repository);
+        let mut look = Look { is_consistent, ..Look::default() };
+        // An image knows its tags: what is asked for by both is read by its digest alone.
+        let tags: HashMap<String, &Tag> = identifiers
             .iter()
-            .zip(wanted)
-            .map(|(identifier, digest)| {
-                let image = images.get(digest?)?;
-                let has_tag = identifier.tag.as_ref().is_none_or(|tag| image.image_tags.contains(tag));
-                has_tag.then(|| image.clone())
-            })
+            .filter(|identifier| identifier.digest.is_none())
+            .filter_map(|identifier| identifier.tag.as_ref())
+            .map(|tag| (table::tag_sort(tag), tag))
             .collect();
-        Ok(Found { images, consumed_capacity })
+        let mut digests: BTreeSet<Digest> =
+            identifiers.iter().filter_map(|identifier| identifier.digest.clone()).collect();
+        let (items, capacity) = self.table.get(&partition, tags.keys().cloned(), is_consistent).await?;
+        look.consumed_capacity += capacity;
+        for item in items {
+            let Some(tag) = tags.get(table::sort_of(&item)) else { continue };
+            let item = table::parse_history::<TagHistory>(item)?;
+            if let Some(digest) = item.history.target() {
+                digests.insert(digest.clone());
+                look.targets.insert((*tag).clone(), (item.version, digest.clone()));
+            }
+        }
+        let sorts = digests.iter().map(table::digest_sort);
+        let (items, capacity) = self.table.get(&partition, sorts, is_consistent).await?;
+        look.consumed_capacity += capacity;
+        for item in items {
+            let Some(digest) = table::digest_of_sort(table::sort_of(&item)) else { continue };
+            let history: ImageHistory = table::parse(item)?;
+            look.images.extend(history.image(&digest).map(|image| (digest, image)));
+        }
+        Ok(look)
     }
 
     /// All repositories of a registry.
@@ -211,120 +236,61 @@ impl Reader {
         Ok(repositories)
     }
 
-    /// When the repository was last deleted, if it was, and exists again; and the capacity consumed.
-    async fn repository(&self, repository: &Repository) -> Result<(Option<Timestamp>, f64), ReadError> {
+    /// Fails if the repository does not exist; tells the capacity consumed.
+    async fn check_exists(&self, repository: &Repository) -> Result<f64, ReadError> {
+        let (mut exists, mut capacity) = self.exists(repository, self.is_consistent).await?;
+        if !exists && !self.is_consistent {
+            let again;
+            (exists, again) = self.exists(repository, true).await?;
+            capacity += again;
+        }
+        if exists { Ok(capacity) } else { Err(ReadError::RepositoryNotFound) }
+    }
+
+    async fn exists(&self, repository: &Repository, is_consistent: bool) -> Result<(bool, f64), StoreError> {
         let output = self
             .table
             .client
             .get_item()
             .table_name(&self.table.name)
             .set_key(Some(table::key(&table::partition(repository), table::REPOSITORY_ITEM)))
+            .consistent_read(is_consistent)
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
-            .await
-            .map_err(StoreError::from)?;
-        let capacity =
-            output.consumed_capacity.and_then(|capacity| capacity.capacity_units).unwrap_or_default();
-        let history: RepositoryHistory =
-            output.item.map(table::parse).transpose()?.ok_or(ReadError::RepositoryNotFound)?;
-        if history.exists() { Ok((history.deleted_at, capacity)) } else { Err(ReadError::RepositoryNotFound) }
+            .await?;
+        let capacity = output.consumed_capacity.and_then(|capacity| capacity.capacity_units);
+        let history: Option<RepositoryHistory> = output.item.map(table::parse).transpose()?;
+        Ok((history.is_some_and(|history| history.exists()), capacity.unwrap_or_default()))
     }
 }
 
-/// The images of one status, read as far as they are needed.
-struct Listing<'a> {
-    table: &'a Table,
-    index: Option<&'static str>,
-    partition: (&'static str, String),
-    sorts: (String, String),
-    wanted: usize,
-    read: VecDeque<Image>,
-    next: Option<Item>,
-    ended: bool,
+/// What one look at the items of identifiers found.
+#[derive(Debug, Default)]
+struct Look {
+    /// Whether it is how they are, and not how they were.
+    is_consistent: bool,
+    /// The image that each tag was last moved to, whether or not it still has it; and the version
+    /// of the tag's item.
+    targets: BTreeMap<Tag, (u64, Digest)>,
+    images: BTreeMap<Digest, Image>,
     consumed_capacity: f64,
 }
 
-impl<'a> Listing<'a> {
-    fn new(
-        table: &'a Table,
-        repository: &Repository,
-        tag_status: Option<TagStatus>,
-        status: ImageStatus,
-        after: Option<&Position>,
-        wanted: usize,
-    ) -> Self {
-        let (index, partition) = match tag_status {
-            Some(tag_status) => (
-                Some(table::TAG_STATUS_INDEX),
-                (table::REPOSITORY_TAG_STATUS, table::tag_status_partition(repository, tag_status)),
-            ),
-            None => (None, (table::REPOSITORY, table::partition(repository))),
-        };
-        Self {
-            table,
-            index,
-            partition,
-            sorts: table::image_sorts_after(status, after),
-            wanted,
-            read: VecDeque::new(),
-            next: None,
-            ended: false,
-            consumed_capacity: 0.0,
-        }
+impl Look {
+    fn image(&self, identifier: &ImageIdentifier) -> Option<&Image> {
+        let target = || Some(&self.targets.get(identifier.tag.as_ref()?)?.1);
+        let image = self.images.get(identifier.digest.as_ref().or_else(target)?)?;
+        let has_tag = identifier.tag.as_ref().is_none_or(|tag| image.image_tags.contains(tag));
+        has_tag.then_some(image)
     }
 
-    /// Reads on until there is an image or the listing has ended.
-    async fn fill(&mut self) -> Result<(), ReadError> {
-        while self.read.is_empty() && !self.ended {
-            let output = self
-                .table
-                .client
-                .query()
-                .table_name(&self.table.name)
-                .set_index_name(self.index.map(str::to_owned))
-                .key_condition_expression("#partition = :partition AND #sort BETWEEN :first AND :last")
-                .expression_attribute_names("#partition", self.partition.0)
-                .expression_attribute_names("#sort", table::SORT)
-                .expression_attribute_values(":partition", AttributeValue::S(self.partition.1.clone()))
-                .expression_attribute_values(":first", AttributeValue::S(self.sorts.0.clone()))
-                .expression_attribute_values(":last", AttributeValue::S(self.sorts.1.clone()))
-                .limit(i32::try_from(self.wanted).unwrap_or(i32::MAX))
-                .set_exclusive_start_key(self.next.take())
-                .return_consumed_capacity(ReturnConsumedCapacity::Total)
-                .send()
-                .await
-                .map_err(StoreError::from)?;
-            self.consumed_capacity +=
-                output.consumed_capacity.and_then(|capacity| capacity.capacity_units).unwrap_or_default();
-            self.next = output.last_evaluated_key;
-            self.ended = self.next.is_none();
-            for item in output.items.unwrap_or_default() {
-                self.read.push_back(table::parse(item)?);
-            }
-        }
-        Ok(())
+    /// Whether what was not found does not exist. A tag may have moved after it was read and before
+    /// its image was; if it is still where it was at the look before, it had been lost by the image
+    /// that was read then.
+    fn is_certain(&self, identifier: &ImageIdentifier, before: Option<&Self>) -> bool {
+        let ImageIdentifier { digest: None, tag: Some(tag) } = identifier else { return self.is_consistent };
+        let target = self.targets.get(tag);
+        self.is_consistent
+            && (target.is_none() || before.is_some_and(|before| before.targets.get(tag) == target))
     }
-}
-
-async fn fill_all(listings: &mut [Listing<'_>]) -> Result<(), ReadError> {
-    for listing in listings {
-        listing.fill().await?;
-    }
-    Ok(())
-}
-
-/// Takes the image that comes first among all listings.
-async fn next_image(listings: &mut [Listing<'_>]) -> Result<Option<Image>, ReadError> {
-    fill_all(listings).await?;
-    let first = listings
-        .iter_mut()
-        .filter(|listing| !listing.read.is_empty())
-        .min_by_key(|listing| listing.read.front().map(listing_order));
-    Ok(first.and_then(|listing| listing.read.pop_front()))
-}
-
-/// The newest first; equal milliseconds by digest.
-fn listing_order(image: &Image) -> (std::cmp::Reverse<i64>, Digest) {
-    let position = image.position();
-    (std::cmp::Reverse(position.pushed_at_milliseconds), position.digest)
 }

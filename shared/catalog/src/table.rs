@@ -5,17 +5,21 @@
 //! | sort key | item |
 //! | --- | --- |
 //! | `repository` | whether the repository exists |
-//! | `<imageStatus>#<time>#<digest>` | an image as it is listed; the time is counted down, so that the newest is first and equal times are in order of their digests |
+//! | `<imageStatus>#<time>#<kind>#<digest>` | an image as it is listed; the time is counted down, so that the newest is first; the kind is 0 for an index, else 1 |
+//! | `ONCE_ARCHIVED#<time>#<kind>#<digest>` | the same of an image that was archived at least once since its push |
 //! | `digest#<digest>` | the history of a digest, from which its image follows |
 //! | `tag#<tag>` | where a tag was moved to |
+//! | `segment#<owner>#<number>` | older events of a history, whose sort key the owner is |
 //! | `manifest#<digest>#<index digest>` | an index lists the manifest |
 //!
-//! In a partition of its own, `questions`, is what registries have yet to be asked: the sort key is the
-//! repository and what the question is about.
+//! In a partition of its own, `questions`, is what registries have yet to be asked: the sort key is
+//! the repository and what the question is about. In another one, `format`, is the number of the
+//! table's format.
 //!
-//! The attribute `repositoryTagStatus` is the partition key of the index [`TAG_STATUS_INDEX`]. Listed images
-//! have it, and the index lists a repository's tagged or untagged ones in the same order; the item
-//! `repository` has it, and the index lists a registry's repositories.
+//! The attribute `repositoryTagStatus` is the partition key of the index [`TAG_STATUS_INDEX`].
+//! Images listed by their status have it, and the index lists a repository's tagged or untagged
+//! ones in the same order; the item `repository` has it, and the index lists a registry's
+//! repositories.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -30,6 +34,9 @@ use aws_sdk_dynamodb::types::{
 };
 use serde::de::DeserializeOwned;
 
+use crate::change::MAX_CLOCK_LEAD;
+use crate::draft::{self, Owner};
+use crate::history::LATENESS_WINDOW;
 use crate::identifier::{Digest, RegistryId, Repository, Tag};
 use crate::image::{ImageStatus, Position, TagStatus};
 use crate::time::Timestamp;
@@ -50,12 +57,21 @@ pub const EXPIRES_AT: &str = "expiresAt";
 /// Counts the writes to an item, so that a writer notices that another one was first.
 pub const VERSION: &str = "version";
 
-/// How long what is left of a deleted image or tag is kept for late events: well over the fourteen
-/// days that a queue can hold a message.
-pub const TOMBSTONE_LIFETIME: Duration = Duration::from_hours(30 * 24);
+/// The number of the format of the table's items. A program that meets another one touches nothing.
+pub const FORMAT: u64 = 2;
+
+/// The partition key and the sort key of the item that holds the format, and its attribute. No
+/// repository's partition has its name: those have a slash.
+const FORMAT_ITEM: &str = "format";
+
+/// How long what is left of a deleted image or tag is kept, for events that are late.
+pub const TOMBSTONE_LIFETIME: Duration = LATENESS_WINDOW.saturating_add(MAX_CLOCK_LEAD);
 
 /// The most manifests of an index, which are in one item together.
-pub(crate) const MOST_MANIFESTS: usize = 1000;
+pub(crate) const MAX_MANIFESTS: usize = 1000;
+
+/// The attribute of a segment that holds its events.
+pub(crate) const EVENTS: &str = "events";
 
 /// The most keys of one BatchGetItem request.
 const BATCH_GET_KEYS: usize = 100;
@@ -81,24 +97,50 @@ pub(crate) fn registry_partition(registry: &RegistryId) -> String {
     registry.to_string()
 }
 
-/// The sort key of an image in listings.
-pub(crate) fn image_sort(status: ImageStatus, pushed_at: Timestamp, digest: &Digest) -> String {
-    format!("{}#{}#{digest}", status.as_str(), pushed_at.newest_first())
+/// The images that one Query lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Range {
+    /// Those of a status.
+    Status(ImageStatus),
+    /// Those that were archived at least once since their push, whatever their status is now. An
+    /// image that is not active is always one of them.
+    OnceArchived,
 }
 
-/// The first and the last sort key that images of a status can have after a position.
-pub(crate) fn image_sorts_after(status: ImageStatus, position: Option<&Position>) -> (String, String) {
-    let status = status.as_str();
-    let first = match position {
-        // '!' comes before every character that a digest can go on with.
-        Some(position) => {
-            let time = Timestamp::from_milliseconds(position.pushed_at_milliseconds)
-                .map_or_else(|_| "~".to_owned(), Timestamp::newest_first);
-            format!("{status}#{time}#{}!", position.digest)
+impl Range {
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Status(status) => status.as_str(),
+            Self::OnceArchived => "ONCE_ARCHIVED",
         }
-        None => format!("{status}#"),
-    };
-    (first, format!("{status}#~"))
+    }
+}
+
+/// The sort key of an image in a range.
+pub(crate) fn image_sort(range: Range, position: &Position) -> String {
+    format!("{}#{}", range.prefix(), listing_order(position))
+}
+
+/// Sorts like the listing: the newest first, of one millisecond indexes first, then by digest.
+pub(crate) fn listing_order(position: &Position) -> String {
+    // A position that a caller brings can have any time.
+    let time = Timestamp::from_milliseconds(position.pushed_at_milliseconds)
+        .map_or_else(|_| "~".to_owned(), Timestamp::newest_first);
+    format!("{time}#{}#{}", u8::from(!position.is_index), position.digest)
+}
+
+/// The first and the last sort key that images of a range can have after a position, and up to
+/// another one.
+pub(crate) fn image_sorts(
+    range: Range,
+    after: Option<&Position>,
+    up_to: Option<&Position>,
+) -> (String, String) {
+    let prefix = range.prefix();
+    // '!' comes before every character that a digest can go on with.
+    let first = after.map_or_else(|| format!("{prefix}#"), |after| image_sort(range, after) + "!");
+    let last = up_to.map_or_else(|| format!("{prefix}#~"), |up_to| image_sort(range, up_to));
+    (first, last)
 }
 
 /// The sort key of a digest's history.
@@ -106,9 +148,27 @@ pub(crate) fn digest_sort(digest: &Digest) -> String {
     format!("{DIGEST_PREFIX}{digest}")
 }
 
+/// The digest that such a sort key names.
+pub(crate) fn digest_of_sort(sort: &str) -> Option<Digest> {
+    sort.strip_prefix(DIGEST_PREFIX).and_then(|digest| Digest::parse(digest).ok())
+}
+
+/// The sort key of the history that segments belong to.
+pub(crate) fn owner_sort(owner: &Owner) -> String {
+    match owner {
+        Owner::Image(digest) => digest_sort(digest),
+        Owner::Tag(tag) => tag_sort(tag),
+    }
+}
+
 /// The sort key of a tag's history.
 pub(crate) fn tag_sort(tag: &Tag) -> String {
     format!("tag#{tag}")
+}
+
+/// The sort key of a segment of the history with this sort key.
+pub(crate) fn segment_sort(owner: &str, number: u32) -> String {
+    format!("segment#{owner}#{number}")
 }
 
 /// What the sort keys of all indexes that list a manifest begin with.
@@ -165,6 +225,21 @@ pub(crate) fn parse<T: DeserializeOwned>(item: Item) -> Result<T, StoreError> {
     serde_dynamo::from_item(item).map_err(|error| StoreError::Item { sort, error: Box::new(error) })
 }
 
+/// Reads the item of a history.
+pub(crate) fn parse_history<T: DeserializeOwned>(item: Item) -> Result<draft::Item<T>, StoreError> {
+    let version = item.get(VERSION).and_then(|version| version.as_n().ok()?.parse().ok());
+    let expires = item.contains_key(EXPIRES_AT);
+    Ok(draft::Item { version: version.unwrap_or_default(), expires, history: parse(item)? })
+}
+
+/// Reads the events of a segment.
+pub(crate) fn parse_segment(mut item: Item) -> Result<Vec<u8>, StoreError> {
+    match item.remove(EVENTS) {
+        Some(AttributeValue::B(events)) => Ok(events.into_inner()),
+        _ => Err(StoreError::Item { sort: sort_of(&item).to_owned(), error: "it has no events".into() }),
+    }
+}
+
 /// Why DynamoDB did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -174,7 +249,8 @@ pub enum StoreError {
     /// Other writers were first, too many times in a row; worth trying again later.
     #[error("other writers kept changing the same images")]
     Contended,
-    /// An item would pass DynamoDB's 400 KB: an image has more tags, or lists more manifests, than fit.
+    /// An item would pass DynamoDB's 400 KB: an image has more tags, or lists more manifests, than
+    /// fit.
     #[error("an image has more tags, or lists more manifests, than one DynamoDB item can hold")]
     ItemTooLarge,
     /// An item that this version of the catalog cannot read.
@@ -184,6 +260,15 @@ pub enum StoreError {
         sort: String,
         /// What is wrong with it.
         error: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The table was made by a program of another version, or by something else.
+    #[error(
+        "the table has {found}, and this program works with format {FORMAT}; nothing was read or written. Use the \
+         version that made the table, or another table, and fill it with `image-catalog reconcile`"
+    )]
+    Format {
+        /// What it has.
+        found: String,
     },
     /// Anything else: no connection, no permission, no such table.
     #[error("DynamoDB does not answer as it should: {0}")]
@@ -209,8 +294,8 @@ where
     }
 }
 
-/// What an error says, and the causes that the SDK leaves out of its texts. Not the whole answers that
-/// its debug output has: those are not for the log.
+/// What an error says, and the causes that the SDK leaves out of its texts. Not the whole answers
+/// that its debug output has: those are not for the log.
 pub fn causes(error: &dyn std::error::Error) -> String {
     let texts = std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string);
     texts.collect::<Vec<_>>().join(": ")
@@ -226,11 +311,11 @@ pub struct Table {
 }
 
 impl Table {
-    /// Creates the table, its index and its expiry where they are missing, and waits until it can be
-    /// used.
+    /// Creates the table, its index and its expiry where they are missing, and waits until it can
+    /// be used.
     ///
     /// # Errors
-    /// What DynamoDB says.
+    /// The table has another format, or what DynamoDB says.
     pub async fn create_if_missing(&self) -> Result<(), StoreError> {
         let created = definition(self.client.create_table().table_name(&self.name)).send().await;
         match created {
@@ -246,6 +331,8 @@ impl Table {
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
+        // Before anything is changed of a table that may be somebody else's.
+        self.claim_format().await?;
         if !self.expires().await? {
             let expiry = TimeToLiveSpecification::builder().attribute_name(EXPIRES_AT).enabled(true).build();
             let enabled = self
@@ -263,6 +350,77 @@ impl Table {
             }
         }
         Ok(())
+    }
+
+    /// For a program that only reads: fails if the table has another format. A table without a
+    /// format has nothing in it yet.
+    ///
+    /// # Errors
+    /// Another format, or what DynamoDB says.
+    pub async fn check_format(&self) -> Result<(), StoreError> {
+        match self.format().await? {
+            Some(found) if found != FORMAT.to_string() => {
+                Err(StoreError::Format { found: format!("format {found}") })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// For a program that writes: gives an empty table its format, and fails if it has another one,
+    /// or none and is not empty.
+    ///
+    /// # Errors
+    /// Another format, or what DynamoDB says.
+    pub async fn claim_format(&self) -> Result<(), StoreError> {
+        if self.format().await?.is_none() {
+            let scanned =
+                self.client.scan().table_name(&self.name).consistent_read(true).limit(1).send().await?;
+            if scanned.items().is_empty() {
+                self.put_format().await?;
+            } else if self.format().await?.is_none() {
+                return Err(StoreError::Format { found: "items and no format".to_owned() });
+            }
+        }
+        self.check_format().await
+    }
+
+    async fn format(&self) -> Result<Option<String>, StoreError> {
+        let found = self
+            .client
+            .get_item()
+            .table_name(&self.name)
+            .set_key(Some(key(FORMAT_ITEM, FORMAT_ITEM)))
+            .consistent_read(true)
+            .send()
+            .await?;
+        Ok(found.item.map(|item| match item.get(FORMAT_ITEM) {
+            Some(AttributeValue::N(number)) => number.clone(),
+            other => format!("{other:?}"),
+        }))
+    }
+
+    /// Another process may be first.
+    async fn put_format(&self) -> Result<(), StoreError> {
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.name)
+            .set_item(Some(key(FORMAT_ITEM, FORMAT_ITEM)))
+            .item(FORMAT_ITEM, AttributeValue::N(FORMAT.to_string()))
+            .condition_expression("attribute_not_exists(#sort)")
+            .expression_attribute_names("#sort", SORT)
+            .send()
+            .await;
+        match put {
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(|error| error.is_conditional_check_failed_exception()) =>
+            {
+                Ok(())
+            }
+            result => Ok(result.map(drop)?),
+        }
     }
 
     async fn expires(&self) -> Result<bool, StoreError> {
@@ -357,7 +515,8 @@ fn definition(
         .billing_mode(BillingMode::PayPerRequest)
 }
 
-/// Waits longer each time, up to half a second, a random part of it, and gives up after twenty times.
+/// Waits longer each time, up to half a second, a random part of it, and gives up after twenty
+/// times.
 pub(crate) struct Backoff {
     attempt: u32,
 }
@@ -386,31 +545,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn images_sort_newest_first_then_by_digest() {
-        let sort = |time: &str, digest: &str| {
-            image_sort(
-                ImageStatus::Active,
-                time.parse().expect("a time"),
-                &Digest::parse(digest).expect("a digest"),
-            )
+    fn images_sort_newest_first_then_indexes_then_by_digest() {
+        let position = |time: &str, is_index, digest: &str| Position {
+            pushed_at_milliseconds: time.parse::<Timestamp>().expect("a time").as_milliseconds(),
+            is_index,
+            digest: Digest::parse(digest).expect("a digest"),
         };
+        let range = Range::Status(ImageStatus::Active);
         let listed = [
-            sort("2026-11-22T00:00:00.002Z", "sha256:aa"),
-            sort("2026-11-22T00:00:00.001999999Z", "sha256:aa"),
-            sort("2026-11-22T00:00:00.001Z", "sha256:aab"),
-            sort("2026-11-22T00:00:00.001Z", "sha256:ab"),
-            sort("2026-11-22T00:00:00Z", "sha256:00"),
+            position("2026-11-22T00:00:00.002Z", false, "sha256:aa"),
+            position("2026-11-22T00:00:00.001999999Z", true, "sha256:cc"),
+            position("2026-11-22T00:00:00.001Z", false, "sha256:aa"),
+            position("2026-11-22T00:00:00.001Z", false, "sha256:aab"),
+            position("2026-11-22T00:00:00.001Z", false, "sha256:ab"),
+            position("2026-11-22T00:00:00Z", false, "sha256:00"),
         ];
-        assert!(listed.is_sorted(), "{listed:#?}");
-        let position = Position {
-            pushed_at_milliseconds: "2026-11-22T00:00:00.001Z"
-                .parse::<Timestamp>()
-                .expect("a time")
-                .as_milliseconds(),
-            digest: Digest::parse("sha256:aa").expect("a digest"),
-        };
-        let (first, last) = image_sorts_after(ImageStatus::Active, Some(&position));
-        assert!(first > listed[1] && first < listed[2] && listed[4] < last);
+        let sorts = listed.each_ref().map(|position| image_sort(range, position));
+        assert!(sorts.is_sorted(), "{sorts:#?}");
+        let (first, last) = image_sorts(range, Some(&listed[2]), Some(&listed[4]));
+        assert!(first > sorts[2] && first < sorts[3] && last == sorts[4]);
+        let (first, last) = image_sorts(range, None, None);
+        assert!(first < sorts[0] && last > sorts[5]);
     }
 
     #[test]

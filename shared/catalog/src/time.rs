@@ -3,12 +3,13 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A moment between the years 1 and 9999, in UTC.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(jiff::Timestamp);
 
 /// A time that cannot be read, or lies outside the years 1 to 9999.
@@ -41,6 +42,26 @@ impl Timestamp {
         jiff::Timestamp::from_millisecond(milliseconds)
             .map_err(|_| InvalidTimestamp(milliseconds.to_string()))
             .and_then(Self::try_from)
+    }
+
+    /// This much later, or the last moment that there is.
+    #[must_use]
+    pub fn plus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(duration).unwrap_or(self.0)).min(Self::latest())
+    }
+
+    /// This much earlier, or the first moment that there is.
+    #[must_use]
+    pub fn minus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(duration).unwrap_or(self.0)).max(Self::earliest())
+    }
+
+    fn earliest() -> Self {
+        Self(jiff::Timestamp::from_millisecond(FIRST_MILLISECOND).unwrap_or(jiff::Timestamp::MIN))
+    }
+
+    fn latest() -> Self {
+        Self(jiff::Timestamp::from_millisecond(LAST_MILLISECOND).unwrap_or(jiff::Timestamp::MAX))
     }
 
     /// Whole seconds since the beginning of 1970.
@@ -82,16 +103,24 @@ impl FromStr for Timestamp {
     }
 }
 
-impl TryFrom<String> for Timestamp {
-    type Error = InvalidTimestamp;
-    fn try_from(text: String) -> Result<Self, InvalidTimestamp> {
-        text.parse()
+/// As text, or as seconds and nanoseconds where it is packed.
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            return serializer.collect_str(self);
+        }
+        (self.0.as_second(), self.0.subsec_nanosecond()).serialize(serializer)
     }
 }
 
-impl From<Timestamp> for String {
-    fn from(time: Timestamp) -> Self {
-        time.to_string()
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            return String::deserialize(deserializer)?.parse().map_err(D::Error::custom);
+        }
+        let (second, nanosecond) = Deserialize::deserialize(deserializer)?;
+        let time = jiff::Timestamp::new(second, nanosecond).map_err(D::Error::custom)?;
+        time.try_into().map_err(D::Error::custom)
     }
 }
 

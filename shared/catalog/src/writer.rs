@@ -1,26 +1,31 @@
 //! Applies changes. It reads only what a change touches, and lists nothing but a repository that is
 //! being deleted.
 //!
-//! A change is applied by reading the histories it touches, adding it to them, and writing what
-//! follows from them in one transaction, on condition that nobody wrote to them since; then all of
-//! it again, until there is nothing left to write. The last round thus always sees what other
+//! A change is applied by reading the histories it touches, drafting what follows from it, and
+//! writing that in one transaction, on condition that nobody wrote to the histories since; then all
+//! of it again, until there is nothing left to write. The last round thus always sees what other
 //! writers did meanwhile, so that two changes which each need to know of the other never miss each
 //! other, and a change that was applied before costs reads alone.
 
-mod draft;
+mod turns;
 mod writes;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
 
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, TransactWriteItem};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use self::draft::{Draft, TAGS_EXPIRED_AT_ONCE};
-
+use self::turns::Turns;
+use self::writes::Writes;
 use crate::change::{Change, ChangeKind};
-use crate::history::ImageHistory;
+use crate::draft::{Loaded, Missing, Owner, TAGS_EXPIRED_AT_ONCE, Work, draft};
+use crate::history::{Effect, ImageHistory, LATENESS_WINDOW};
 use crate::identifier::{Digest, Repository, Tag};
-use crate::table::{self, Backoff, StoreError, TOMBSTONE_LIFETIME, Table};
+use crate::table::{self, Backoff, MAX_MANIFESTS, StoreError, Table};
 use crate::time::Timestamp;
 
 /// How many images of a deleted repository are removed side by side.
@@ -31,37 +36,70 @@ const CONCURRENT_REMOVALS: usize = 8;
 pub struct Applied {
     /// Whether anything was written; not so for a change that was applied before.
     pub written: bool,
+    /// Whether the change came so late that it can make no difference any longer, or its tag's part
+    /// of it.
+    pub too_late: bool,
     /// DynamoDB write units that were consumed.
     pub write_units: f64,
     /// DynamoDB read units that were consumed.
     pub read_units: f64,
 }
 
-/// Applies changes to the table.
-#[derive(Debug, Clone)]
+/// Applies changes to the table. Its clones share the order in which changes of one repository are
+/// applied.
+#[derive(Clone)]
 pub struct Writer {
     table: Table,
-    clock: fn() -> Timestamp,
+    clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    turns: Turns,
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Writer").field("table", &self.table.name).finish_non_exhaustive()
+    }
 }
 
 impl Writer {
-    /// A writer to this table. The clock only decides when the remains of deleted images expire.
+    /// A writer to this table. The clock decides what is older than the window of lateness, and
+    /// when the remains of deleted images expire.
     #[must_use]
-    pub fn new(table: Table, clock: fn() -> Timestamp) -> Self {
-        Self { table, clock }
+    pub fn new(table: Table, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        Self { table, clock: Arc::new(clock), turns: Turns::default() }
     }
 
     /// Applies a change, wholly or, if it fails, so that it can be applied again.
     ///
     /// # Errors
-    /// The store fails, or other writers keep being first.
+    /// The store fails, other processes keep being first, or an item would be too large.
     pub async fn apply(&self, change: &Change) -> Result<Applied, StoreError> {
+        if let ChangeKind::ImagePushed { content, .. } | ChangeKind::ImageObserved { content, .. } =
+            &change.kind
+            && content.manifests.as_ref().is_some_and(|manifests| manifests.len() > MAX_MANIFESTS)
+        {
+            return Err(StoreError::ItemTooLarge);
+        }
         let mut applied = Applied::default();
-        self.settle(&change.repository, Work::Change(change), &mut applied).await?;
-        if change.kind == ChangeKind::RepositoryDeleted {
-            self.remove_images(&change.repository, &mut applied).await?;
+        let repository = &change.repository;
+        self.settle_in_turn(repository, Work::Change(change), &mut applied).await?;
+        if change.kind == ChangeKind::RepositoryDeleted
+            && let Some(deletion) = self.remove_images(repository, &mut applied).await?
+        {
+            self.settle_in_turn(repository, Work::FinishDeletion(deletion), &mut applied).await?;
         }
         Ok(applied)
+    }
+
+    /// Does some work once the work of this process in the same repository that came before it is
+    /// done.
+    async fn settle_in_turn(
+        &self,
+        repository: &Repository,
+        work: Work<'_>,
+        applied: &mut Applied,
+    ) -> Result<(), StoreError> {
+        let _turn = self.turns.wait(repository).await;
+        self.settle(repository, work, applied).await
     }
 
     /// Does some work, and lets all tags expire that nobody has any longer.
@@ -90,16 +128,18 @@ impl Writer {
         let mut backoff = Backoff::new();
         let mut left_behind = Vec::new();
         loop {
-            let mut draft = Draft::new(&self.table, repository);
-            match work {
-                Work::Change(change) => draft.add(change).await?,
-                Work::CatchUp(digest) => draft.catch_up(digest).await?,
-                Work::ExpireTags(tags) => draft.load_tags(tags).await?,
-            }
-            let expires_at = (self.clock)().as_seconds() + TOMBSTONE_LIFETIME.as_secs().cast_signed();
-            let writes = draft.writes(expires_at).await;
-            applied.read_units += draft.read_units;
-            let transactions = writes?.transactions();
+            let now = (self.clock)();
+            let mut loaded = Loaded::default();
+            let (mut drafted, effect) = loop {
+                match draft(&loaded, work, now.minus(LATENESS_WINDOW)) {
+                    Ok(drafted) => break drafted,
+                    Err(missing) => {
+                        applied.read_units += self.load(repository, missing, &mut loaded).await?;
+                    }
+                }
+            };
+            applied.too_late |= effect == Effect::TooLate;
+            let transactions = Writes::new(&self.table, repository, &drafted, now)?.transactions();
             if transactions.is_empty() {
                 return Ok(left_behind);
             }
@@ -107,7 +147,7 @@ impl Writer {
                 Ok(units) => {
                     applied.written = true;
                     applied.write_units += units;
-                    left_behind.append(&mut draft.left_behind);
+                    left_behind.append(&mut drafted.left_behind);
                 }
                 Err(error @ (StoreError::Contended | StoreError::Throttled)) => {
                     backoff.wait().await.ok_or(error)?;
@@ -115,6 +155,73 @@ impl Writer {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Loads what a draft needs, and returns the read units consumed.
+    async fn load(
+        &self,
+        repository: &Repository,
+        missing: Missing,
+        loaded: &mut Loaded,
+    ) -> Result<f64, StoreError> {
+        let partition = table::partition(repository);
+        let mut read_units = 0.0;
+        if let Some(manifest) = missing.indexes_of {
+            let indexes = self.indexes_of(&partition, &manifest, &mut read_units).await?;
+            loaded.indexes_of.insert(manifest, indexes);
+        }
+        let images: BTreeMap<String, Digest> =
+            missing.images.into_iter().map(|digest| (table::digest_sort(&digest), digest)).collect();
+        let tags: BTreeMap<String, Tag> =
+            missing.tags.into_iter().map(|tag| (table::tag_sort(&tag), tag)).collect();
+        let segments: BTreeMap<String, (Owner, u32)> = missing
+            .segments
+            .into_iter()
+            .map(|(owner, number)| (table::segment_sort(&table::owner_sort(&owner), number), (owner, number)))
+            .collect();
+        let repository_item = missing.repository.then(|| table::REPOSITORY_ITEM.to_owned());
+        let sorts = images.keys().chain(tags.keys()).chain(segments.keys()).cloned().chain(repository_item);
+        let (items, units) = self.table.get(&partition, sorts, true).await?;
+        read_units += units;
+        let mut items: BTreeMap<String, table::Item> =
+            items.into_iter().map(|item| (table::sort_of(&item).to_owned(), item)).collect();
+        if missing.repository {
+            let item = items.remove(table::REPOSITORY_ITEM).map(table::parse_history).transpose()?;
+            loaded.repository = Some(item);
+        }
+        for (sort, digest) in images {
+            let item = items.remove(&sort).map(table::parse_history).transpose()?;
+            loaded.images.insert(digest, item);
+        }
+        for (sort, tag) in tags {
+            let item = items.remove(&sort).map(table::parse_history).transpose()?;
+            loaded.tags.insert(tag, item);
+        }
+        for (sort, segment) in segments {
+            let events = items.remove(&sort).map(table::parse_segment).transpose()?;
+            loaded.segments.insert(segment, events);
+        }
+        Ok(read_units)
+    }
+
+    /// The indexes that list a manifest.
+    async fn indexes_of(
+        &self,
+        partition: &str,
+        manifest: &Digest,
+        read_units: &mut f64,
+    ) -> Result<Vec<Digest>, StoreError> {
+        let mut pages =
+            self.table.query_prefix(partition, &table::manifest_prefix(manifest)).into_paginator().send();
+        let mut indexes = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page?;
+            *read_units += page.consumed_capacity().and_then(|c| c.capacity_units).unwrap_or_default();
+            indexes.extend(
+                page.items().iter().filter_map(|item| table::index_of_manifest_sort(table::sort_of(item))),
+            );
+        }
+        Ok(indexes)
     }
 
     async fn transact(&self, transactions: Vec<Vec<TransactWriteItem>>) -> Result<f64, StoreError> {
@@ -160,12 +267,19 @@ impl Writer {
     }
 
     /// Takes every image out of a deleted repository that was there before the deletion, and looks
-    /// for pushes since then. The reader hides the images from the moment of the deletion, so this
-    /// may take its time, stop half-way and be done again.
-    async fn remove_images(&self, repository: &Repository, applied: &mut Applied) -> Result<(), StoreError> {
-        let mut draft = Draft::new(&self.table, repository);
-        draft.load([], []).await?;
-        let Some(deleted_at) = draft.repository_item.now.deleted_at else { return Ok(()) };
+    /// for pushes since then. Writers apply the deletion to what they touch from its beginning on,
+    /// so this may take its time, stop half-way and be done again. Returns the deletion whose
+    /// images are all removed now.
+    async fn remove_images(
+        &self,
+        repository: &Repository,
+        applied: &mut Applied,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let mut loaded = Loaded::default();
+        let missing = Missing { repository: true, ..Missing::default() };
+        applied.read_units += self.load(repository, missing, &mut loaded).await?;
+        let item = loaded.repository.flatten();
+        let Some(deletion) = item.and_then(|item| item.history.deleting) else { return Ok(None) };
         let mut pages = self
             .table
             .query_prefix(&table::partition(repository), table::DIGEST_PREFIX)
@@ -177,9 +291,10 @@ impl Writer {
                 page.consumed_capacity.and_then(|capacity| capacity.capacity_units).unwrap_or_default();
             let mut touched = Vec::new();
             for item in page.items.unwrap_or_default() {
+                let Some(digest) = table::digest_of_sort(table::sort_of(&item)) else { continue };
                 let history: ImageHistory = table::parse(item)?;
-                if history.has_anything_before(deleted_at) || history.last_pushed_at >= Some(deleted_at) {
-                    touched.push(history.digest);
+                if history.has_anything_before(deletion) || history.last_pushed_at() >= Some(deletion) {
+                    touched.push(digest);
                 }
             }
             let removals: Vec<Applied> = stream::iter(touched)
@@ -193,21 +308,11 @@ impl Writer {
                 .await?;
             for removal in removals {
                 applied.written |= removal.written;
+                applied.too_late |= removal.too_late;
                 applied.write_units += removal.write_units;
                 applied.read_units += removal.read_units;
             }
         }
-        Ok(())
+        Ok(Some(deletion))
     }
-}
-
-/// What there is to do in one repository.
-#[derive(Clone, Copy)]
-enum Work<'a> {
-    /// Add a change to the histories.
-    Change(&'a Change),
-    /// Let an image follow a deletion of its repository.
-    CatchUp(&'a Digest),
-    /// Let those of these tags expire that no image has.
-    ExpireTags(&'a [Tag]),
 }

@@ -4,12 +4,11 @@
 
 use catalog::Digest;
 use catalog::change::Content;
+use catalog::image::INDEX_MEDIA_TYPES;
 use serde::Deserialize;
 
 const IMAGE_MEDIA_TYPES: [&str; 2] =
     ["application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json"];
-const INDEX_MEDIA_TYPES: [&str; 2] =
-    ["application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json"];
 /// Docker's first schema: layers without sizes.
 const LEGACY_MEDIA_TYPES: [&str; 2] = [
     "application/vnd.docker.distribution.manifest.v1+json",

@@ -1,28 +1,27 @@
 //! The writes that turn a draft into items.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem};
 use serde::Serialize;
 
-use super::draft::Drafted;
-use crate::history::ImageHistory;
+use crate::draft::{self, Drafted, Owner};
+use crate::history::{ImageHistory, SegmentWrite};
 use crate::identifier::{Digest, Repository};
 use crate::image::Image;
-use crate::table::{self, Item, StoreError, Table};
+use crate::table::{self, Item, Range, StoreError, TOMBSTONE_LIFETIME, Table};
+use crate::time::Timestamp;
 
 /// The most writes of one DynamoDB transaction.
 const TRANSACTION_WRITES: usize = 100;
-
-/// The attribute of a digest's item that holds the sort key of its image in the listing.
-pub(super) const LISTED_AS: &str = "listedAs";
 
 /// The writes of one draft.
 pub(super) struct Writes {
     table: String,
     repository: Repository,
     partition: String,
-    expires_at: i64,
+    expires_at: AttributeValue,
     /// They take effect together, or not at all.
     histories: Vec<TransactWriteItem>,
     /// Which manifests an index lists; if there are too many of them for one transaction, they are
@@ -31,15 +30,35 @@ pub(super) struct Writes {
 }
 
 impl Writes {
-    pub(super) fn new(table: &Table, repository: &Repository, expires_at: i64) -> Self {
-        Self {
+    pub(super) fn new(
+        table: &Table,
+        repository: &Repository,
+        drafted: &draft::Writes,
+        now: Timestamp,
+    ) -> Result<Self, StoreError> {
+        let mut writes = Self {
             table: table.name.clone(),
             repository: repository.clone(),
             partition: table::partition(repository),
-            expires_at,
+            expires_at: expiry(now),
             histories: Vec::new(),
             manifests: Vec::new(),
+        };
+        if let Some(history) = &drafted.repository {
+            let registry = table::registry_partition(&repository.registry);
+            let listed_in = Some((table::REPOSITORY_TAG_STATUS, registry));
+            writes.put_history(table::REPOSITORY_ITEM.to_owned(), history, listed_in, false)?;
         }
+        for (digest, history, expires) in &drafted.images {
+            writes.put_image(digest, history, *expires)?;
+        }
+        for (tag, history, expires) in &drafted.tags {
+            writes.put_history(table::tag_sort(tag), history, None, *expires)?;
+        }
+        for (owner, segment) in &drafted.segments {
+            writes.put_segment(owner, segment);
+        }
+        Ok(writes)
     }
 
     /// The writes as transactions, in order.
@@ -53,8 +72,9 @@ impl Writes {
         transactions
     }
 
-    /// Writes a history, and an attribute beside it, on condition that nobody wrote to it since it was read.
-    pub(super) fn put_history<T: Serialize>(
+    /// Writes a history, and an attribute beside it, on condition that nobody wrote to it since it
+    /// was read.
+    fn put_history<T: Serialize>(
         &mut self,
         sort: String,
         history: &Drafted<T>,
@@ -65,7 +85,7 @@ impl Writes {
         let mut item = self.item(sort, &history.now)?;
         item.insert(table::VERSION.to_owned(), number(version.map_or(1, |version| version + 1)));
         item.extend(attribute.map(|(name, value)| (name.to_owned(), table::text(value))));
-        item.extend(expires.then(|| (table::EXPIRES_AT.to_owned(), number(self.expires_at))));
+        item.extend(expires.then(|| (table::EXPIRES_AT.to_owned(), self.expires_at.clone())));
         let put = Put::builder().table_name(&self.table).set_item(Some(item));
         let put = match version {
             Some(version) => put
@@ -80,49 +100,60 @@ impl Writes {
         Ok(())
     }
 
-    /// Writes the history of a digest, and what follows from it: its image in the listing, and which
+    /// Writes the history of a digest, and what follows from it: its image in listings, and which
     /// manifests it lists.
-    pub(super) fn put_image(
+    fn put_image(
         &mut self,
         digest: &Digest,
         history: &Drafted<ImageHistory>,
+        expires: bool,
     ) -> Result<(), StoreError> {
-        let (before, now) = (history.before.image(), history.now.image());
-        let listed_before = history.stored.as_ref().and_then(|stored| stored.listed_as.as_deref());
-        let listed_now =
-            now.as_ref().map(|image| table::image_sort(image.image_status, image.image_pushed_at, digest));
-        let listed_as = listed_now.clone().map(|sort| (LISTED_AS, sort));
-        self.put_history(table::digest_sort(digest), history, listed_as, now.is_none())?;
-        if let Some(sort) = listed_before
-            && Some(sort) != listed_now.as_deref()
-        {
+        self.put_history(table::digest_sort(digest), history, None, expires)?;
+        let now = history.now.image(digest);
+        let before = history.stored.as_ref().and_then(|stored| stored.history.image(digest));
+        let (rows_before, mut rows_now) = (rows(before.as_ref()), rows(now.as_ref()));
+        for sort in rows_before.keys().filter(|sort| !rows_now.contains_key(*sort)) {
             let key = table::key(&self.partition, sort);
             let delete = Delete::builder().table_name(&self.table).set_key(Some(key)).build();
             self.histories.push(TransactWriteItem::builder().set_delete(delete.ok()).build());
         }
-        if let (Some(image), Some(sort)) = (&now, listed_now)
-            && (before.as_ref() != Some(image) || Some(sort.as_str()) != listed_before)
-        {
+        if before == now {
+            rows_now.retain(|sort, _| !rows_before.contains_key(sort));
+        }
+        for (sort, (image, range)) in rows_now {
             let mut item = self.item(sort, image)?;
-            let partition = table::tag_status_partition(&self.repository, image.tag_status());
-            item.insert(table::REPOSITORY_TAG_STATUS.to_owned(), table::text(partition));
+            if range != Range::OnceArchived {
+                let partition = table::tag_status_partition(&self.repository, image.tag_status());
+                item.insert(table::REPOSITORY_TAG_STATUS.to_owned(), table::text(partition));
+            }
             let put = self.put(item);
             self.histories.push(put);
         }
         // They also hold while the index is deleted, so that its size is right should it come back.
-        let manifests = |image: Option<&Image>, history: &ImageHistory| -> BTreeSet<(String, bool)> {
+        let manifests = |history: &ImageHistory, is_deleted: bool| -> BTreeSet<(String, bool)> {
             let sorts = history.manifests().iter().map(|manifest| table::manifest_sort(manifest, digest));
-            sorts.map(|sort| (sort, image.is_none())).collect()
+            sorts.map(|sort| (sort, is_deleted)).collect()
         };
-        let before = manifests(before.as_ref(), &history.before);
-        let now = manifests(now.as_ref(), &history.now);
-        for (sort, expires) in now.difference(&before) {
+        let stored = history.stored.as_ref();
+        let before = stored.map(|stored| manifests(&stored.history, before.is_none())).unwrap_or_default();
+        for (sort, expires) in manifests(&history.now, now.is_none()).difference(&before) {
             let mut item = table::key(&self.partition, sort);
-            item.extend(expires.then(|| (table::EXPIRES_AT.to_owned(), number(self.expires_at))));
+            item.extend(expires.then(|| (table::EXPIRES_AT.to_owned(), self.expires_at.clone())));
             let put = self.put(item);
             self.manifests.push(put);
         }
         Ok(())
+    }
+
+    /// A segment needs no condition: the history that it belongs to has one.
+    fn put_segment(&mut self, owner: &Owner, segment: &SegmentWrite) {
+        let sort = table::segment_sort(&table::owner_sort(owner), segment.number);
+        let mut item = table::key(&self.partition, &sort);
+        let events = AttributeValue::B(Blob::new(segment.events.clone()));
+        item.insert(table::EVENTS.to_owned(), events);
+        item.insert(table::EXPIRES_AT.to_owned(), expiry(segment.until));
+        let put = self.put(item);
+        self.histories.push(put);
     }
 
     fn item(&self, sort: String, content: &impl Serialize) -> Result<Item, StoreError> {
@@ -140,6 +171,20 @@ impl Writes {
         let put = Put::builder().table_name(&self.table).set_item(Some(item)).build();
         TransactWriteItem::builder().set_put(put.ok()).build()
     }
+}
+
+/// Where an image is listed, by sort key.
+fn rows(image: Option<&Image>) -> BTreeMap<String, (&Image, Range)> {
+    let Some(image) = image else { return BTreeMap::new() };
+    let once_archived = image.last_archived_at.map(|_| Range::OnceArchived);
+    let ranges = [Some(Range::Status(image.image_status)), once_archived];
+    let row = |range| (table::image_sort(range, &image.position()), (image, range));
+    ranges.into_iter().flatten().map(row).collect()
+}
+
+/// When something may go that is of no use a window of lateness after a time.
+fn expiry(time: Timestamp) -> AttributeValue {
+    number(time.plus(TOMBSTONE_LIFETIME).as_seconds() + 1)
 }
 
 fn number(value: impl ToString) -> AttributeValue {

@@ -1,0 +1,396 @@
+//! What happened to one digest of one repository.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::log::{Event, Log, Replay, SegmentWrite};
+use super::register::{self, Register};
+use crate::change::Content;
+use crate::identifier::{Digest, Tag};
+use crate::image::{Image, ImageStatus, Scan};
+use crate::time::Timestamp;
+
+/// What happened between a tag and one image, seen from the image. The order is the order in which
+/// events of one time take effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum TagEventKind {
+    /// The tag was removed, and with the last one the image.
+    Untagged,
+    /// The tag was deleted; the image stays.
+    TagDeleted,
+    /// The tag was pushed to an image of a smaller digest.
+    MovedToSmaller,
+    /// The image was pushed under the tag.
+    Pushed,
+    /// The tag was pushed to an image of a greater digest.
+    MovedToGreater,
+}
+
+/// One event of one tag of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TagEvent {
+    /// When.
+    pub time: Timestamp,
+    /// What.
+    pub kind: TagEventKind,
+}
+
+/// One event of an image: a push without a tag, or an event of a tag.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct ImageEvent {
+    time: Timestamp,
+    kind: TagEventKind,
+    tag: Option<Tag>,
+}
+
+impl ImageEvent {
+    /// Whether a deletion at this time leaves the event: of one time a push comes after the
+    /// deletion.
+    fn is_after_deletion(&self, deletion: Timestamp) -> bool {
+        self.time > deletion || (self.time == deletion && self.kind >= TagEventKind::Pushed)
+    }
+}
+
+impl Event for ImageEvent {
+    fn time(&self) -> Timestamp {
+        self.time
+    }
+
+    fn bytes(&self) -> usize {
+        12 + self.tag.as_ref().map_or(0, |tag| tag.as_str().len())
+    }
+}
+
+/// Whether a change made, or can still make, a difference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// It is part of the history, now or since before.
+    Applied,
+    /// What happened at its time is forgotten, so that it cannot be told what it changes. It
+    /// changes nothing.
+    TooLate,
+}
+
+/// Everything that is known of one digest of one repository.
+///
+/// - registers: what the manifest's bytes determine, the last scan, pull and storage class
+/// - a tombstone: the latest deletion; nothing earlier is kept
+/// - a grow-only set of events: pushes, and losses of tags, from which it follows since when the
+///   image is there, and its tags
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImageHistory {
+    /// The latest deletion of the image or of its repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    deleted_at: Option<Timestamp>,
+    /// The latest push, also from before the deletion.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last_pushed_at: Option<Timestamp>,
+    #[serde(default, rename = "log", skip_serializing_if = "Log::is_empty")]
+    events: Log<ImageEvent, Option<Timestamp>>,
+    /// When a registry was last asked that had the image, and since when it had it then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    observed: Option<Register<Timestamp>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    manifest_media_type: Option<Register<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    artifact_media_type: Option<Register<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    size_in_bytes: Option<Register<i64>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    manifests: Option<Register<Vec<Digest>>>,
+    /// Of each of these manifests the size, as it was when it was last known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    manifest_sizes: Vec<Option<i64>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    subject: Option<Register<Digest>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    scan: Option<Register<Scan>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pulled_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    archived_at: Option<Timestamp>,
+    /// When it was last restored, and when it could be pulled again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    restored: Option<Register<Timestamp>>,
+}
+
+impl ImageHistory {
+    /// The latest deletion of the image or of its repository.
+    #[must_use]
+    pub fn deleted_at(&self) -> Option<Timestamp> {
+        self.deleted_at
+    }
+
+    /// The latest push, also from before the deletion.
+    #[must_use]
+    pub fn last_pushed_at(&self) -> Option<Timestamp> {
+        self.last_pushed_at
+    }
+
+    /// The segments that a change at this time needs and that are not loaded.
+    pub(crate) fn missing_segments(&self, time: Timestamp) -> Vec<u32> {
+        self.events.missing_segments(time)
+    }
+
+    /// Adds the events of a segment, which has expired if there are none.
+    pub(crate) fn load(&mut self, number: u32, mut events: Option<BTreeSet<ImageEvent>>) {
+        if let (Some(events), Some(deleted_at)) = (&mut events, self.deleted_at) {
+            events.retain(|event| event.is_after_deletion(deleted_at));
+        }
+        self.events.load(number, events);
+    }
+
+    /// The image was pushed, under a tag or by its digest.
+    pub fn push(&mut self, time: Timestamp, tag: Option<&Tag>, content: &Content) -> Effect {
+        self.last_pushed_at = self.last_pushed_at.max(Some(time));
+        self.state_content(time, content);
+        self.add(ImageEvent { time, kind: TagEventKind::Pushed, tag: tag.cloned() })
+    }
+
+    /// A registry has the image, and has had it since `pushed_at`.
+    pub fn observe(&mut self, time: Timestamp, pushed_at: Timestamp, content: &Content) {
+        self.last_pushed_at = self.last_pushed_at.max(Some(time));
+        self.state_content(time, content);
+        if self.deleted_at <= Some(time) {
+            // What happened between then and the end of what is forgotten cannot be told any
+            // longer: the image is there.
+            let time = time.max(self.events.forgotten_until().map_or(time, Event::time));
+            let before = self.observed.clone();
+            register::write(&mut self.observed, time, Some(pushed_at.min(time)));
+            if self.observed != before {
+                self.events.touch();
+            }
+        }
+    }
+
+    /// Notes what an event tells of the manifest.
+    fn state_content(&mut self, time: Timestamp, content: &Content) {
+        register::write(&mut self.manifest_media_type, time, content.manifest_media_type.clone());
+        register::write(&mut self.artifact_media_type, time, content.artifact_media_type.clone());
+        register::write(&mut self.size_in_bytes, time, content.size_in_bytes);
+        register::write(&mut self.subject, time, content.subject.clone());
+        let known = self.manifests.clone();
+        register::write(&mut self.manifests, time, content.manifests.clone());
+        if known.map(|known| known.value) != self.manifests.as_ref().map(|manifests| manifests.value.clone())
+        {
+            self.manifest_sizes.clear();
+        }
+    }
+
+    /// Something happened between a tag and this image.
+    pub fn tag_event(&mut self, tag: &Tag, event: TagEvent) -> Effect {
+        self.add(ImageEvent { time: event.time, kind: event.kind, tag: Some(tag.clone()) })
+    }
+
+    fn add(&mut self, event: ImageEvent) -> Effect {
+        if self.deleted_at.is_some_and(|deleted_at| !event.is_after_deletion(deleted_at)) {
+            return Effect::Applied;
+        }
+        // Of what is forgotten, a push under a tag that was not lost since can still tell what
+        // exists; and a tag that is somewhere else is not here. Whether the image was deleted with
+        // its last tag, cannot be told any longer.
+        let is_lost = event.kind == TagEventKind::Untagged || event.tag.is_none();
+        if is_lost && self.events.forgotten_until().is_some_and(|until| event <= *until) {
+            return Effect::TooLate;
+        }
+        self.events.insert(event);
+        Effect::Applied
+    }
+
+    /// The image, or its whole repository, was deleted.
+    pub fn delete(&mut self, time: Timestamp) -> Effect {
+        if self.deleted_at >= Some(time) {
+            return Effect::Applied;
+        }
+        if self.events.forgotten_until().is_some_and(|until| until.is_after_deletion(time)) {
+            return Effect::TooLate;
+        }
+        self.deleted_at = Some(time);
+        self.events.remove_until(|event| !event.is_after_deletion(time));
+        self.observed.take_if(|observed| observed.time < time);
+        self.scan.take_if(|scan| scan.time < time);
+        self.pulled_at.take_if(|pulled_at| *pulled_at < time);
+        self.archived_at.take_if(|archived_at| *archived_at < time);
+        self.restored.take_if(|restored| restored.time < time);
+        Effect::Applied
+    }
+
+    /// A scan of the image ended.
+    pub fn scan(&mut self, time: Timestamp, scan: &Scan) {
+        if self.deleted_at <= Some(time) {
+            register::write(&mut self.scan, time, Some(scan.clone()));
+        }
+    }
+
+    /// The image was pulled.
+    pub fn pull(&mut self, time: Timestamp) {
+        if self.deleted_at <= Some(time) {
+            self.pulled_at = self.pulled_at.max(Some(time));
+        }
+    }
+
+    /// The image was archived.
+    pub fn archive(&mut self, time: Timestamp) {
+        if self.deleted_at <= Some(time) {
+            self.archived_at = self.archived_at.max(Some(time));
+        }
+    }
+
+    /// The image was taken out of the archive.
+    pub fn restore(&mut self, time: Timestamp, activated_at: Timestamp) {
+        if self.deleted_at <= Some(time) {
+            register::write(&mut self.restored, time, Some(activated_at));
+        }
+    }
+
+    /// The manifests that determine the size of this one: those of an index whose size nobody
+    /// stated.
+    #[must_use]
+    pub fn manifests(&self) -> &[Digest] {
+        match &self.manifests {
+            Some(manifests) if self.size_in_bytes.is_none() => &manifests.value,
+            _ => &[],
+        }
+    }
+
+    /// Takes over the sizes of the manifests. One that is no longer known, because the manifest was
+    /// deleted long ago, stays as it was.
+    pub(crate) fn update_manifest_sizes(&mut self, size: impl Fn(&Digest) -> Option<i64>) {
+        let known = std::mem::take(&mut self.manifest_sizes);
+        let sizes: Vec<Option<i64>> = self
+            .manifests()
+            .iter()
+            .enumerate()
+            .map(|(place, manifest)| size(manifest).or(known.get(place).copied().flatten()))
+            .collect();
+        self.manifest_sizes = sizes;
+    }
+
+    /// The size, if it is known.
+    #[must_use]
+    pub fn size_in_bytes(&self) -> Option<i64> {
+        let largest = || self.manifest_sizes.iter().copied().flatten().max();
+        self.size_in_bytes.as_ref().map_or_else(largest, |size| Some(size.value))
+    }
+
+    /// Whether anything is kept that a deletion at this time would take away.
+    #[must_use]
+    pub fn has_anything_before(&self, deletion: Timestamp) -> bool {
+        self.deleted_at < Some(deletion)
+            && (self.observed.as_ref().is_some_and(|observed| observed.time < deletion)
+                || self.events.begins_with(|event| !event.is_after_deletion(deletion)))
+    }
+
+    /// The image as it is listed, if it is in its repository.
+    #[must_use]
+    pub fn image(&self, digest: &Digest) -> Option<Image> {
+        let Life { pushed_at, tags, .. } = self.events.replay(self.life());
+        let pushed_at = pushed_at?;
+        let since_push = |time: Timestamp| time >= pushed_at;
+        let archived_at = self.archived_at.filter(|time| since_push(*time));
+        let restored = self.restored.as_ref().filter(|restored| since_push(restored.time));
+        let value =
+            |register: &Option<Register<String>>| register.as_ref().map(|register| register.value.clone());
+        Some(Image {
+            image_digest: digest.clone(),
+            image_tags: tags.into_keys().collect(),
+            image_pushed_at: pushed_at,
+            image_size_in_bytes: self.size_in_bytes(),
+            image_status: if archived_at > restored.map(|restored| restored.time) {
+                ImageStatus::Archived
+            } else {
+                ImageStatus::Active
+            },
+            image_manifest_media_type: value(&self.manifest_media_type),
+            artifact_media_type: value(&self.artifact_media_type),
+            subject_manifest_digest: self.subject.as_ref().map(|subject| subject.value.clone()),
+            scan: self.scan.as_ref().filter(|scan| since_push(scan.time)).map(|scan| scan.value.clone()),
+            last_recorded_pull_time: self.pulled_at.filter(|time| since_push(*time)),
+            last_archived_at: archived_at,
+            last_activated_at: restored.map(|restored| restored.value),
+        })
+    }
+
+    pub(crate) fn segment_to_extend(&self) -> Option<u32> {
+        self.events.segment_to_extend(&self.life())
+    }
+
+    /// Makes it what is to be stored, and returns the segments to be stored with it.
+    pub(crate) fn close(&mut self, horizon: Timestamp) -> Vec<SegmentWrite> {
+        let mut events = std::mem::take(&mut self.events);
+        let segments = events.close(&self.life(), horizon);
+        self.events = events;
+        segments
+    }
+
+    /// The state before the first event.
+    fn life(&self) -> Life {
+        // What was deleted was not there before.
+        let pushed_at = self.observed.as_ref().map(|observed| Some(observed.value).max(self.deleted_at));
+        Life {
+            observed_at: self.observed.as_ref().map(|observed| observed.time),
+            pushed_at: pushed_at.flatten(),
+            tags: BTreeMap::new(),
+        }
+    }
+}
+
+/// Since when an image is there, and its tags.
+#[derive(Debug, Clone)]
+struct Life {
+    /// Up to then it is known that the image was there, whatever the events say.
+    observed_at: Option<Timestamp>,
+    pushed_at: Option<Timestamp>,
+    /// Each tag with the time of its last push: a loss from before it that comes late takes nothing
+    /// away.
+    tags: BTreeMap<Tag, Timestamp>,
+}
+
+impl Replay for Life {
+    type Event = ImageEvent;
+    /// Since when the image is there; `None` if it is not.
+    type State = Option<Timestamp>;
+
+    fn resume(&mut self, until: Timestamp, pushed_at: &Option<Timestamp>) {
+        if Some(until) > self.observed_at {
+            // A tag that came too late to be counted then says that the image was there.
+            self.pushed_at = pushed_at.or(self.tags.values().min().copied());
+        }
+    }
+
+    fn apply(&mut self, event: &ImageEvent) {
+        let is_unknown = Some(event.time) > self.observed_at;
+        match (event.kind, &event.tag) {
+            (TagEventKind::Pushed, tag) => {
+                if is_unknown {
+                    self.pushed_at.get_or_insert(event.time);
+                }
+                if let Some(tag) = tag {
+                    self.tags.insert(tag.clone(), event.time);
+                }
+            }
+            (TagEventKind::Untagged, Some(tag)) => {
+                if self.tags.remove(tag).is_some() && self.tags.is_empty() && is_unknown {
+                    self.pushed_at = None;
+                }
+            }
+            (_, Some(tag)) => drop(self.tags.remove(tag)),
+            (_, None) => {}
+        }
+    }
+
+    fn state(&self) -> Option<Timestamp> {
+        self.pushed_at
+    }
+
+    fn open(&self) -> BTreeSet<ImageEvent> {
+        let opened = |(tag, time): (&Tag, &Timestamp)| ImageEvent {
+            time: *time,
+            kind: TagEventKind::Pushed,
+            tag: Some(tag.clone()),
+        };
+        self.tags.iter().map(opened).collect()
+    }
+}
