@@ -5,10 +5,10 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use catalog::change::Content;
 use catalog::image::{ImageStatus, Position, TagStatus};
-use catalog::reader::{Filter, Page};
+use catalog::reader::{Filter, ImageIdentifier, Page};
 use catalog::table::{REPOSITORY_TAG_STATUS, SORT};
 use catalog::{Change, ChangeKind, Repository};
-use end_to_end::{Store, digest, print, repository, tag, time};
+use end_to_end::{Store, digest, item_bytes, print, repository, tag, time};
 
 const PAGE: usize = 100;
 
@@ -30,8 +30,8 @@ fn push(repository: &Repository, number: u64, tag_name: Option<&str>) -> Change 
     }
 }
 
-/// Images 0 to `images - 1`, of which three are tagged, none of them in the first, the middle or the
-/// last page.
+/// Images 0 to `images - 1`, of which three are tagged, none of them in the first, the middle or
+/// the last page.
 async fn fill(store: &Store, repository: &Repository, images: u64) {
     const WRITERS: usize = 4;
     let mut writers = tokio::task::JoinSet::new();
@@ -54,28 +54,15 @@ async fn fill(store: &Store, repository: &Repository, images: u64) {
 async fn page(store: &Store, repository: &Repository, filter: &Filter, after: Option<u64>) -> Page {
     let position = after.map(|number| Position {
         pushed_at_milliseconds: time(i64::try_from(number).unwrap()).as_milliseconds(),
+        is_index: false,
         digest: digest(number),
     });
     store.reader.list(repository, filter, position.as_ref(), PAGE, |_| false).await.unwrap()
 }
 
-/// The bytes that the items of a repository's images take in the table and its index, by DynamoDB's own
-/// rules, with the hundred bytes that it counts for each item besides.
-///
-/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html>
+/// The bytes that the items of a repository's images take in the table and its index, with the
+/// hundred bytes that DynamoDB counts for each item besides.
 async fn stored_bytes(store: &Store, repository: &Repository) -> usize {
-    fn value_bytes(value: &AttributeValue) -> usize {
-        match value {
-            AttributeValue::S(text) => text.len(),
-            AttributeValue::N(digits) => digits.len().div_ceil(2) + 1,
-            AttributeValue::Ss(texts) => texts.iter().map(String::len).sum(),
-            AttributeValue::L(values) => 3 + values.iter().map(|value| 1 + value_bytes(value)).sum::<usize>(),
-            AttributeValue::M(map) => {
-                3 + map.iter().map(|(name, value)| 1 + name.len() + value_bytes(value)).sum::<usize>()
-            }
-            _ => 1,
-        }
-    }
     let partition = AttributeValue::S(repository.to_string());
     let items = store
         .table
@@ -92,7 +79,7 @@ async fn stored_bytes(store: &Store, repository: &Repository) -> usize {
         .iter()
         .filter(|item| item[SORT].as_s().is_ok_and(|sort| sort != "repository"))
         .map(|item| {
-            let bytes = 100 + item.iter().map(|(name, value)| name.len() + value_bytes(value)).sum::<usize>();
+            let bytes = 100 + item_bytes(item);
             if item.contains_key(REPOSITORY_TAG_STATUS) { 2 * bytes } else { bytes }
         })
         .sum()
@@ -118,6 +105,16 @@ async fn pages_and_pushes_cost_the_same_in_small_and_large_repositories() {
         assert!(first.images.len() == PAGE && middle.images.len() == PAGE && last.images.len() == PAGE);
         assert!(first.more && middle.more && !last.more);
         let units = [&first, &middle, &last].map(|page| page.consumed_capacity);
+        let found = async |digest, tag| {
+            let identifier = [ImageIdentifier { digest, tag }];
+            let found = store.reader.find(&repository, &identifier).await.unwrap();
+            assert!(found.images[0].is_some());
+            found.consumed_capacity
+        };
+        let by_tag = found(None, Some(tag(&format!("v{}", images / 4 + 150)))).await;
+        let by_digest = found(Some(digest(7)), None).await;
+        print(format!("  read units of a look-up by tag: {by_tag}; by digest: {by_digest}"));
+        assert_eq!((by_tag, by_digest), (1.5, 1.0), "a hit is read once, and may be from the past");
         let three = page(&store, &repository, &tagged, None).await;
         assert!(three.images.len() == 3 && !three.more);
         print(format!("  pages first, middle, last: {units:?}; tagged: {}", three.consumed_capacity));
@@ -157,4 +154,34 @@ async fn pages_and_pushes_cost_the_same_in_small_and_large_repositories() {
     print(format!("bytes that an image takes: {}; with a tag: {}", untagged.await, tagged.await));
     assert_eq!(pages[0], pages[1], "read units do not grow with the repository");
     assert_eq!(pushes[0], pushes[1], "write units do not grow with the repository");
+}
+
+/// A tag that moves between two images, each time with the listing that follows. Both histories
+/// have long been larger than one item when the last of them is measured.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_push_costs_as_much_after_ten_thousand_moves_of_its_tag_as_after_one() {
+    const MEASURED: u64 = 100;
+    let store = Store::in_memory().await;
+    let repository = repository("app");
+    let mut units = Vec::new();
+    for moves in 0..10_000 + MEASURED {
+        let kind = push(&repository, 1 + moves % 2, Some("latest")).kind;
+        let at = time(i64::try_from(moves).unwrap());
+        let change = Change { repository: repository.clone(), time: at, kind };
+        units.push(store.writer.apply(&change).await.unwrap().write_units);
+    }
+    // Now and then events leave an item, which costs more: what counts is what a push costs in the
+    // long run.
+    let mean = |first: u64, pushes: u64| {
+        let first = usize::try_from(first).unwrap();
+        let pushes = usize::try_from(pushes).unwrap();
+        units[first..first + pushes].iter().sum::<f64>() / pushes as f64
+    };
+    let [one, thirty, ten_thousand] = [mean(1, 1), mean(30, MEASURED), mean(10_000, MEASURED)];
+    let largest = units.iter().copied().fold(0.0, f64::max);
+    print(format!(
+        "write units of a push after 1 move of its tag: {one}; after 30: {thirty:.1}; after 10,000: {ten_thousand:.1}; \
+         the largest of all: {largest}"
+    ));
+    assert!(ten_thousand <= 2.0 * one, "{ten_thousand} units after {one}");
 }

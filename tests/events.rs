@@ -2,11 +2,19 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage, SqsMessageAttribute};
-use catalog::RegistryId;
-use end_to_end::{Catalog, REGISTRY, Store, digest, sample};
+use aws_smithy_runtime_api::client::http::HttpConnector as _;
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use catalog::{RegistryId, Timestamp};
+use end_to_end::{
+    Catalog, InProcess, REGISTRY, Random, Store, configuration, digest, operation, print, sample,
+};
+use image_catalog::engine::Engine;
 use serde_json::{Value, json};
 use subscriptions::Subscriptions;
 
@@ -148,7 +156,8 @@ fn orders(events: &[Value]) -> Vec<Vec<Value>> {
     all
 }
 
-/// Sends events in every order, each order followed by all of them again, and expects the same images.
+/// Sends events in every order, each order followed by all of them again, and expects the same
+/// images.
 async fn assert_in_any_order(events: &[Value], expected: &[Value]) {
     for order in orders(events) {
         let catalog = Catalog::start().await;
@@ -320,7 +329,7 @@ async fn r39_r47_an_index_has_the_size_of_its_largest_manifest_whichever_arrives
             .map(|image| json!([image["imageDigest"], image["imageSizeInBytes"]]))
             .collect();
         let expected =
-            [(1, 2000), (2, 3000), (3, 3000), (4, 3000)].map(|(number, size)| json!([digest(number), size]));
+            [(3, 3000), (4, 3000), (1, 2000), (2, 3000)].map(|(number, size)| json!([digest(number), size]));
         assert_eq!(sizes, expected, "{order:#?}");
     }
 }
@@ -730,8 +739,8 @@ async fn r53_accounts_do_not_see_each_other_and_other_regions_are_ignored() {
     assert_eq!(catalog.describe(request).await.1["imageDetails"][0]["imageDigest"], json!(digest(4)));
 }
 
-/// A record that names neither a registry nor its recipient is of the account that its event came to, or,
-/// without an event around it, of the catalog's own.
+/// A record that names neither a registry nor its recipient is of the account that its event came
+/// to, or, without an event around it, of the catalog's own.
 #[tokio::test]
 async fn r53_a_record_without_an_account_is_of_the_account_that_it_came_to() {
     let catalog = Catalog::start().await;
@@ -871,4 +880,364 @@ async fn r52_of_a_batch_just_the_messages_that_failed_are_given_back() {
     assert_eq!(digests, [json!(digest(2)), json!(digest(1))]);
     let request = json!({ "registryId": "000000000001", "repositoryName": "app" });
     assert_eq!(catalog.describe(request).await.1["imageDetails"].as_array().unwrap().len(), 1);
+}
+
+const OCI_IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
+const OCI_CONFIGURATION: &str = "application/vnd.oci.image.config.v1+json";
+const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
+/// The digests of all images of a repository, asked for one by one.
+async fn pages_of_one(catalog: &Catalog, repository: &str) -> Vec<String> {
+    let mut digests = Vec::new();
+    let mut request = json!({ "repositoryName": repository, "maxResults": 1 });
+    loop {
+        let (status, page) = catalog.describe(request.clone()).await;
+        assert_eq!(status, 200, "{page}");
+        let images = page["imageDetails"].as_array().unwrap();
+        assert_eq!(images.len(), 1, "{page}");
+        digests.push(images[0]["imageDigest"].as_str().unwrap().to_owned());
+        match page.get("nextToken") {
+            Some(token) => request["nextToken"] = token.clone(),
+            None => return digests,
+        }
+    }
+}
+
+/// What buildx's push of an image of two platforms with provenance leads Amazon ECR to send: an
+/// event for each of two images and of an attestation, by digest, and one for each index, which has
+/// a tag. Whoever asks for the newest image wants the index.
+#[tokio::test]
+async fn r57_of_one_second_the_index_is_the_newest() {
+    const REPOSITORIES: usize = 20;
+    let mut random = Random(57);
+    for tags in [&["latest"][..], &["latest", "v1"]] {
+        let catalog = Catalog::start().await;
+        let (mut newest, mut in_order) = (0, 0);
+        for number in 0..REPOSITORIES {
+            let repository = format!("app-{number:02}");
+            let mut any_digest = || {
+                let parts: [u64; 4] = std::array::from_fn(|_| random.next());
+                let digits: String = parts.iter().map(|part| format!("{part:016x}")).collect();
+                format!("sha256:{digits}")
+            };
+            let (mut others, mut indexes) = (Vec::new(), Vec::new());
+            let mut events = Vec::new();
+            for tag in [&["", "", ""], tags].concat() {
+                let digest = any_digest();
+                let mut event = push(7, 0, tag);
+                event["detail"]["repository-name"] = json!(repository);
+                event["detail"]["image-digest"] = json!(digest);
+                if tag.is_empty() {
+                    event["detail"]["manifest-media-type"] = json!(OCI_IMAGE);
+                    event["detail"]["artifact-media-type"] = json!(OCI_CONFIGURATION);
+                    others.push(digest);
+                } else {
+                    event["detail"]["manifest-media-type"] = json!(OCI_INDEX);
+                    indexes.push(digest);
+                }
+                events.push(event);
+            }
+            while !events.is_empty() {
+                let place = usize::try_from(random.below(events.len() as u64)).unwrap();
+                catalog.ecr(&events.swap_remove(place)).await;
+            }
+            let page = catalog.describe(json!({ "repositoryName": repository, "maxResults": 1 })).await.1;
+            let first = page["imageDetails"][0]["imageDigest"].as_str().unwrap().to_owned();
+            newest += usize::from(indexes.contains(&first));
+            others.sort();
+            indexes.sort();
+            in_order += usize::from(pages_of_one(&catalog, &repository).await == [indexes, others].concat());
+        }
+        assert_eq!(newest, REPOSITORIES, "an index tagged {tags:?} is the newest in so many");
+        assert_eq!(in_order, REPOSITORIES, "page by page all are there in order in so many");
+    }
+}
+
+/// This many minutes ago.
+fn ago(minutes: i64) -> Timestamp {
+    later(Timestamp::now(), -60_000 * minutes)
+}
+
+fn later(time: Timestamp, milliseconds: i64) -> Timestamp {
+    Timestamp::from_milliseconds(time.as_milliseconds() + milliseconds).unwrap()
+}
+
+/// An event as it is, but of another time.
+fn at(mut event: Value, time: impl ToString) -> Value {
+    let time = json!(time.to_string());
+    let member = if event.get("timestamp").is_some() { "timestamp" } else { "time" };
+    if let Some(recorded) = event.pointer_mut("/detail/eventTime") {
+        *recorded = time.clone();
+    }
+    event[member] = time;
+    event
+}
+
+/// Brings an event through the queue, to which it came at a time.
+async fn deliver(store: &Store, event: &Value, received_at: Timestamp) {
+    let is_ecr = event.get("detail").is_some();
+    let body = if is_ecr { event.clone() } else { json!({ "events": [event] }) };
+    let received_at = received_at.to_string();
+    let mut attributes = vec![("receivedAt", received_at.as_str())];
+    attributes.extend((!is_ecr).then_some(("subscription", "registry")));
+    let mut batch = SqsEvent::default();
+    batch.records = vec![message("event", &body, &attributes)];
+    let subscriptions = json!([{
+        "id": "registry",
+        "source": "distribution",
+        "registryId": REGISTRY,
+        "credential": { "bearer": "token" },
+    }]);
+    let ingest = store.ingest_of(Subscriptions::parse(&subscriptions.to_string()).unwrap());
+    let registry = RegistryId::parse(REGISTRY).unwrap();
+    let deadline = tokio::time::Instant::now() + Duration::from_mins(1);
+    let response = ingest_events::handler::handle(&ingest, &registry, None, batch, deadline).await;
+    assert!(response.batch_item_failures.is_empty(), "{event}");
+}
+
+/// The members of an image that are times, in milliseconds.
+fn milliseconds(image: &Value, pointer: &str) -> Option<i64> {
+    Some((image.pointer(pointer)?.as_f64()? * 1000.0).round() as i64)
+}
+
+/// Digest, tags and time of each image of a repository.
+async fn pushes(catalog: &Catalog) -> Vec<(Value, Value, i64)> {
+    let images = catalog.images("app").await;
+    let push = |image: &Value| {
+        let tags = image.get("imageTags").cloned().unwrap_or_else(|| json!([]));
+        (image["imageDigest"].clone(), tags, milliseconds(image, "/imagePushedAt").unwrap())
+    };
+    images.iter().map(push).collect()
+}
+
+async fn catalog_to_deliver_to() -> Catalog {
+    Catalog::start_with(Store::in_memory().await, &"0".repeat(64)).await
+}
+
+/// The last year whose times can be told in every time zone.
+const FUTURE: &str = "9998-12-31T23:59:59Z";
+const FIVE_MINUTES: i64 = 5 * 60_000;
+
+#[tokio::test]
+async fn r58_a_push_of_the_future_gives_way_to_one_that_arrives_later() {
+    let notified = |number| {
+        let mut event = notified_image(number, 2000);
+        event["target"]["tag"] = json!("latest");
+        event
+    };
+    let events: [fn(u64) -> Value; 2] = [|number| push(0, number, "latest"), notified];
+    for event in events {
+        let catalog = catalog_to_deliver_to().await;
+        let (then, now) = (ago(20), ago(0));
+        let ahead = at(event(1), FUTURE);
+        deliver(&catalog.store, &ahead, then).await;
+        let counted = later(then, FIVE_MINUTES).as_milliseconds();
+        assert_eq!(pushes(&catalog).await, [(json!(digest(1)), json!(["latest"]), counted)]);
+        deliver(&catalog.store, &at(event(2), now), now).await;
+        // Once more, as queues do.
+        deliver(&catalog.store, &ahead, then).await;
+        let expected = [
+            (json!(digest(2)), json!(["latest"]), now.as_milliseconds()),
+            (json!(digest(1)), json!([]), counted),
+        ];
+        assert_eq!(pushes(&catalog).await, expected);
+        assert_eq!(pages_of_one(&catalog, "app").await[0], digest(2).as_str());
+    }
+}
+
+#[tokio::test]
+async fn r58_a_deletion_of_the_future_does_not_ban_an_image_or_a_tag() {
+    let notified = |target: Value| notification("delete", target);
+    for deletion in [
+        delete(0, 1, ""),
+        delete(0, 1, "latest"),
+        notified(json!({ "repository": "app", "digest": digest(1) })),
+        notified(json!({ "repository": "app", "tag": "latest" })),
+    ] {
+        let catalog = catalog_to_deliver_to().await;
+        deliver(&catalog.store, &at(push(0, 1, "latest"), ago(30)), ago(30)).await;
+        deliver(&catalog.store, &at(deletion.clone(), FUTURE), ago(20)).await;
+        let tagged = json!({ "repositoryName": "app", "imageIds": [{ "imageTag": "latest" }] });
+        assert_eq!(catalog.describe(tagged.clone()).await.1["__type"], "ImageNotFoundException");
+        deliver(&catalog.store, &at(push(0, 1, "latest"), ago(0)), ago(0)).await;
+        let (status, answer) = catalog.describe(tagged).await;
+        assert_eq!(status, 200, "{deletion}: {answer}");
+        assert_eq!(answer["imageDetails"][0]["imageDigest"], json!(digest(1)));
+    }
+}
+
+#[tokio::test]
+async fn r58_a_repository_that_was_deleted_in_the_future_can_be_filled_again() {
+    let catalog = catalog_to_deliver_to().await;
+    deliver(&catalog.store, &at(push(0, 1, "v1"), ago(30)), ago(30)).await;
+    deliver(&catalog.store, &at(cloudtrail("DeleteRepository", 0, json!({})), FUTURE), ago(20)).await;
+    assert_eq!(catalog.error("app").await, "RepositoryNotFoundException");
+    let now = ago(0);
+    deliver(&catalog.store, &at(push(0, 2, "v2"), now), now).await;
+    assert_eq!(pushes(&catalog).await, [(json!(digest(2)), json!(["v2"]), now.as_milliseconds())]);
+}
+
+#[tokio::test]
+async fn r58_what_is_stated_of_the_future_gives_way_to_what_arrives_later() {
+    let catalog = catalog_to_deliver_to().await;
+    deliver(&catalog.store, &at(push(0, 1, "v1"), ago(30)), ago(30)).await;
+    let scan = |status: &str| {
+        let detail = json!({
+            "scan-status": status,
+            "repository-name": "app",
+            "finding-severity-counts": {},
+            "image-digest": digest(1),
+            "image-tags": [],
+        });
+        event("ECR Image Scan", 0, detail)
+    };
+    let storage_class = |class: &str| {
+        let mut event = action("UPDATE_STORAGE_CLASS", 0, 1, "");
+        event["detail"]["target-storage-class"] = json!(class);
+        event
+    };
+    let mut restored = storage_class("STANDARD");
+    restored["detail"]["last-activated-at"] = json!(FUTURE);
+    let mut pulled = notified_image(1, 2000);
+    pulled["action"] = json!("pull");
+    let then = ago(20);
+    for event in [scan("COMPLETE"), restored, pulled] {
+        deliver(&catalog.store, &at(event, FUTURE), then).await;
+    }
+    let counted = Some(later(then, FIVE_MINUTES).as_milliseconds());
+    let image = catalog.images("app").await.remove(0);
+    assert_eq!(milliseconds(&image, "/imageScanFindingsSummary/imageScanCompletedAt"), counted);
+    assert_eq!(milliseconds(&image, "/lastActivatedAt"), counted);
+    assert_eq!(milliseconds(&image, "/lastRecordedPullTime"), counted);
+    for event in [scan("FAILED"), storage_class("ARCHIVE")] {
+        deliver(&catalog.store, &at(event, ago(0)), ago(0)).await;
+    }
+    let image = catalog.images("app").await.remove(0);
+    assert_eq!(image["imageScanStatus"]["status"], "FAILED");
+    assert_eq!(image["imageStatus"], "ARCHIVED");
+}
+
+/// Go's zero time, and the beginning of 1970, are no times.
+#[tokio::test]
+async fn r58_an_event_without_a_time_counts_from_its_arrival() {
+    let catalog = catalog_to_deliver_to().await;
+    let notified = |number, time: &str| {
+        let mut event = notified_image(number, 2000);
+        event["target"]["tag"] = json!("latest");
+        at(event, time)
+    };
+    let (honest, zero, unix) = (ago(10), ago(8), ago(6));
+    deliver(&catalog.store, &notified(1, &honest.to_string()), honest).await;
+    let pushed = |number: u64, tags: &[&str], time: Timestamp| {
+        (json!(digest(number)), json!(tags), time.as_milliseconds())
+    };
+    deliver(&catalog.store, &notified(2, "0001-01-01T00:00:00Z"), zero).await;
+    assert_eq!(pushes(&catalog).await, [pushed(2, &["latest"], zero), pushed(1, &[], honest)]);
+    deliver(&catalog.store, &notified(3, "1970-01-01T00:00:00Z"), unix).await;
+    let expected = [pushed(3, &["latest"], unix), pushed(2, &[], zero), pushed(1, &[], honest)];
+    assert_eq!(pushes(&catalog).await, expected);
+    assert_eq!(pages_of_one(&catalog, "app").await[0], digest(3).as_str());
+}
+
+#[tokio::test]
+async fn r58_no_time_is_before_dockers_first_day() {
+    let catalog = catalog_to_deliver_to().await;
+    let arrived = ago(10);
+    deliver(&catalog.store, &at(push(0, 1, ""), "2013-03-19T23:59:59.999Z"), arrived).await;
+    deliver(&catalog.store, &at(push(0, 2, ""), "2013-03-20T00:00:00Z"), arrived).await;
+    let expected = [
+        (json!(digest(1)), json!([]), arrived.as_milliseconds()),
+        (json!(digest(2)), json!([]), 1_363_737_600_000),
+    ];
+    assert_eq!(pushes(&catalog).await, expected);
+}
+
+#[tokio::test]
+async fn r58_a_clock_may_be_five_minutes_ahead() {
+    let arrived = ago(10);
+    for (ahead, counted) in
+        [(4 * 60_000, 4 * 60_000), (FIVE_MINUTES, FIVE_MINUTES), (6 * 60_000, FIVE_MINUTES)]
+    {
+        let catalog = catalog_to_deliver_to().await;
+        deliver(&catalog.store, &at(push(0, 1, ""), later(arrived, ahead)), arrived).await;
+        let counted = later(arrived, counted).as_milliseconds();
+        assert_eq!(pushes(&catalog).await, [(json!(digest(1)), json!([]), counted)], "{ahead} ms");
+    }
+}
+
+/// An engine that counts the transactions that it is asked for.
+fn counting_client(transactions: &Arc<AtomicUsize>) -> aws_sdk_dynamodb::Client {
+    let engine = Engine::in_memory().unwrap();
+    let transactions = Arc::clone(transactions);
+    aws_sdk_dynamodb::Client::new(&configuration(InProcess(move |request: HttpRequest| {
+        let is_transaction = operation(&request).0 == "TransactWriteItems";
+        transactions.fetch_add(usize::from(is_transaction), Ordering::Relaxed);
+        engine.call(request)
+    })))
+}
+
+/// As when the jobs of a matrix build push their tags at once: nobody is refused, nobody waits much
+/// longer than if all of them came one after the other, and no transaction is done twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r46_sixty_four_pushers_to_one_image_end_without_a_refusal() {
+    const PUSHERS: usize = 64;
+    const ROUNDS: usize = 5;
+    let transactions = Arc::default();
+    let store = Store::new(counting_client(&transactions)).await;
+    let catalog = Catalog::start_with(store, &"0".repeat(64)).await;
+    let http = reqwest::Client::new();
+    let push = |repository: &'static str, round: usize, number: usize| {
+        let mut event = notified_image(1, 2000);
+        event["target"]["repository"] = json!(repository);
+        event["target"]["tag"] = json!(format!("r{round}-{number:02}"));
+        let body = json!({ "events": [event] }).to_string();
+        let request = http.post(format!("{}/events/distribution", catalog.url)).body(body);
+        async move {
+            let started = Instant::now();
+            let response = request.send().await.unwrap();
+            let (status, text) = (response.status().as_u16(), response.text().await.unwrap());
+            let answer = format!("{status} {text}");
+            (answer, started.elapsed())
+        }
+    };
+    let applied = r#"200 {"applied":1,"ignored":0,"malformed":[]}"#;
+    let mut one_by_one = Duration::ZERO;
+    let mut latencies = Vec::new();
+    let mut others: BTreeMap<String, usize> = BTreeMap::new();
+    for round in 0..ROUNDS {
+        let started = Instant::now();
+        for number in 0..PUSHERS {
+            assert_eq!(push("alone", round, number).await.0, applied);
+        }
+        one_by_one = one_by_one.max(started.elapsed());
+        let mut pushers = tokio::task::JoinSet::new();
+        for number in 0..PUSHERS {
+            pushers.spawn(push("app", round, number));
+        }
+        while let Some(pusher) = pushers.join_next().await {
+            let (answer, latency) = pusher.unwrap();
+            latencies.push(latency);
+            if answer != applied {
+                *others.entry(answer).or_default() += 1;
+            }
+        }
+    }
+    latencies.sort();
+    let (median, slowest) = (latencies[latencies.len() / 2], latencies[latencies.len() - 1]);
+    let transactions = transactions.load(Ordering::Relaxed);
+    print(format!(
+        "events: {PUSHERS} pushers to one image, {ROUNDS} rounds: median {median:.0?}, slowest {slowest:.0?}, one by \
+         one {one_by_one:.0?} a round; {transactions} transactions for {} pushes",
+        2 * PUSHERS * ROUNDS
+    ));
+    assert!(others.is_empty(), "{others:?}");
+    let mut tags: Vec<String> = (0..ROUNDS)
+        .flat_map(|round| (0..PUSHERS).map(move |number| format!("r{round}-{number:02}")))
+        .collect();
+    tags.sort();
+    assert_eq!(catalog.images("app").await[0]["imageTags"], json!(tags));
+    assert_eq!(transactions, 2 * PUSHERS * ROUNDS);
+    // A second for whatever else the machine does.
+    let limit = 2 * one_by_one + Duration::from_secs(1);
+    assert!(slowest < limit, "{slowest:?} is much more than {one_by_one:?}");
 }

@@ -1,9 +1,12 @@
-//! What the tests start from: a store, a catalog behind HTTP, the tools that `install-tools` installs,
-//! and the model that the table is held against.
+//! What the tests start from: a store, a catalog behind HTTP, the tools that `install-tools`
+//! installs, and the model that the table is held against.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+pub mod generators;
+pub mod memory;
 pub mod model;
+pub mod stand_in;
 
 use std::fmt::{self, Debug, Display};
 use std::io::Write as _;
@@ -14,6 +17,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_dynamodb::types::AttributeValue;
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
@@ -63,6 +67,13 @@ impl Store {
         Self { reader: Reader::new(table.clone()), writer: Writer::new(table.clone(), Timestamp::now), table }
     }
 
+    /// The same, written to when it is this time.
+    #[must_use]
+    pub fn at(mut self, now: Timestamp) -> Self {
+        self.writer = Writer::new(self.table.clone(), move || now);
+        self
+    }
+
     /// A table of an engine in this process.
     pub async fn in_memory() -> Self {
         Self::new(Engine::in_memory().unwrap().client()).await
@@ -79,13 +90,14 @@ impl Store {
         self.ingest_of(Subscriptions::default())
     }
 
-    /// What applies events to this table, and shows registries the credentials of these subscriptions.
+    /// What applies events to this table, and shows registries the credentials of these
+    /// subscriptions.
     pub fn ingest_of(&self, subscriptions: Subscriptions) -> Ingest {
         Ingest::new(self.table.clone(), REGION.to_owned(), Secret::known(subscriptions), None)
     }
 
-    /// Everything that can be asked of a repository, about these images one by one, and the answers;
-    /// nothing if it does not exist.
+    /// Everything that can be asked of a repository, about these images one by one, and the
+    /// answers; nothing if it does not exist.
     pub async fn answers(
         &self,
         repository: &Repository,
@@ -113,7 +125,8 @@ impl Store {
         }
     }
 
-    /// Whatever is asked of a repository to which these changes happened, the answer is the model's.
+    /// Whatever is asked of a repository to which these changes happened, the answer is the
+    /// model's.
     pub async fn assert_equals_model(&self, repository: &Repository, changes: &[Change]) {
         let asked = model::identifiers(changes);
         assert_eq!(self.answers(repository, &asked).await.unwrap(), model::answers(changes, &asked));
@@ -147,8 +160,8 @@ impl Catalog {
         Self::serve(store, &Keyring::generate_key().unwrap(), None, Some(subscriptions)).await
     }
 
-    /// One that answers only the callers that `callers` lists, a file of [`Authentication`], if their
-    /// signatures are for the signing name.
+    /// One that answers only the callers that `callers` lists, a file of [`Authentication`], if
+    /// their signatures are for the signing name.
     pub async fn start_for(store: Store, callers: &Value, signing_name: Option<&str>) -> Self {
         static FILES: AtomicUsize = AtomicUsize::new(0);
         let number = FILES.fetch_add(1, Ordering::Relaxed);
@@ -206,6 +219,26 @@ pub fn time(milliseconds: i64) -> Timestamp {
     Timestamp::from_milliseconds(1_767_225_600_000 + milliseconds).unwrap()
 }
 
+/// The bytes of an item, by DynamoDB's own rules.
+///
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html>
+pub fn item_bytes(item: &catalog::table::Item) -> usize {
+    fn value_bytes(value: &AttributeValue) -> usize {
+        match value {
+            AttributeValue::S(text) => text.len(),
+            AttributeValue::B(bytes) => bytes.as_ref().len(),
+            AttributeValue::N(digits) => digits.len().div_ceil(2) + 1,
+            AttributeValue::Ss(texts) => texts.iter().map(String::len).sum(),
+            AttributeValue::L(values) => 3 + values.iter().map(|value| 1 + value_bytes(value)).sum::<usize>(),
+            AttributeValue::M(map) => {
+                3 + map.iter().map(|(name, value)| 1 + name.len() + value_bytes(value)).sum::<usize>()
+            }
+            _ => 1,
+        }
+    }
+    item.iter().map(|(name, value)| name.len() + value_bytes(value)).sum()
+}
+
 /// A sample event, by its path in `events/`.
 pub fn sample(path: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("events").join(path)).unwrap()
@@ -252,8 +285,8 @@ pub fn tools() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools")
 }
 
-/// A program that a test needs, by its path; a bare name is looked up in `PATH`. Without it the test
-/// is skipped, which is printed; in CI it fails.
+/// A program that a test needs, by its path; a bare name is looked up in `PATH`. Without it the
+/// test is skipped, which is printed; in CI it fails.
 pub fn require(test: &str, program: impl AsRef<Path>) -> Option<PathBuf> {
     let program = program.as_ref();
     let found = if program.components().count() > 1 {

@@ -1,5 +1,5 @@
-//! The catalog in plain words: changes, sorted by their times, applied one after the other to maps in
-//! memory. What the table holds must equal this, whatever happened on the way.
+//! The catalog in plain words: changes, sorted by their times, applied one after the other to maps
+//! in memory. What the table holds must equal this, whatever happened on the way.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,9 +19,31 @@ pub fn fold(changes: &[Change]) -> Option<Vec<Image>> {
     }
     let mut images: Vec<Image> =
         repository.images.iter().map(|(digest, pushed_at)| repository.describe(digest, *pushed_at)).collect();
-    images
-        .sort_by_key(|image| (Reverse(image.image_pushed_at.as_milliseconds()), image.image_digest.clone()));
+    sort(&mut images);
     repository.exists.then_some(images)
+}
+
+/// For each change whether it can have happened together with the others: no registry removes a tag
+/// from an image that does not have it.
+pub fn are_possible(changes: &[Change]) -> Vec<bool> {
+    let mut order: Vec<usize> = (0..changes.len()).collect();
+    order.sort_by_key(|place| (changes[*place].time, rank(&changes[*place].kind)));
+    let mut repository = Repository::default();
+    let mut possible = vec![true; changes.len()];
+    for place in order {
+        if let ChangeKind::ImageUntagged { digest, tag } = &changes[place].kind {
+            possible[place] = repository.tags.get(tag) == Some(digest);
+        }
+        repository.apply(&changes[place]);
+    }
+    possible
+}
+
+/// Sorts images as they are listed.
+pub fn sort(images: &mut [Image]) {
+    images.sort_by_key(|image| {
+        (Reverse(image.image_pushed_at.as_milliseconds()), !image.is_index(), image.image_digest.clone())
+    });
 }
 
 /// Everything that can be asked of a repository, and the answers.

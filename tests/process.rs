@@ -1,8 +1,9 @@
-//! The program `image-catalog` itself: its options, its signals, its files, and what survives when it
-//! is killed.
+//! The program `image-catalog` itself: its options, its signals, its files, and what survives when
+//! it is killed.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -12,9 +13,11 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use aws_sdk_dynamodb::types::{AttributeValue, TimeToLiveSpecification};
 use catalog::change::Content;
 use catalog::image::{Image, Scan};
-use catalog::{Change, ChangeKind, Digest, Repository, Tag, Timestamp};
+use catalog::table::FORMAT;
+use catalog::{Change, ChangeKind, Digest, Repository, Table, Tag, Timestamp};
 use describe_images::page_token::Keyring;
 use end_to_end::{
     REGION, REGISTRY, Random, binary, digest, model, print, repository, require, sample, tag, time, tools,
@@ -244,6 +247,41 @@ mod replay {
             assert_eq!(status, Some(code), "{arguments:?}: {log}");
             assert!(log.contains(part) && said.is_empty(), "{arguments:?}: {log}");
         }
+    }
+}
+
+mod reconcile {
+    use end_to_end::stand_in::{StandIn, digest_of, image_manifest, index_manifest};
+
+    use super::*;
+
+    /// The registry has an index that no item of the table has room for.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_cannot_be_repaired_is_named_and_counted_apart() {
+        let folder = folder("not_repaired");
+        let huge = index_manifest(1001);
+        let registry =
+            StandIn::start("team/app", &[("one", image_manifest(1)), ("huge", huge.clone())]).await;
+        let difference = format!(
+            "{REGISTRY}/team/app: the image {} is there, and what its manifest says",
+            digest_of(&huge)
+        );
+        let failed = format!(
+            "not repaired: {difference}: an image has more tags, or lists more manifests, than one DynamoDB item can hold"
+        );
+        // The repository, an image, and both tags, and then nothing new.
+        for repaired in [4, 0] {
+            let output = run(command(&folder).args(["reconcile", "--data", "data", "--from", &registry.url]));
+            let (said, log) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr));
+            assert_eq!(output.status.code(), Some(1), "{said}{log:?}");
+            let lines: Vec<&str> = said.lines().collect();
+            assert!(lines.contains(&difference.as_str()) && lines.contains(&failed.as_str()), "{said}");
+            let sum = format!("1 repositories compared, {repaired} differences repaired, 1 not repaired");
+            assert_eq!(lines.last(), Some(&sum.as_str()), "{said}");
+            assert!(log.unwrap().contains("1 differences could not be repaired"));
+        }
+        let process = Process::start_with_data(&folder);
+        assert_eq!(process.tags("team/app").await, ["huge", "one"]);
     }
 }
 
@@ -598,8 +636,8 @@ mod crashes {
             }
         }
 
-        /// Holds what the catalog says against everything that was acknowledged, with or without the
-        /// event of which it is not known.
+        /// Holds what the catalog says against everything that was acknowledged, with or without
+        /// the event of which it is not known.
         async fn compare(&mut self, process: &Process, seed: u64) {
             let unknown = self.unknown.take();
             for known in &mut self.repositories {
@@ -613,7 +651,18 @@ mod crashes {
                 };
                 known.changes.push(event.change.clone());
                 let with = expected(&known.repository, &known.changes);
-                if with == without {
+                if event.change.kind == ChangeKind::RepositoryDeleted {
+                    // It takes effect image by image, and is to be sent until it is acknowledged.
+                    let left = listed.unwrap_or_default();
+                    let before = without.unwrap_or_default();
+                    assert!(left.iter().all(|image| before.contains(image)), "SEED={seed}: {left:#?}");
+                    let (url, body) = (format!("{}{}", process.url, event.path), &event.body);
+                    let status = process.http.post(url).json(body).send().await.unwrap().status();
+                    assert!(status.is_success(), "SEED={seed}: {status} for {body}");
+                    assert_eq!(process.list(&known.repository).await, with, "SEED={seed}: after {body}");
+                    self.found_applied += usize::from(left.is_empty());
+                    self.found_missing += usize::from(left.len() == before.len() && !before.is_empty());
+                } else if with == without {
                     assert_eq!(listed, with, "SEED={seed}: {}", known.repository);
                     known.changes.pop();
                     // Sent until it is acknowledged: what comes later may depend on it.
@@ -883,7 +932,8 @@ mod stores {
         process.push("team/app", 1, "v1").await;
         let page = process.describe(json!({ "repositoryName": "team/app", "maxResults": 1 })).await.unwrap();
         assert!(page["nextToken"].is_string());
-        // What was opened and then removed would be seen here only. The first three are the standard ones.
+        // What was opened and then removed would be seen here only. The first three are the
+        // standard ones.
         let open: Vec<PathBuf> = fs::read_dir(format!("/proc/{}/fd", process.child.id()))
             .unwrap()
             .map(|entry| entry.unwrap())
@@ -894,6 +944,111 @@ mod stores {
         assert!(open.is_empty(), "{open:?}");
         process.stop();
         assert!(files(&folder.join("work")).is_empty(), "{:?}", files(&folder.join("work")));
+    }
+
+    /// The table of a data directory.
+    async fn open_table(folder: &Path) -> Table {
+        let engine = image_catalog::data::open_engine(&folder.join("work/data")).unwrap();
+        Table { client: engine.client(), name: "image-catalog".to_owned() }
+    }
+
+    fn text(value: &str) -> AttributeValue {
+        AttributeValue::S(value.to_owned())
+    }
+
+    fn number(value: impl ToString) -> AttributeValue {
+        AttributeValue::N(value.to_string())
+    }
+
+    async fn put(table: &Table, partition: &str, sort: &str, attribute: &str, value: AttributeValue) {
+        let put = table.client.put_item().table_name(&table.name);
+        let put = put.item("repository", text(partition)).item("sort", text(sort)).item(attribute, value);
+        put.send().await.unwrap();
+    }
+
+    /// Everything in a table, and whether its items expire.
+    async fn everything(table: &Table) -> (Vec<String>, String) {
+        let scan = table.client.scan().table_name(&table.name).send().await.unwrap();
+        let sorted = |item: &catalog::table::Item| {
+            let attributes: BTreeMap<_, _> = item.iter().collect();
+            format!("{attributes:?}")
+        };
+        let mut items: Vec<String> = scan.items().iter().map(sorted).collect();
+        items.sort();
+        let expiry = table.client.describe_time_to_live().table_name(&table.name).send().await.unwrap();
+        (items, format!("{:?}", expiry.time_to_live_description))
+    }
+
+    #[tokio::test]
+    async fn a_table_of_another_format_is_left_alone() {
+        for (format, found) in [(Some(1), "format 1"), (Some(3), "format 3"), (None, "items and no format")] {
+            let folder = folder("another_format");
+            let table = open_table(&folder).await;
+            table.create_if_missing().await.unwrap();
+            if let Some(format) = format {
+                put(&table, "format", "format", "format", number(format)).await;
+            } else {
+                // As something else makes it.
+                let delete = table.client.delete_item().table_name(&table.name);
+                let delete = delete.key("repository", text("format")).key("sort", text("format"));
+                delete.send().await.unwrap();
+                let expiry = TimeToLiveSpecification::builder().attribute_name("expiresAt").enabled(false);
+                let disable = table.client.update_time_to_live().table_name(&table.name);
+                disable.time_to_live_specification(expiry.build().unwrap()).send().await.unwrap();
+            }
+            put(&table, "123456789012/app", "repository", "existedAt", text("2026-01-01T00:00:00Z")).await;
+            // To the program that made the table this may mean something else.
+            put(&table, "123456789012/app", "tag#old", "expiresAt", number(1_767_225_600)).await;
+            let before = everything(&table).await;
+            assert_eq!(before.0.len(), 2 + usize::from(format.is_some()));
+            drop(table);
+
+            fs::write(folder.join("work/events.json"), push_event("app", 1, "v1").to_string()).unwrap();
+            let in_data = ["--data", "data"];
+            for arguments in [
+                &["--listen", "127.0.0.1:0"][..],
+                &["reconcile", "--from", "http://127.0.0.1:9"],
+                &["replay", "--file", "events.json"],
+                &["replay", "--queue", "http://127.0.0.1:9/queue"],
+            ] {
+                let output = run(command(&folder).args(arguments).args(in_data));
+                let log = String::from_utf8(output.stderr).unwrap();
+                assert_eq!(output.status.code(), Some(1), "{arguments:?}: {log}");
+                assert!(output.stdout.is_empty(), "{arguments:?}");
+                let error = format!("the table has {found}, and this program works with format {FORMAT}");
+                assert!(log.contains(&error), "{arguments:?}: {log}");
+                assert!(log.contains("nothing was read or written"), "{arguments:?}: {log}");
+                let after = everything(&open_table(&folder).await).await;
+                assert_eq!(after, before, "{found}: after {arguments:?}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_new_table_has_the_format_of_the_program() {
+        let folder = folder("new_format");
+        Process::start_with_data(&folder).stop();
+        let (items, _) = everything(&open_table(&folder).await).await;
+        let format = [("format", number(2)), ("repository", text("format")), ("sort", text("format"))];
+        let format: BTreeMap<_, _> = format.into_iter().collect();
+        assert_eq!(items, [format!("{format:?}")]);
+        assert_eq!(FORMAT, 2);
+    }
+
+    /// What only reads does not make a table, nor its format.
+    #[tokio::test]
+    async fn a_reader_refuses_a_table_of_another_format() {
+        let folder = folder("format_of_a_reader");
+        let table = open_table(&folder).await;
+        table.check_format().await.unwrap_err();
+        table.create_if_missing().await.unwrap();
+        table.check_format().await.unwrap();
+        put(&table, "format", "format", "format", number(3)).await;
+        let error = table.check_format().await.unwrap_err().to_string();
+        assert!(error.contains("the table has format 3") && error.contains("works with format 2"), "{error}");
+        let error = table.claim_format().await.unwrap_err().to_string();
+        assert!(error.contains("the table has format 3"), "{error}");
+        assert_eq!(everything(&table).await.0.len(), 1);
     }
 
     #[tokio::test]

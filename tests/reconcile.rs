@@ -12,7 +12,9 @@ use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use catalog::change::Content;
 use catalog::image::{Image, Scan};
 use catalog::reader::Filter;
-use catalog::{Change, ChangeKind, RegistryId, Repository};
+use catalog::table::StoreError;
+use catalog::{Change, ChangeKind, RegistryId, Repository, Timestamp};
+use end_to_end::stand_in::{StandIn, digest_of, image_manifest, index_manifest};
 use end_to_end::{
     InProcess, REGISTRY, Store, configuration, digest, histories, json_response, model, operation, print,
     repository, tag, time,
@@ -24,7 +26,7 @@ use proptest::test_runner::{Config, TestRunner};
 use reconcile::handler::{Handler, Message};
 use reconcile::observation::{Contents, Observation, ObservedImage};
 use reconcile::{Followed, FollowedRegistries, Reconcile, ToCompare, difference};
-use registries::{Ecr, Registries};
+use registries::{Ecr, Registries, Registry, RegistryAddress};
 use secret::Secret;
 use serde_json::{Value, json};
 use subscriptions::Subscriptions;
@@ -59,8 +61,8 @@ fn any_kind() -> impl Strategy<Value = ChangeKind> {
     ]
 }
 
-/// What happened in a registry, which of it the catalog was told before the registry was asked, and whether
-/// it is told the rest of that later, or never. It was not told of sizes.
+/// What happened in a registry, which of it the catalog was told before the registry was asked, and
+/// whether it is told the rest of that later, or never. It was not told of sizes.
 #[derive(Debug, Clone)]
 struct Past {
     changes: Vec<(i64, ChangeKind, bool)>,
@@ -117,8 +119,8 @@ async fn listed(store: &Store, repository: &Repository) -> Option<Vec<Image>> {
     Some(store.reader.list(repository, &filter, None, 1_000_000, |_| false).await.ok()?.images)
 }
 
-/// However much the catalog was not told: once it was compared, it says what the registry says, and what
-/// happened since then, or comes late, is right as if nothing had been lost.
+/// However much the catalog was not told: once it was compared, it says what the registry says, and
+/// what happened since then, or comes late, is right as if nothing had been lost.
 #[test]
 fn after_a_comparison_nothing_is_lost_and_nothing_is_wronged() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -282,8 +284,9 @@ impl Simulation {
 /// How long the function may take, as `template.yaml` has it.
 const TIMEOUT: Duration = Duration::from_secs(300);
 
-/// From the schedule's one message, through a message for each repository; some messages come twice, and two are
-/// followed at a time. `REPOSITORIES` and `IMAGES`, of each of them, are set in the environment.
+/// From the schedule's one message, through a message for each repository; some messages come
+/// twice, and two are followed at a time. `REPOSITORIES` and `IMAGES`, of each of them, are set in
+/// the environment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_registry_of_any_size_is_compared_through_the_queue() {
     let number = |name: &str, otherwise: usize| {
@@ -302,7 +305,8 @@ async fn a_registry_of_any_size_is_compared_through_the_queue() {
             let is_repeated = {
                 let mut deliveries = deliveries.lock().unwrap();
                 *deliveries += 1;
-                // What lists the registry is not repeated here, so that what follows can be counted.
+                // What lists the registry is not repeated here, so that what follows can be
+                // counted.
                 *deliveries % 97 == 0 && body.contains("repository")
             };
             for _ in 0..=usize::from(is_repeated) {
@@ -329,7 +333,8 @@ async fn a_registry_of_any_size_is_compared_through_the_queue() {
     assert!(longest < TIMEOUT);
 }
 
-/// A repository that is larger than one run has time for is put back, and each run finds less to do.
+/// A repository that is larger than one run has time for is put back, and each run finds less to
+/// do.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_repository_that_takes_long_is_put_back_until_it_is_done() {
     let simulation = Simulation::new(1, 3000).await;
@@ -373,12 +378,77 @@ async fn what_cannot_be_repaired_does_not_keep_the_rest_from_it() {
     };
     let too_many = (100..2000).map(digest).collect();
     let differences = [pushed(1, None), pushed(2, Some(too_many)), pushed(3, None)];
-    assert_eq!(simulation.handler().reconcile.repair(&differences, None).await.unwrap(), 3);
+    let mut outcomes = simulation.handler().reconcile.apply(&differences, None).await.unwrap();
+    outcomes.sort_by_key(|(place, _)| *place);
+    let outcomes: Vec<Option<String>> = outcomes.into_iter().map(|(_, outcome)| outcome.err()).collect();
+    let reason = catalog::table::StoreError::ItemTooLarge.to_string();
+    assert_eq!(outcomes, [None, Some(reason), None]);
     assert_eq!(simulation.images().await, 2);
 }
 
-/// A message that the queue does not take is no reason to lose a repository: the one that it came from is
-/// delivered again.
+/// A difference is called repaired only if the catalog no longer has it: not where the catalog has
+/// no room, and not where something prevails that happened since.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_repaired_is_never_called_repaired() {
+    let (one, moved, deleted) = (image_manifest(1), image_manifest(2), image_manifest(3));
+    let huge = index_manifest(1001);
+    let manifests = [
+        ("one", one.clone()),
+        ("moved", moved.clone()),
+        ("deleted", deleted.clone()),
+        ("huge", huge.clone()),
+    ];
+    let registry = StandIn::start("app", &manifests).await;
+    let store = Store::in_memory().await;
+    let subscriptions = Arc::new(Secret::known(Subscriptions::default()));
+    let reconcile = Reconcile {
+        reader: store.reader.clone(),
+        writer: store.writer.clone(),
+        registries: Registries::new(subscriptions, None),
+        tags_at_once: usize::MAX,
+    };
+    let followed = Followed {
+        id: "registry".to_owned(),
+        registry: Registry::Distribution(RegistryAddress::of_url(&registry.url).unwrap()),
+        registry_id: RegistryId::parse(REGISTRY).unwrap(),
+        repository_prefix: None,
+    };
+    let listed = ToCompare { name: "app".to_owned(), prune: true, after: None };
+    let comparison = reconcile.compare(&followed, &listed).await.unwrap();
+    // The repository, four images, and four tags.
+    assert_eq!(comparison.differences.len(), 9, "{:#?}", comparison.differences);
+
+    let repository = repository("app");
+    let since = Timestamp::from_milliseconds(Timestamp::now().as_milliseconds() + 2000).unwrap();
+    let elsewhere = digest(9);
+    for kind in [
+        ChangeKind::ImageDeleted { digest: digest_of(&deleted) },
+        ChangeKind::ImagePushed { digest: elsewhere, tag: Some(tag("moved")), content: Content::default() },
+    ] {
+        let change = Change { repository: repository.clone(), time: since, kind };
+        store.writer.apply(&change).await.unwrap();
+    }
+    let repaired = reconcile.repair(&comparison, None).await.unwrap();
+    let is_of_huge = |change: &Change| match &change.kind {
+        ChangeKind::ImagePushed { digest, tag: None, .. } => *digest == digest_of(&huge),
+        _ => false,
+    };
+    let [(failed, reason)] = &repaired.failed[..] else { panic!("{:#?}", repaired.failed) };
+    assert!(is_of_huge(failed), "{failed:#?}");
+    assert_eq!(*reason, StoreError::ItemTooLarge.to_string());
+    // The image that was deleted, its tag, and the tag that was moved.
+    assert_eq!((repaired.superseded, repaired.repaired, repaired.left), (3, 5, 0), "{repaired:#?}");
+
+    // It is found as often as it is looked for.
+    let again = reconcile.compare(&followed, &listed).await.unwrap();
+    assert_eq!(again.differences.iter().filter(|change| is_of_huge(change)).count(), 1);
+    let repaired = reconcile.repair(&again, None).await.unwrap();
+    assert_eq!(repaired.failed.len(), 1, "{repaired:#?}");
+    assert_eq!(repaired.repaired + repaired.superseded, again.differences.len() - 1, "{repaired:#?}");
+}
+
+/// A message that the queue does not take is no reason to lose a repository: the one that it came
+/// from is delivered again.
 #[tokio::test]
 async fn what_the_queue_does_not_take_is_sent_again() {
     let simulation = Simulation::new(30, 1).await;

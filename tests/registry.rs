@@ -348,8 +348,8 @@ async fn differences_by(
     while let Some(listed) = rest {
         let compared = reconcile.compare(&followed(setup), &listed).await.unwrap();
         if !is_dry_run {
-            let repaired = reconcile.repair(&compared.differences, None).await.unwrap();
-            assert_eq!(repaired, compared.differences.len());
+            let repaired = reconcile.repair(&compared, None).await.unwrap();
+            assert_eq!(repaired.repaired, compared.differences.len());
         }
         all.extend(compared.differences.into_iter().map(|change| change.kind));
         rest = compared.rest;
@@ -393,7 +393,7 @@ async fn a_catalog_that_heard_nothing(setup: Setup) {
     let unknown = comparing.compare(&followed(&setup), &to_compare("team/gone", false)).await.unwrap();
     assert_eq!(unknown.differences, [], "it is left as it is unless it is to be pruned");
     let unknown = comparing.compare(&followed(&setup), &listed[1]).await.unwrap();
-    assert_eq!(comparing.repair(&unknown.differences, None).await.unwrap(), 1);
+    assert_eq!(comparing.repair(&unknown, None).await.unwrap().repaired, 1);
     assert_eq!(
         comparing.repositories(&all, &followed(&setup)).await.unwrap(),
         [to_compare(REPOSITORY, false)]
@@ -418,7 +418,8 @@ async fn a_catalog_that_heard_nothing(setup: Setup) {
     assert_eq!(by_digest(&store).await, by_digest(&setup.catalog.store).await);
     assert_eq!(differences(&setup, &store, false).await, []);
 
-    // What happens after the registry was asked is not undone, although the registry knows nothing of it.
+    // What happens after the registry was asked is not undone, although the registry knows nothing
+    // of it.
     let before = by_digest(&store).await.len();
     let pushed = Change {
         repository: repository(REPOSITORY),
@@ -491,8 +492,8 @@ async fn two_thousand_images_from_before(setup: Setup) {
     assert_eq!(differences_by(&setup, &store, false, 300).await.len(), 1 + 2 * IMAGES);
     assert_eq!(by_digest(&store).await, expected);
     assert_eq!(differences_by(&setup, &store, false, 300).await, []);
-    // Of what the registry does not have, each bit finds its own: a tag before all others, one after them, one
-    // that is elsewhere, and an image without a tag.
+    // Of what the registry does not have, each bit finds its own: a tag before all others, one
+    // after them, one that is elsewhere, and an image without a tag.
     let observed = |kind| Change { repository: repository(REPOSITORY), time: Timestamp::now(), kind };
     let pushed = |number: u64, tag_name: Option<&str>| ChangeKind::ImagePushed {
         digest: end_to_end::digest(number),

@@ -3,93 +3,26 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use catalog::change::Content;
-use catalog::history::KEPT_EVENTS;
-use catalog::image::{Image, Scan};
-use catalog::reader::ImageIdentifier;
-use catalog::{Change, ChangeKind, Repository};
+use catalog::history::LATENESS_WINDOW;
+use catalog::image::{Image, ImageStatus};
+use catalog::reader::{Filter, ImageIdentifier};
+use catalog::{Change, ChangeKind, Digest, Repository, Timestamp, Writer};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::sample::{Index, select};
+use proptest::sample::Index;
 use proptest::test_runner::{Config, TestRunner};
 
-use end_to_end::{DynamoDbLocal, Store, digest, histories, print, repository, tag, time};
+use end_to_end::generators::{any_events, any_kind, any_time, arrivals, period_start};
+use end_to_end::model;
+use end_to_end::{DynamoDbLocal, Store, digest, histories, item_bytes, print, repository, tag, time};
 use tokio::runtime::Runtime;
 
 const TAGS: [&str; 3] = ["latest", "v1", "v2"];
-const DIGESTS: u64 = 4;
-
-fn any_digest() -> impl Strategy<Value = u64> {
-    1..=DIGESTS
-}
-
-/// The manifest of digest 4 is an index of 1 to 3, that of 3 an index of 1 and 2.
-fn any_content(number: u64) -> impl Strategy<Value = Content> {
-    let manifests = match number {
-        4 => Some(vec![digest(1), digest(2), digest(3)]),
-        3 => Some(vec![digest(1), digest(2)]),
-        _ => None,
-    };
-    let size = if manifests.is_some() { Just(None).boxed() } else { proptest::option::of(1..5_i64).boxed() };
-    let media_type = proptest::option::of(select(vec!["a/a".to_owned(), "b/b".to_owned()]));
-    (media_type.clone(), media_type, size, proptest::option::of(Just(manifests))).prop_map(
-        |(manifest_media_type, artifact_media_type, size_in_bytes, manifests)| Content {
-            manifest_media_type,
-            artifact_media_type,
-            size_in_bytes,
-            manifests: manifests.flatten(),
-            subject: None,
-        },
-    )
-}
-
-fn any_kind() -> impl Strategy<Value = ChangeKind> {
-    let any_tag = || select(TAGS.to_vec()).prop_map(tag);
-    let push = any_digest().prop_flat_map(move |number| {
-        (proptest::option::weighted(0.8, any_tag()), any_content(number))
-            .prop_map(move |(tag, content)| ChangeKind::ImagePushed { digest: digest(number), tag, content })
-    });
-    let scan = (any_digest(), 0..3_i64, any_time()).prop_map(|(number, high, at)| ChangeKind::ImageScanned {
-        digest: digest(number),
-        scan: Scan {
-            status: "COMPLETE".to_owned(),
-            finding_severity_counts: Some(BTreeMap::from([("HIGH".to_owned(), high)])),
-            completed_at: time(at),
-        },
-    });
-    let observed = any_digest().prop_flat_map(|number| {
-        (any_time(), any_content(number)).prop_map(move |(at, content)| ChangeKind::ImageObserved {
-            digest: digest(number),
-            pushed_at: time(at),
-            content,
-        })
-    });
-    prop_oneof![
-        10 => push,
-        2 => observed,
-        2 => any_digest().prop_map(|number| ChangeKind::ImageDeleted { digest: digest(number) }),
-        4 => (any_digest(), any_tag())
-            .prop_map(|(number, tag)| ChangeKind::ImageUntagged { digest: digest(number), tag }),
-        2 => any_tag().prop_map(|tag| ChangeKind::TagDeleted { tag }),
-        1 => Just(ChangeKind::RepositoryCreated),
-        1 => Just(ChangeKind::RepositoryDeleted),
-        1 => scan,
-        1 => any_digest().prop_map(|number| ChangeKind::ImagePulled { digest: digest(number) }),
-        1 => any_digest().prop_map(|number| ChangeKind::ImageArchived { digest: digest(number) }),
-        1 => (any_digest(), any_time()).prop_map(|(number, at)| ChangeKind::ImageRestored {
-            digest: digest(number),
-            activated_at: time(at)
-        }),
-    ]
-}
-
-/// Few, so that many changes have the same.
-fn any_time() -> impl Strategy<Value = i64> {
-    0..8_i64
-}
 
 /// Changes, and the order in which they arrive: each at least once, some again.
 #[derive(Debug, Clone)]
@@ -101,7 +34,7 @@ struct History {
 }
 
 fn any_history() -> impl Strategy<Value = History> {
-    vec((any_time(), any_kind()), 1..16).prop_flat_map(|changes| {
+    vec((any_time(), any_kind(TAGS.map(tag).to_vec())), 1..16).prop_flat_map(|changes| {
         let length = changes.len();
         (Just(changes), vec(any::<Index>(), length), vec(any::<Index>(), 0..6), 1..4_usize)
             .prop_map(|(changes, order, repeated, writers)| History { changes, order, repeated, writers })
@@ -172,7 +105,7 @@ fn any_order_any_repetition_and_concurrent_writers_give_the_same_table() {
         for _ in 0..engines {
             scope.spawn(|| {
                 let runtime = runtime();
-                let store = runtime.block_on(Store::in_memory());
+                let store = runtime.block_on(Store::in_memory()).at(time(1_000));
                 check_histories(&runtime, &store, histories().div_ceil(engines));
             });
         }
@@ -186,11 +119,112 @@ fn any_order_any_repetition_and_concurrent_writers_give_the_same_table_on_dynamo
     let Some(local) = runtime.block_on(DynamoDbLocal::start("the histories on DynamoDB Local")) else {
         return;
     };
-    let store = runtime.block_on(Store::new(local.client()));
+    let store = runtime.block_on(Store::new(local.client())).at(time(1_000));
     let cases = histories() / 20;
     let started = Instant::now();
     check_histories(&runtime, &store, cases);
     print(format!("{cases} histories on DynamoDB Local in {:.1?}", started.elapsed()));
+}
+
+/// Long histories whose events come as late as the window allows, in periods between which
+/// everything may expire.
+fn check_long_histories(runtime: &Runtime, client: &aws_sdk_dynamodb::Client, cases: u32) {
+    let number = AtomicUsize::new(0);
+    let configuration =
+        Config { cases, failure_persistence: None, max_shrink_iters: 300, ..Config::default() };
+    let result = TestRunner::new(configuration).run(&any_events(3, LATENESS_WINDOW), |events| {
+        runtime.block_on(async {
+            let store = Store::new(client.clone()).await;
+            let now = Arc::new(AtomicI64::new(0));
+            let clock = Arc::clone(&now);
+            let writer = Writer::new(store.table.clone(), move || {
+                Timestamp::from_milliseconds(clock.load(Ordering::Relaxed)).unwrap()
+            });
+            let repository = repository(&format!("long-{}", number.fetch_add(1, Ordering::Relaxed)));
+            for period in 0..3 {
+                for (arrival, event) in arrivals(&events, period) {
+                    now.store(arrival.as_milliseconds(), Ordering::Relaxed);
+                    writer.apply(&event.change(&repository)).await.unwrap();
+                }
+                expire(&store, period_start(period + 1)).await;
+                let so_far: Vec<Change> = events
+                    .iter()
+                    .filter(|event| event.period <= period)
+                    .map(|event| event.change(&repository))
+                    .collect();
+                if !so_far.is_empty() {
+                    store.assert_equals_model(&repository, &so_far).await;
+                }
+            }
+        });
+        Ok(())
+    });
+    if let Err(failure) = result {
+        panic!("{failure}");
+    }
+}
+
+#[test]
+fn long_histories_give_the_same_table_whatever_has_expired() {
+    let engines = u32::try_from(std::thread::available_parallelism().unwrap().get()).unwrap();
+    let cases = (histories() / 40).max(engines);
+    let started = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..engines {
+            scope.spawn(|| {
+                let runtime = runtime();
+                let client = runtime.block_on(Store::in_memory()).table.client;
+                check_long_histories(&runtime, &client, cases.div_ceil(engines));
+            });
+        }
+    });
+    print(format!("{cases} long histories on the embedded engine in {:.1?}", started.elapsed()));
+}
+
+#[test]
+fn long_histories_give_the_same_table_whatever_has_expired_on_dynamodb_local() {
+    let runtime = runtime();
+    let Some(local) = runtime.block_on(DynamoDbLocal::start("long histories on DynamoDB Local")) else {
+        return;
+    };
+    let cases = (histories() / 200).max(1);
+    let started = Instant::now();
+    check_long_histories(&runtime, &local.client(), cases);
+    print(format!("{cases} long histories on DynamoDB Local in {:.1?}", started.elapsed()));
+}
+
+/// One image, pushed and deleted under a new tag four thousand times, as builds do.
+#[tokio::test]
+async fn an_image_takes_four_thousand_tags_one_after_the_other() {
+    let store = Store::in_memory().await.at(time(10_000));
+    let repository = repository("app");
+    let mut changes = Vec::new();
+    for cycle in 0..4_000 {
+        let name = format!("ci-{cycle}");
+        changes.push(push(&repository, 2 * cycle, 1, &name));
+        let kind = ChangeKind::ImageUntagged { digest: digest(1), tag: tag(&name) };
+        changes.push(Change { repository: repository.clone(), time: time(2 * cycle + 1), kind });
+    }
+    changes.push(push(&repository, 8_000, 1, "release"));
+    // In the middle of all that, and late.
+    changes.push(push(&repository, 4_001, 1, "stable"));
+    for change in &changes {
+        let applied = store.writer.apply(change).await.unwrap();
+        assert!(applied.written && !applied.too_late, "{change:?}");
+    }
+    let found = store.reader.find(&repository, &[by_digest(1)]).await.unwrap().images;
+    assert_eq!(found, vec![model::fold(&changes).unwrap().first().cloned()]);
+    let mut scan = store.table.client.scan().table_name(&store.table.name).into_paginator().items().send();
+    let mut largest = 0;
+    while let Some(item) = scan.next().await {
+        largest = largest.max(item_bytes(&item.unwrap()));
+    }
+    print(format!("4000 cycles of one image on the embedded engine: the largest item has {largest} bytes"));
+    assert!(largest < 64 * 1024);
+}
+
+fn by_digest(number: u64) -> ImageIdentifier {
+    ImageIdentifier { digest: Some(digest(number)), tag: None }
 }
 
 fn push(repository: &Repository, at: i64, number: u64, tag_name: &str) -> Change {
@@ -207,7 +241,7 @@ fn push(repository: &Repository, at: i64, number: u64, tag_name: &str) -> Change
 #[test]
 fn old_events_are_dropped_without_a_difference() {
     let runtime = runtime();
-    let store = runtime.block_on(Store::in_memory());
+    let store = runtime.block_on(Store::in_memory()).at(time(1_000));
     let number = AtomicUsize::new(0);
     let changes = vec(
         prop_oneof![
@@ -224,7 +258,7 @@ fn old_events_are_dropped_without_a_difference() {
             2 => (1..=2_u64)
                 .prop_map(|number| ChangeKind::ImageUntagged { digest: digest(number), tag: tag("latest") }),
         ],
-        3 * KEPT_EVENTS..4 * KEPT_EVENTS,
+        96..128_usize,
     );
     let strategy = changes.prop_flat_map(|changes| {
         let delays = vec(0..12_usize, changes.len());
@@ -283,7 +317,7 @@ async fn what_is_left_of_a_deleted_image_expires_and_is_taken_back_by_a_push() {
     };
     store.writer.apply(&push(&repository, 1, 1, "v1")).await.unwrap();
     store.writer.apply(&push(&repository, 2, 1, "v2")).await.unwrap();
-    let listed = format!("ACTIVE#{}#<digest>", time(1).newest_first());
+    let listed = format!("ACTIVE#{}#1#<digest>", time(1).newest_first());
     let lasting = ["digest#<digest>", "repository", "tag#v1", "tag#v2"];
     assert_eq!(
         items(&store, &repository).await,
@@ -294,7 +328,7 @@ async fn what_is_left_of_a_deleted_image_expires_and_is_taken_back_by_a_push() {
     let expiring = names(&["digest#<digest>", "tag#v1", "tag#v2"]);
     assert_eq!(items(&store, &repository).await, (names(&["repository"]), expiring));
     store.writer.apply(&push(&repository, 4, 1, "v2")).await.unwrap();
-    let listed = format!("ACTIVE#{}#<digest>", time(4).newest_first());
+    let listed = format!("ACTIVE#{}#1#<digest>", time(4).newest_first());
     assert_eq!(
         items(&store, &repository).await,
         (names(&[&listed, "digest#<digest>", "repository", "tag#v2"]), names(&["tag#v1"]))
@@ -322,4 +356,177 @@ async fn an_image_can_have_a_thousand_tags() {
     store.writer.apply(&deleted).await.unwrap();
     let (lasting, expiring) = items(&store, &repository).await;
     assert_eq!((lasting.len(), expiring.len()), (1, 1001), "only the repository itself stays");
+}
+
+/// When each image that a listing shows was pushed.
+type Pushed = BTreeMap<Digest, Timestamp>;
+
+/// All images of a repository, so many at a time.
+async fn list(store: &Store, repository: &Repository, page_size: usize) -> Pushed {
+    let filter = Filter { tag_status: None, image_status: Some(ImageStatus::Active) };
+    let mut images: Vec<Image> = Vec::new();
+    loop {
+        let after = images.last().map(Image::position);
+        let page =
+            store.reader.list(repository, &filter, after.as_ref(), page_size, |_| false).await.unwrap();
+        images.extend(page.images);
+        if !page.more {
+            return images.into_iter().map(|image| (image.image_digest, image.image_pushed_at)).collect();
+        }
+    }
+}
+
+/// Does something again and again, for the last time once something else is done. Tells how often.
+async fn repeat(is_done: &AtomicBool, mut look: impl AsyncFnMut()) -> usize {
+    let mut looks = 0;
+    loop {
+        let is_last = is_done.load(Ordering::Relaxed);
+        look().await;
+        looks += 1;
+        if is_last {
+            return looks;
+        }
+    }
+}
+
+/// A repository was deleted and filled again, and the catalog learns of the deletion last.
+async fn check_late_deletion(store: &Store, engine: &str, kept: u64, gone: u64) {
+    const DELETED_AT: i64 = 100_000;
+    let repository = repository("app");
+    let push_at = |at: i64, number: u64| {
+        push(&repository, at + i64::try_from(number).unwrap(), number, &format!("v{number}"))
+    };
+    let mut changes: Vec<Change> = (1..=kept + gone).map(|number| push_at(0, number)).collect();
+    changes.extend((1..=kept).map(|number| push_at(DELETED_AT, number)));
+    for change in &changes {
+        store.writer.apply(change).await.unwrap();
+    }
+    let deletion = Change {
+        repository: repository.clone(),
+        time: time(DELETED_AT),
+        kind: ChangeKind::RepositoryDeleted,
+    };
+
+    let stays: Vec<Digest> = (1..=kept).map(digest).collect();
+    let by_digest = |digest: &Digest| ImageIdentifier { digest: Some(digest.clone()), tag: None };
+    let by_tag = |number| ImageIdentifier { digest: None, tag: Some(tag(&format!("v{number}"))) };
+    let asked: Vec<ImageIdentifier> = stays.iter().map(by_digest).chain((1..=kept).map(by_tag)).collect();
+    let is_done = AtomicBool::new(false);
+    let mut passed_by = 0;
+    let started = Instant::now();
+    let ((), lists, pages, look_ups) = tokio::join!(
+        async {
+            store.writer.apply(&deletion).await.unwrap();
+            is_done.store(true, Ordering::Relaxed);
+        },
+        repeat(&is_done, async || {
+            let listed = list(store, &repository, 1000).await;
+            let missing = stays.iter().filter(|digest| !listed.contains_key(digest)).count();
+            assert_eq!(missing, 0, "images that are missing in a listing of {}", listed.len());
+        }),
+        repeat(&is_done, async || {
+            let before = list(store, &repository, 1000).await;
+            let paged = list(store, &repository, 100).await;
+            let after = list(store, &repository, 1000).await;
+            for digest in &stays {
+                // One whose push turns out to be a later one moves to the front, past a reader of
+                // pages.
+                let is_missing = !paged.contains_key(digest);
+                assert!(!is_missing || before[digest] != after[digest], "{digest} is missing in a listing");
+                passed_by += usize::from(is_missing);
+            }
+        }),
+        repeat(&is_done, async || {
+            for asked in asked.chunks(100) {
+                let found = store.reader.find(&repository, asked).await.unwrap().images;
+                for (asked, found) in asked.iter().zip(&found) {
+                    assert!(found.is_some(), "{asked:?} is not found");
+                }
+            }
+        }),
+    );
+    print(format!(
+        "store: a late deletion of {} images, {kept} of them pushed again, on {engine}: {:.1?}; meanwhile {lists} \
+         listings, {pages} page by page, which {passed_by} images passed by, and {look_ups} times all looked up",
+        kept + gone,
+        started.elapsed(),
+    ));
+    changes.push(deletion);
+    store.assert_equals_model(&repository, &changes).await;
+    assert_eq!(list(store, &repository, 100).await.len(), stays.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_deletion_of_a_repository_never_hides_what_was_pushed_since() {
+    check_late_deletion(&Store::in_memory().await, "the embedded engine", 300, 50).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_deletion_of_a_repository_never_hides_what_was_pushed_since_on_dynamodb_local() {
+    let test = "a late deletion of a repository on DynamoDB Local";
+    let Some(local) = DynamoDbLocal::start(test).await else { return };
+    check_late_deletion(&Store::new(local.client()).await, "DynamoDB Local", 60, 10).await;
+}
+
+/// Removes what may go by a time, as DynamoDB does by itself. Tells the sort keys.
+async fn expire(store: &Store, now: Timestamp) -> Vec<String> {
+    let client = &store.table.client;
+    let mut items = client.scan().table_name(&store.table.name).into_paginator().items().send();
+    let mut gone = Vec::new();
+    while let Some(item) = items.next().await {
+        let item = item.unwrap();
+        let expires_at = item.get("expiresAt").map(|seconds| seconds.as_n().unwrap().parse::<i64>().unwrap());
+        if expires_at.is_some_and(|expires_at| expires_at * 1000 < now.as_milliseconds()) {
+            let delete = client.delete_item().table_name(&store.table.name);
+            let delete =
+                delete.key("repository", item["repository"].clone()).key("sort", item["sort"].clone());
+            delete.send().await.unwrap();
+            gone.push(item["sort"].as_s().unwrap().clone());
+        }
+    }
+    gone
+}
+
+#[tokio::test]
+async fn an_index_keeps_its_size_when_its_manifest_has_expired() {
+    const DAYS_31: i64 = 31 * 24 * 3_600_000;
+    let repository = repository("app");
+    let pushed = |at: i64, number: u64| {
+        let content = match number {
+            3 => Content { manifests: Some(vec![digest(1), digest(2)]), ..Content::default() },
+            _ => Content { size_in_bytes: Some(1000 * number as i64), ..Content::default() },
+        };
+        let kind = ChangeKind::ImagePushed { digest: digest(number), tag: None, content };
+        Change { repository: repository.clone(), time: time(at), kind }
+    };
+    for pushed_again in [&[1][..], &[3], &[1, 3], &[3, 1]] {
+        let store = Store::in_memory().await;
+        let now = Arc::new(AtomicI64::new(0));
+        let clock = Arc::clone(&now);
+        let writer = Writer::new(store.table.clone(), move || time(clock.load(Ordering::Relaxed)));
+        let size_of_index = async || {
+            let filter = Filter { tag_status: None, image_status: None };
+            let listed = store.reader.list(&repository, &filter, None, 10, |_| false).await.unwrap().images;
+            let listed = listed.into_iter().find(|image| image.image_digest == digest(3)).unwrap();
+            let asked = ImageIdentifier { digest: Some(digest(3)), tag: None };
+            let found = store.reader.find(&repository, &[asked]).await.unwrap().images.remove(0);
+            assert_eq!(found, Some(listed.clone()));
+            listed.image_size_in_bytes
+        };
+        for (at, number) in [(1, 1), (2, 2), (3, 3)] {
+            writer.apply(&pushed(at, number)).await.unwrap();
+        }
+        assert_eq!(size_of_index().await, Some(2000));
+        let deleted = ChangeKind::ImageDeleted { digest: digest(2) };
+        let deleted = Change { repository: repository.clone(), time: time(4), kind: deleted };
+        writer.apply(&deleted).await.unwrap();
+        assert_eq!(size_of_index().await, Some(2000));
+
+        now.store(DAYS_31, Ordering::Relaxed);
+        assert_eq!(expire(&store, time(DAYS_31)).await, [format!("digest#{}", digest(2))]);
+        for (at, number) in (DAYS_31..).zip(pushed_again) {
+            writer.apply(&pushed(at, *number)).await.unwrap();
+            assert_eq!(size_of_index().await, Some(2000), "after {number} of {pushed_again:?} was pushed");
+        }
+    }
 }

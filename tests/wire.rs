@@ -1,15 +1,17 @@
 //! What DescribeImages answers, byte for byte, to whatever is sent to it over HTTP.
 //!
-//! The name of each test begins with the numbers of the rules in `docs/compatibility.md` that it proves.
-//! Rules 3, 4, 5 and 7 are also checked on every reply of every test.
+//! The name of each test begins with the numbers of the rules in `docs/compatibility.md` that it
+//! proves. Rules 3, 4, 5 and 7 are also checked on every reply of every test.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Region};
@@ -22,6 +24,7 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use catalog::change::Content;
+use catalog::history::ImageHistory;
 use catalog::image::{ImageStatus, Scan};
 use catalog::table::{Item, REPOSITORY, REPOSITORY_TAG_STATUS, SORT};
 use catalog::{Change, ChangeKind, Digest, RegistryId, Repository, RepositoryName, Timestamp};
@@ -50,6 +53,9 @@ const NEITHER_TAG_NOR_DIGEST: &str = "Invalid request parameters: both tag and d
 const INVALID_TOKEN: &str = "Invalid parameter at 'nextToken' failed to satisfy constraint: 'Invalid token'";
 
 const MEBIBYTE: usize = 1024 * 1024;
+
+/// How long a blocking client waits for the server.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A catalog, and a client of it.
 struct Wire {
@@ -108,15 +114,8 @@ impl Wire {
         stream.write_all(request).await.unwrap();
         let mut response = Vec::new();
         stream.read_to_end(&mut response).await.unwrap();
-        let response = String::from_utf8(response).unwrap();
-        let (head, body) = response.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{response:?}"));
-        let (status, lines) = head.split_once("\r\n").unwrap();
-        let status = status.split(' ').nth(1).unwrap().parse().unwrap();
-        let headers = lines.lines().map(|line| {
-            let (name, value) = line.split_once(':').unwrap();
-            (http::HeaderName::try_from(name).unwrap(), http::HeaderValue::try_from(value.trim()).unwrap())
-        });
-        Reply::new(status, headers.collect(), body.to_owned())
+        let (status, headers, body) = parse(response);
+        Reply::new(status, headers, body)
     }
 
     async fn apply(&self, repository: &Repository, at: Timestamp, kind: ChangeKind) {
@@ -140,6 +139,19 @@ impl Wire {
         let response = request.send().await.unwrap();
         assert_eq!(response.status(), 200, "{:?}", response.text().await);
     }
+}
+
+/// Takes an HTTP response apart.
+fn parse(response: Vec<u8>) -> (u16, HeaderMap, String) {
+    let response = String::from_utf8(response).unwrap();
+    let (head, body) = response.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{response:?}"));
+    let (status, lines) = head.split_once("\r\n").unwrap();
+    let status = status.split(' ').nth(1).unwrap().parse().unwrap();
+    let headers = lines.lines().map(|line| {
+        let (name, value) = line.split_once(':').unwrap();
+        (http::HeaderName::try_from(name).unwrap(), http::HeaderValue::try_from(value.trim()).unwrap())
+    });
+    (status, headers.collect(), body.to_owned())
 }
 
 fn pushed(number: u64, tag_name: Option<&str>, content: Content) -> ChangeKind {
@@ -337,7 +349,7 @@ impl Row {
         let tag_status = if self.tags.is_empty() { "UNTAGGED" } else { "TAGGED" };
         let members = [
             (REPOSITORY, repository.to_string()),
-            (SORT, format!("{status}#{}#{digest}", self.pushed_at.newest_first())),
+            (SORT, format!("{status}#{}#1#{digest}", self.pushed_at.newest_first())),
             (REPOSITORY_TAG_STATUS, format!("{repository}#{tag_status}")),
             ("imageDigest", digest.to_string()),
             ("imagePushedAt", self.pushed_at.to_string()),
@@ -351,10 +363,20 @@ impl Row {
         }
         item
     }
+
+    /// Where an image that is not active is listed besides, for listings of any status.
+    fn once_archived(&self, repository: &Repository) -> Option<Item> {
+        let mut item = self.item(repository);
+        item.remove(REPOSITORY_TAG_STATUS);
+        let sort = item[SORT].as_s().unwrap().replace(self.status.as_str(), "ONCE_ARCHIVED");
+        item.insert(SORT.to_owned(), AttributeValue::S(sort));
+        (self.status != ImageStatus::Active).then_some(item)
+    }
 }
 
 async fn put_rows(store: &Store, repository: &Repository, rows: &[Row]) {
-    put_items(store, rows.iter().map(|row| row.item(repository)).collect()).await;
+    let items = rows.iter().flat_map(|row| [Some(row.item(repository)), row.once_archived(repository)]);
+    put_items(store, items.flatten().collect()).await;
 }
 
 /// Puts items, a hundred at once at most and four megabytes at most, as transactions allow.
@@ -414,8 +436,8 @@ impl Meddled {
     }
 }
 
-/// A catalog whose DynamoDB gives no more than a number of items at once, which can be changed; it may
-/// give as few as it likes.
+/// A catalog whose DynamoDB gives no more than a number of items at once, which can be changed; it
+/// may give as few as it likes.
 async fn giving_few(most_items: Arc<AtomicU64>) -> Wire {
     let store = Meddled::store(move |operation, request| {
         if let ("Query", Some(limit)) = (operation, request["Limit"].as_u64()) {
@@ -765,6 +787,136 @@ async fn r4_r8_a_much_larger_body_gets_the_same_answer() {
         "RequestEntityTooLargeException",
         "The request body must not be larger than 1048576 bytes.",
     );
+}
+
+/// Where bodies are taken: the path, the most bytes there, and the answer to more.
+const LIMITED: [(&str, usize, &str); 2] = [
+    (
+        "/",
+        MEBIBYTE,
+        r#"{"__type":"RequestEntityTooLargeException","message":"The request body must not be larger than 1048576 bytes."}"#,
+    ),
+    (
+        "/events/ecr",
+        10 * MEBIBYTE,
+        r#"{"message":"Failed to buffer the request body: length limit exceeded"}"#,
+    ),
+];
+
+/// A client that reads nothing before it has written everything, as many do.
+struct Writing(std::net::TcpStream);
+
+impl Writing {
+    /// Sends the head of a request whose body has this length, or is in chunks.
+    fn start(address: &str, path: &str, length: Option<usize>) -> std::io::Result<Self> {
+        let mut stream = std::net::TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(CLIENT_TIMEOUT))?;
+        stream.set_write_timeout(Some(CLIENT_TIMEOUT))?;
+        let body = match length {
+            Some(length) => format!("Content-Length: {length}"),
+            None => "Transfer-Encoding: chunked".to_owned(),
+        };
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: a\r\nX-Amz-Target: {ECR}\r\nConnection: close\r\n{body}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes())?;
+        Ok(Self(stream))
+    }
+
+    /// Reads until the server closes.
+    fn response(mut self) -> std::io::Result<(u16, String)> {
+        let mut response = Vec::new();
+        self.0.read_to_end(&mut response)?;
+        let (status, headers, body) = parse(response);
+        assert_eq!(headers["content-length"], body.len().to_string(), "the body is complete");
+        Ok((status, body))
+    }
+}
+
+/// A body of spaces in chunks, with its end.
+fn in_chunks(length: usize) -> Vec<u8> {
+    let chunk = format!("{:x}\r\n{}\r\n", MEBIBYTE, " ".repeat(MEBIBYTE));
+    [chunk.repeat(length / MEBIBYTE).as_bytes(), b"0\r\n\r\n"].concat()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r8_a_client_that_reads_last_gets_its_413() {
+    let catalog = Catalog::start().await;
+    let address = catalog.url.strip_prefix("http://").unwrap().to_owned();
+    let [requests, events] = LIMITED;
+    let ask = move || {
+        // Of 12 MiB the sockets may hold what passes the limit; of 18 MiB they do not.
+        for ((path, _, expected), length) in
+            [(requests, 8 * MEBIBYTE), (events, 12 * MEBIBYTE), (events, 18 * MEBIBYTE)]
+        {
+            let (whole, chunks) = (vec![b' '; length], in_chunks(length));
+            for attempt in 1..=10 {
+                for (declared, body) in [(Some(length), &whole), (None, &chunks)] {
+                    let response = Writing::start(&address, path, declared).and_then(|mut client| {
+                        client.0.write_all(body)?;
+                        client.response()
+                    });
+                    let response = response.unwrap_or_else(|error| {
+                        panic!("{path}, length {declared:?}, attempt {attempt}: {error}")
+                    });
+                    assert_eq!(response, (413, expected.to_owned()), "attempt {attempt}");
+                }
+            }
+        }
+    };
+    tokio::task::spawn_blocking(ask).await.unwrap();
+}
+
+/// What is sent beyond the limit is read for some seconds, and no longer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r8_a_client_that_stops_or_is_slow_beyond_the_limit_is_not_waited_for() {
+    let catalog = Catalog::start().await;
+    let address = catalog.url.strip_prefix("http://").unwrap();
+    let mut clients = Vec::new();
+    for (path, limit, expected) in LIMITED {
+        let client = |length| {
+            let mut client = Writing::start(address, path, Some(length)).unwrap();
+            client.0.write_all(&vec![b' '; limit + MEBIBYTE]).unwrap();
+            client
+        };
+        let (stopped, mut slow) = (client(limit + 7 * MEBIBYTE), client(limit + 7 * MEBIBYTE));
+        clients.push(tokio::task::spawn_blocking(move || {
+            assert_eq!(stopped.response().unwrap(), (413, expected.to_owned()));
+        }));
+        clients.push(tokio::task::spawn_blocking(move || {
+            while slow.0.write_all(b" ").is_ok() {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }));
+    }
+    let started = Instant::now();
+    for client in clients {
+        client.await.unwrap();
+    }
+    assert!(started.elapsed() < Duration::from_secs(7), "{:?}", started.elapsed());
+}
+
+/// Some of what is sent beyond the limit is read, and no more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r8_a_body_without_end_is_cut_off() {
+    const MOST_DISCARDED: usize = 32 * MEBIBYTE;
+    // What the two sockets can hold, and more.
+    const UNDER_WAY: usize = 32 * MEBIBYTE;
+    let catalog = Catalog::start().await;
+    let address = catalog.url.strip_prefix("http://").unwrap().to_owned();
+    let send = move || {
+        let chunk = format!("{:x}\r\n{}\r\n", MEBIBYTE, " ".repeat(MEBIBYTE));
+        for (path, limit, _) in LIMITED {
+            let mut client = Writing::start(&address, path, None).unwrap();
+            let mut sent = 0;
+            while client.0.write_all(chunk.as_bytes()).is_ok() {
+                sent += MEBIBYTE;
+                assert!(sent < limit + MOST_DISCARDED + UNDER_WAY, "{path} reads on and on");
+            }
+            assert!(sent + MEBIBYTE >= limit + MOST_DISCARDED, "{path} was closed after {sent} bytes");
+        }
+    };
+    tokio::task::spawn_blocking(send).await.unwrap();
 }
 
 #[tokio::test]
@@ -1291,7 +1443,8 @@ async fn r18_an_image_tag_is_checked() {
         ask("").await.assert_violates("imageTag", "'must have length greater than or equal to 1'");
         let too_long = ask(&"v".repeat(301)).await;
         too_long.assert_violates("imageTag", "'must have length less than or equal to 300'");
-        // Amazon ECR's expression lets a tag begin with what the distribution specification does not.
+        // Amazon ECR's expression lets a tag begin with what the distribution specification does
+        // not.
         let longest = "v".repeat(300);
         for tag in ["v1", "-", "_", ".", "..", "-v", "V1", "null", longest.as_str()] {
             ask(tag).await.assert_no_image("null", tag);
@@ -2082,8 +2235,8 @@ async fn r35_a_token_with_any_bit_changed_is_refused() {
     for index in 0..token.len() {
         let character = token.as_bytes()[index];
         let replace = |other: char| format!("{}{other}{}", &token[..index], &token[index + 1..]);
-        // The bits of the text, and the bits that the text stands for: those of the last character that
-        // stand for nothing, too.
+        // The bits of the text, and the bits that the text stands for: those of the last character
+        // that stand for nothing, too.
         altered.extend((0..8).map(|bit| replace(char::from(character ^ (1 << bit)))));
         let value = ALPHABET.iter().position(|other| *other == character).unwrap();
         altered.extend((0..6).map(|bit| replace(char::from(ALPHABET[value ^ (1 << bit)]))));
@@ -2463,8 +2616,9 @@ async fn r36_a_token_goes_on_when_everything_before_and_after_it_is_gone() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r33_pages_end_before_five_mebibytes() {
     const IMAGES: u64 = 1000;
-    // Of these images no more than four are in the megabyte that DynamoDB gives at once; but the engine
-    // reads all that are asked for before it finds that out, which would take most of the time.
+    // Of these images no more than four are in the megabyte that DynamoDB gives at once; but the
+    // engine reads all that are asked for before it finds that out, which would take most of the
+    // time.
     let wire = giving_few(Arc::new(AtomicU64::new(5))).await;
     let app = repository("app");
     wire.push("app", time(1), 1, Some("v1")).await;
@@ -2472,13 +2626,17 @@ async fn r33_pages_end_before_five_mebibytes() {
     wire.push("app", time(3), 2, None).await;
     wire.apply(&app, time(4), ChangeKind::ImageArchived { digest: digest(2) }).await;
     let written = wire.store().table.client.scan().table_name(&wire.store().table.name).send().await.unwrap();
-    let is_listed =
-        |item: &&Item| item.contains_key(REPOSITORY_TAG_STATUS) && item.contains_key("imageDigest");
-    let written: Vec<Item> = written.items().iter().filter(is_listed).cloned().collect();
-    let mut archived = Row::new(2, time(3), ImageStatus::Archived, &[]).item(&app);
-    archived.insert("lastArchivedAt".to_owned(), AttributeValue::S(time(4).to_string()));
+    let is_listed = |item: &&Item| item.contains_key("imageDigest");
+    let mut written: Vec<Item> = written.items().iter().filter(is_listed).cloned().collect();
+    written.sort_by_key(|item| item[SORT].as_s().unwrap().clone());
+    let archived = Row::new(2, time(3), ImageStatus::Archived, &[]);
+    let [archived, once_archived] =
+        [archived.item(&app), archived.once_archived(&app).unwrap()].map(|mut item| {
+            item.insert("lastArchivedAt".to_owned(), AttributeValue::S(time(4).to_string()));
+            item
+        });
     let tagged = Row::new(1, time(1), ImageStatus::Active, &["v1", "v2"]).item(&app);
-    assert_eq!(written, [tagged, archived], "the rows are as the writer makes them");
+    assert_eq!(written, [tagged, archived, once_archived], "the rows are as the writer makes them");
 
     wire.create("big").await;
     // Few at once: a million tags need not be in memory twice.
@@ -2517,7 +2675,8 @@ async fn r33_pages_end_before_five_mebibytes() {
     assert_eq!(seen, digests(0..IMAGES));
 }
 
-/// Lambda is given a reply as a JSON text inside of JSON, where each quotation mark becomes two bytes.
+/// Lambda is given a reply as a JSON text inside of JSON, where each quotation mark becomes two
+/// bytes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r33_pages_of_many_short_tags_fit_into_lambda() {
     const LAMBDA_LIMIT: usize = 6 * MEBIBYTE;
@@ -2536,6 +2695,95 @@ async fn r33_pages_of_many_short_tags_fit_into_lambda() {
     assert!(page.next_token().is_some(), "they do not fit into one page");
     let bytes = Value::from(page.body.as_str()).to_string().len();
     assert!((LAMBDA_LIMIT * 4 / 5..LAMBDA_LIMIT - 100_000).contains(&bytes), "{bytes} bytes");
+}
+
+/// An image of the repository `app` with more tags than can be pushed one after the other in a
+/// short time. It cannot be looked up by a tag.
+async fn put_image_with_tags(wire: &Wire, number: u64, tags: &[String]) {
+    let (app, store) = (repository("app"), wire.store());
+    let mut history = ImageHistory::default();
+    for name in tags {
+        history.push(time(0), Some(&tag(name)), &Content::default());
+    }
+    let mut item: Item = serde_dynamo::to_item(&history).unwrap();
+    let sort = AttributeValue::S(format!("digest#{}", digest(number)));
+    item.insert(REPOSITORY.to_owned(), AttributeValue::S(app.to_string()));
+    item.insert(SORT.to_owned(), sort);
+    let row = Row { number, pushed_at: time(0), status: ImageStatus::Active, tags: tags.to_vec() };
+    put_items(store, vec![item]).await;
+    put_rows(store, &app, &[row]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r61_a_reply_to_image_ids_that_would_pass_five_mebibytes_is_refused() {
+    const LAMBDA_LIMIT: usize = 6_000_000;
+    const TOO_LARGE: &str = "'the images must fit into a reply of 5242880 bytes; ask for fewer at once'";
+    let in_json = |text: &str| Value::from(text).to_string().len();
+    // As a page's: with its comma, in Lambda's JSON.
+    let weight = |image: &Value| in_json(&image.to_string()) - "\"\"".len() + ",".len();
+    let wire = Wire::start().await;
+    let tags = |number: u64, count: usize| -> Vec<String> {
+        (0..count).map(|index| format!("{number:0>3}{index:0>297}")).collect()
+    };
+    wire.create("app").await;
+    for number in 1..=18 {
+        put_image_with_tags(&wire, number, &tags(number, 1000)).await;
+    }
+    // A hundred identifiers, or fewer, of these images.
+    let ids = |numbers: &[u64]| -> Vec<Value> {
+        let ids = numbers.iter().cycle().take(100);
+        ids.map(|number| json!({ "imageDigest": digest(*number) })).collect()
+    };
+    let request = |ids: &[Value]| json!({ "repositoryName": "app", "imageIds": ids });
+    let seventeen: Vec<u64> = (1..=17).collect();
+    let eighteen: Vec<u64> = (1..=18).collect();
+
+    for target in [ECR, ECR_PUBLIC] {
+        let reply = wire.post(target, request(&ids(&eighteen)).to_string()).await;
+        assert_eq!(reply.status, 400, "{reply:?}");
+        reply.assert_violates("imageIds", TOO_LARGE);
+    }
+    let reply = wire.ecr(request(&ids(&seventeen))).await;
+    assert_eq!(reply.digests(), digests(1..=17), "each image once");
+    for (number, image) in (1..).zip(reply.images()) {
+        assert!(image["imageTags"] == json!(tags(number, 1000)), "image {number} is not whole");
+    }
+    assert!(in_json(&reply.body) < LAMBDA_LIMIT, "{} bytes", in_json(&reply.body));
+
+    // One more image fills the reply to its last byte, and another one is a byte longer.
+    wire.push("app", time(0), 100, Some("x")).await;
+    let image = wire.ecr(request(&ids(&[100]))).await.image();
+    let weighed: usize = reply.images().iter().map(weight).sum();
+    let missing = 5 * MEBIBYTE - weighed - weight(&image);
+    for (number, last, missing, status) in [(101, "y", missing, 200), (102, "z", missing + 1, 400)] {
+        // A tag weighs five bytes more than its characters: most have 300, and two have the rest.
+        let long = missing / 305 - 1;
+        let rest = missing - 305 * long - 10;
+        let mut tags = tags(number, long);
+        tags.extend([last.repeat(rest / 2), last.repeat(rest.div_ceil(2) - 1) + "-", last.to_owned()]);
+        put_image_with_tags(&wire, number, &tags).await;
+        let numbers: Vec<u64> = (1..=17).chain([number]).collect();
+        let reply = wire.ecr(request(&ids(&numbers))).await;
+        assert_eq!(reply.status, status, "{number}: {reply:?}");
+        if status == 200 {
+            let weighed: usize = reply.images().iter().map(weight).sum();
+            assert_eq!(weighed, 5 * MEBIBYTE);
+            assert!(in_json(&reply.body) < LAMBDA_LIMIT, "{} bytes", in_json(&reply.body));
+        }
+    }
+
+    // The limit comes after all that names the images.
+    let mut asked = ids(&eighteen);
+    asked[99] = json!({ "imageTag": "none" });
+    wire.ecr(request(&asked)).await.assert_no_image("null", "none");
+    // What the filter leaves out has no weight.
+    let mut filtered = request(&ids(&eighteen));
+    filtered["filter"] = json!({ "imageStatus": "ARCHIVED" });
+    assert_eq!(wire.ecr(filtered).await.body, r#"{"imageDetails":[]}"#);
+
+    let page = wire.ecr(json!({ "repositoryName": "app" })).await;
+    assert!(page.next_token().is_some(), "a page ends before");
+    assert_eq!(page.digests(), digests(1..=17));
 }
 
 // Image details.

@@ -149,7 +149,14 @@ fn roles_allow_what_their_functions_do_and_no_more() {
         statements(&template, "IngestEventsRole"),
         [
             allowed(
-                &["dynamodb:Query", "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:DeleteItem"],
+                &[
+                    "dynamodb:Query",
+                    "dynamodb:Scan",
+                    "dynamodb:GetItem",
+                    "dynamodb:BatchGetItem",
+                    "dynamodb:PutItem",
+                    "dynamodb:DeleteItem",
+                ],
                 arn("Table")
             ),
             allowed(&["secretsmanager:GetSecretValue"], json!({ "Ref": "SubscriptionsSecret" })),
@@ -175,6 +182,7 @@ fn roles_allow_what_their_functions_do_and_no_more() {
             allowed(
                 &[
                     "dynamodb:Query",
+                    "dynamodb:Scan",
                     "dynamodb:GetItem",
                     "dynamodb:BatchGetItem",
                     "dynamodb:PutItem",

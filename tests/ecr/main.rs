@@ -1,5 +1,6 @@
-//! Amazon ECR, which the catalog asks for what events do not tell, and compares itself with: moto's, with
-//! 20,000 images in 50 repositories, and an account that may ask only so often in a second.
+//! Amazon ECR, which the catalog asks for what events do not tell, and compares itself with:
+//! moto's, with 20,000 images in 50 repositories, and an account that may ask only so often in a
+//! second.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -31,7 +32,8 @@ use subscriptions::Subscriptions;
 const REPOSITORIES: usize = 50;
 const IMAGES: usize = 400;
 
-/// Of so many requests one is refused, whether or not the account may send it; the third is the first.
+/// Of so many requests one is refused, whether or not the account may send it; the third is the
+/// first.
 const EVERY: usize = 500;
 
 /// What an image of the registry, and of the catalog, must have in common.
@@ -259,9 +261,10 @@ async fn reconcile(store: &Store, ecr: Ecr) -> Vec<Change> {
     let followed = Followed::ecr(account());
     let listed = reconcile.repositories(&all, &followed).await.unwrap();
     let compared = stream::iter(&listed).map(async |listed| {
-        let changes = reconcile.compare(&followed, listed).await.unwrap().differences;
-        assert_eq!(reconcile.repair(&changes, None).await.unwrap(), changes.len());
-        changes
+        let compared = reconcile.compare(&followed, listed).await.unwrap();
+        let repaired = reconcile.repair(&compared, None).await.unwrap();
+        assert_eq!(repaired.repaired, compared.differences.len());
+        compared.differences
     });
     compared.buffered(4).collect::<Vec<_>>().await.concat()
 }
@@ -285,8 +288,8 @@ async fn an_empty_catalog_is_filled_and_what_events_did_not_tell_is_repaired() {
     assert_eq!(reconcile(&store, ecr()).await, []);
     server.print("compared again", started);
 
-    // A tag that moves, one that is removed, an image that is deleted, one that is new, a repository that is
-    // deleted, and one that is new; nobody tells the catalog.
+    // A tag that moves, one that is removed, an image that is deleted, one that is new, a
+    // repository that is deleted, and one that is new; nobody tells the catalog.
     let client = server.client();
     let id = |tag: &str| ImageIdentifier::builder().image_tag(tag).build();
     put(&client, "team/app-00", "release-0", 1).await;
@@ -358,7 +361,8 @@ async fn pushes_are_completed_with_what_amazon_ecr_tells() {
             events.extend(tags.into_iter().map(|tag| pushed(repository, digest, tag)));
         }
     }
-    // An image that is gone already is there as far as its events tell, and spoils no answer for the others.
+    // An image that is gone already is there as far as its events tell, and spoils no answer for
+    // the others.
     events.insert(15, pushed("team/app-00", digest(1).as_str(), Some("gone")));
 
     let in_a_minute = || tokio::time::Instant::now() + Duration::from_mins(1);
