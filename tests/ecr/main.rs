@@ -263,7 +263,7 @@ async fn reconcile(store: &Store, ecr: Ecr) -> Vec<Change> {
     let compared = stream::iter(&listed).map(async |listed| {
         let compared = reconcile.compare(&followed, listed).await.unwrap();
         let repaired = reconcile.repair(&compared, None).await.unwrap();
-        assert_eq!(repaired.repaired, compared.differences.len());
+        assert_eq!(repaired.repaired + repaired.superseded, compared.differences.len());
         compared.differences
     });
     compared.buffered(4).collect::<Vec<_>>().await.concat()

@@ -67,7 +67,7 @@ pub fn between(repository: &Repository, observed: &Observation, known: Option<&[
             changes.push(now(ChangeKind::TagDeleted { tag: tag.clone() }));
         }
     }
-    for digest in &contents.gone {
+    for digest in contents.gone.iter().filter(|digest| known.contains_key(digest)) {
         changes.push(now(ChangeKind::ImageDeleted { digest: digest.clone() }));
     }
     changes
