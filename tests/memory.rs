@@ -2,7 +2,6 @@
 //! that the test sets says when items expire.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use catalog::draft::{Drafted, Item, Loaded, Missing, Owner, Work, draft};
 use catalog::history::{Effect, ImageHistory, LATENESS_WINDOW, RepositoryHistory, TagHistory};
@@ -87,7 +86,7 @@ impl Memory {
             }
             let items = writes.images.len() + writes.tags.len() + writes.segments.len();
             self.largest_write = self.largest_write.max(items);
-            let expiry = |expires: bool| expires.then(|| after(now, TOMBSTONE_LIFETIME));
+            let expiry = |expires: bool| expires.then(|| now.plus(TOMBSTONE_LIFETIME));
             if let Some(repository) = writes.repository {
                 self.repository = Some(item(repository, false));
             }
@@ -98,7 +97,7 @@ impl Memory {
                 self.tags.insert(tag, (item(history, expires), expiry(expires)));
             }
             for (owner, segment) in writes.segments {
-                let expires_at = after(segment.until, TOMBSTONE_LIFETIME);
+                let expires_at = segment.until.plus(TOMBSTONE_LIFETIME);
                 self.segments.insert((owner, segment.number), (segment.events, expires_at));
             }
             if !writes.left_behind.is_empty() {
@@ -135,8 +134,4 @@ impl Memory {
 fn item<T>(drafted: Drafted<T>, expires: bool) -> Item<T> {
     let version = drafted.stored.map_or(0, |stored| stored.version);
     Item { history: drafted.now, version: version + 1, expires }
-}
-
-fn after(time: Timestamp, duration: Duration) -> Timestamp {
-    time.plus(duration)
 }

@@ -7,8 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::change::{Change, ChangeKind, Content};
-use crate::history::image::ImageEvent;
-use crate::history::log::unpack;
+use crate::history::log::{Event, unpack};
 use crate::history::{
     Effect, ImageHistory, Move, RepositoryHistory, SegmentWrite, TagEvent, TagEventKind, TagHistory,
 };
@@ -190,7 +189,7 @@ fn named_by(kind: &ChangeKind) -> (Option<&Digest>, Option<&Tag>) {
 }
 
 /// The number of a segment, and its events if it has not expired.
-type Segment<'a> = (u32, Option<&'a [u8]>);
+type Segment<E> = (u32, Option<BTreeSet<E>>);
 
 struct Draft<'a> {
     loaded: &'a Loaded,
@@ -267,28 +266,23 @@ impl Draft<'_> {
         if missing == Missing::default() { Ok(()) } else { Err(missing) }
     }
 
-    /// The events of segments, of those that have not expired.
-    fn segments(&self, owner: &Owner, numbers: &[u32]) -> Result<Vec<Segment<'_>>, Missing> {
-        let segment = |number: &u32| {
+    /// The events of segments; none of those that have expired.
+    fn segments<E: Event>(&self, owner: &Owner, numbers: &[u32]) -> Result<Vec<Segment<E>>, Missing> {
+        let (mut found, mut missing) = (Vec::new(), Missing::default());
+        for number in numbers {
             let key = (owner.clone(), *number);
-            let bytes = self.loaded.segments.get(&key).ok_or(key)?;
-            Ok((*number, bytes.as_deref()))
-        };
-        let found: Vec<Result<_, (Owner, u32)>> = numbers.iter().map(segment).collect();
-        let segments: Vec<_> = found.iter().filter_map(|segment| segment.as_ref().err().cloned()).collect();
-        if segments.is_empty() {
-            Ok(found.into_iter().flatten().collect())
-        } else {
-            Err(Missing { segments, ..Missing::default() })
+            match self.loaded.segments.get(&key) {
+                None => missing.segments.push(key),
+                Some(bytes) => {
+                    found.push((*number, bytes.as_deref().and_then(|bytes| unpack(bytes).ok())));
+                }
+            }
         }
+        if missing.segments.is_empty() { Ok(found) } else { Err(missing) }
     }
 
     fn load_image_segments(&mut self, digest: &Digest, numbers: &[u32]) -> Result<(), Missing> {
-        let segments: Vec<(u32, Option<BTreeSet<ImageEvent>>)> = self
-            .segments(&Owner::Image(digest.clone()), numbers)?
-            .into_iter()
-            .map(|(number, bytes)| (number, bytes.and_then(|bytes| unpack(bytes).ok())))
-            .collect();
+        let segments = self.segments(&Owner::Image(digest.clone()), numbers)?;
         if let Some(image) = self.images.get_mut(digest) {
             segments.into_iter().for_each(|(number, events)| image.now.load(number, events));
         }
@@ -296,11 +290,7 @@ impl Draft<'_> {
     }
 
     fn load_tag_segments(&mut self, tag: &Tag, numbers: &[u32]) -> Result<(), Missing> {
-        let segments: Vec<(u32, Option<BTreeSet<Move>>)> = self
-            .segments(&Owner::Tag(tag.clone()), numbers)?
-            .into_iter()
-            .map(|(number, bytes)| (number, bytes.and_then(|bytes| unpack(bytes).ok())))
-            .collect();
+        let segments = self.segments(&Owner::Tag(tag.clone()), numbers)?;
         if let Some(history) = self.tags.get_mut(tag) {
             segments.into_iter().for_each(|(number, moves)| history.now.load(number, moves));
         }
