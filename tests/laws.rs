@@ -420,3 +420,34 @@ fn long_tags_make_no_large_items() {
     ));
     assert!(largest <= MAX_ITEM_BYTES);
 }
+
+/// A deletion leaves an event of a segment out, and a late event of the same size takes its place:
+/// the segment changes, and what the item says of it does not.
+#[test]
+fn a_segment_is_written_also_when_its_item_stays_the_same() {
+    let (a, b, c) = ("a".repeat(300), "b".repeat(300), "c".repeat(200));
+    let start = |period: u32| time(0).plus(100 * DAY * period);
+    let at = |period: u32, milliseconds: u64| start(period).plus(Duration::from_millis(milliseconds));
+    let lost = |at, name: &str| change(at, ChangeKind::ImageUntagged { digest: digest(1), tag: tag(name) });
+    let deleted = |at| change(at, ChangeKind::ImageDeleted { digest: digest(1) });
+    let late = start(2).plus(3 * DAY);
+    let events = [
+        (start(0), push(start(0), 1, &a)),
+        (start(0), push(start(0), 1, &c)),
+        (at(0, 1), deleted(at(0, 1))),
+        (start(1), push(start(1), 1, &b)),
+        (at(2, 1), push(at(2, 1), 1, &b)),
+        (at(2, 7), lost(at(2, 7), &b)),
+        (late, deleted(at(2, 1))),
+        (late, lost(at(2, 7), &a)),
+        (late, push(at(2, 1), 1, &a)),
+    ];
+    let mut memory = Memory::default();
+    let mut changes = Vec::new();
+    for (now, change) in events {
+        memory.expire(now);
+        assert_eq!(memory.apply(&change, now), Effect::Applied, "{change:?}");
+        changes.push(change);
+        assert_eq!(memory.images(), model::fold(&changes));
+    }
+}

@@ -397,7 +397,8 @@ impl Draft<'_> {
         let mut indexes = 0;
         for (digest, mut image) in std::mem::take(&mut self.images) {
             let segments = image.now.close(horizon);
-            if image.is_changed() {
+            // A segment is never written without its item, whose version keeps other writers off.
+            if image.is_changed() || !segments.is_empty() {
                 let is_index = self.indexes.contains(&digest);
                 indexes += usize::from(is_index);
                 // More of them follow in the next round.
@@ -418,7 +419,7 @@ impl Draft<'_> {
             let image = target.and_then(|digest| self.images.get(digest)?.now.image(digest));
             let expires = !image.is_some_and(|image| image.image_tags.contains(&tag));
             let expiry_changes = history.stored.as_ref().is_some_and(|stored| stored.expires != expires);
-            if history.is_changed() || expiry_changes {
+            if history.is_changed() || !segments.is_empty() || expiry_changes {
                 let owner = Owner::Tag(tag.clone());
                 writes.segments.extend(segments.into_iter().map(|segment| (owner.clone(), segment)));
                 writes.tags.push((tag, history, expires));
