@@ -399,26 +399,81 @@ fn an_image_weighs_what_its_tags_do_however_often_they_are_pushed() {
     assert!(sizes[2] < sizes[0] + sizes[0] / 4, "not twice");
 }
 
-/// Tags so long that few events fit into a segment.
+/// Tags so long that few events fit into a segment: what an item says of its segments is not as
+/// long.
 #[test]
 fn long_tags_make_no_large_items() {
-    let mut memory = Memory::default();
-    let mut largest = 0;
-    for cycle in 0..10_000 {
-        let at = time(i64::from(cycle) * 1000);
-        let name = format!("{cycle:0>128}");
-        let kind = ChangeKind::ImageUntagged { digest: digest(1), tag: tag(&name) };
-        memory.apply(&push(at, 1, &name), at);
-        let at = at.plus(Duration::from_millis(500));
-        memory.apply(&change(at, kind), at);
-        if cycle % 500 == 0 {
-            largest = largest.max(memory.sizes().0);
+    for length in [128, 300] {
+        let mut memory = Memory::default();
+        let mut largest = 0;
+        for cycle in 0..10_000 {
+            let at = time(i64::from(cycle) * 1000);
+            let name = format!("{cycle:0>length$}");
+            let kind = ChangeKind::ImageUntagged { digest: digest(1), tag: tag(&name) };
+            memory.apply(&push(at, 1, &name), at);
+            let at = at.plus(Duration::from_millis(500));
+            memory.apply(&change(at, kind), at);
+            if cycle % 500 == 0 {
+                largest = largest.max(memory.largest_item());
+            }
         }
+        print(format!(
+            "10000 cycles of one image under tags of {length} characters: the largest item \
+             but for segments has {largest} bytes"
+        ));
+        assert!(largest <= 12 * 1024);
     }
-    print(format!(
-        "10000 cycles of one image under tags of 128 characters: the largest item {largest} bytes"
-    ));
-    assert!(largest <= MAX_ITEM_BYTES);
+}
+
+/// A log of months that is read into the catalog, and once more.
+#[test]
+fn what_happened_long_ago_makes_no_difference_when_it_is_told_again() {
+    let mut changes = Vec::new();
+    for cycle in 0..200 {
+        let at = |minutes: u32| time(0).plus(Duration::from_mins(u64::from(cycle * 60 + minutes)));
+        for (number, minutes) in [(1, 0), (2, 20)] {
+            let name = format!("ci-{cycle}-{number}");
+            let kind = ChangeKind::ImageUntagged { digest: digest(number), tag: tag(&name) };
+            changes.push(push(at(minutes), number, &name));
+            changes.push(push(at(minutes + 1), number, "latest"));
+            changes.push(change(at(minutes + 2), kind));
+        }
+        let kind = ChangeKind::ImageUntagged { digest: digest(2), tag: tag("latest") };
+        changes.push(change(at(50), kind));
+    }
+    let now = time(0).plus(365 * DAY);
+    let mut memory = Memory::default();
+    for _ in 0..2 {
+        for change in &changes {
+            memory.apply(change, now);
+            memory.expire(now);
+        }
+        assert_eq!(memory.images(), model::fold(&changes));
+    }
+}
+
+/// Indexes of indexes: a size makes its way up, whichever of them is known first.
+#[test]
+fn a_size_reaches_every_index_above() {
+    let listing = |at, number, manifests: &[u64]| {
+        let manifests = Some(manifests.iter().map(|manifest| digest(*manifest)).collect());
+        let content = Content { manifests, ..Content::default() };
+        change(time(at), ChangeKind::ImagePushed { digest: digest(number), tag: None, content })
+    };
+    let content = Content { size_in_bytes: Some(5000), ..Content::default() };
+    let sized = ChangeKind::ImagePushed { digest: digest(1), tag: None, content };
+    let mut changes = vec![change(time(1), sized)];
+    changes.extend((10..40).map(|number| listing(2, number, &[1])));
+    changes.extend((50..60).map(|number| listing(3, number, &[number - 40, number - 30])));
+    changes.push(listing(4, 60, &[50, 51, 1]));
+    for order in [changes.clone(), changes.iter().rev().cloned().collect()] {
+        let mut memory = Memory::default();
+        for change in &order {
+            memory.apply(change, time(10));
+        }
+        assert_eq!(memory.images(), model::fold(&changes));
+        assert!(memory.images().unwrap().iter().all(|image| image.image_size_in_bytes == Some(5000)));
+    }
 }
 
 /// A deletion leaves an event of a segment out, and a late event of the same size takes its place:

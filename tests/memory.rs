@@ -59,15 +59,21 @@ impl Memory {
 
     /// The bytes of the largest item, and how many items there are.
     pub fn sizes(&self) -> (usize, usize) {
+        let segments = self.segments.values().map(|(events, _)| events.len());
+        let largest = segments.chain([self.largest_item()]).max();
+        let items = self.images.len() + self.tags.len() + self.segments.len();
+        (largest.unwrap_or_default(), items)
+    }
+
+    /// The bytes of the largest item of an image or tag.
+    pub fn largest_item(&self) -> usize {
         fn bytes<T: serde::Serialize>(item: &Item<T>) -> usize {
             let attributes: catalog::table::Item = serde_dynamo::to_item(&item.history).unwrap();
             crate::item_bytes(&attributes)
         }
         let images = self.images.values().map(|(item, _)| bytes(item));
         let tags = self.tags.values().map(|(item, _)| bytes(item));
-        let segments = self.segments.values().map(|(events, _)| events.len());
-        let sizes: Vec<usize> = images.chain(tags).chain(segments).collect();
-        (sizes.iter().copied().max().unwrap_or_default(), sizes.len())
+        images.chain(tags).max().unwrap_or_default()
     }
 
     fn settle(&mut self, work: Work<'_>, now: Timestamp) -> Effect {

@@ -16,8 +16,8 @@
 //! 1. Changes that arrive within [`LATENESS_WINDOW`] of their own times lead to the same state in
 //!    every order, however often each arrives, however many there are, and whatever has expired in
 //!    between.
-//! 2. A change that arrives later never takes away what exists. If it can make no difference any
-//!    longer, it is [`image::Effect::TooLate`].
+//! 2. A change that arrives later takes away what it is known to end, and nothing else. If it can
+//!    make no difference any longer, it is [`image::Effect::TooLate`].
 //! 3. The size of an item is bounded by what the image or tag is now, not by what it was.
 
 use std::time::Duration;

@@ -45,10 +45,10 @@ pub(crate) struct ImageEvent {
 }
 
 impl ImageEvent {
-    /// Whether a deletion at this time leaves the event: of one time a push comes after the
+    /// The first event that a deletion at this time leaves: of one time a push comes after the
     /// deletion.
-    fn is_after_deletion(&self, deletion: Timestamp) -> bool {
-        self.time > deletion || (self.time == deletion && self.kind >= TagEventKind::Pushed)
+    fn first_after_deletion(time: Timestamp) -> Self {
+        Self { time, kind: TagEventKind::Pushed, tag: None }
     }
 }
 
@@ -137,7 +137,7 @@ impl ImageHistory {
     /// Adds the events of a segment, which has expired if there are none.
     pub(crate) fn load(&mut self, number: u32, mut events: Option<BTreeSet<ImageEvent>>) {
         if let (Some(events), Some(deleted_at)) = (&mut events, self.deleted_at) {
-            events.retain(|event| event.is_after_deletion(deleted_at));
+            *events = events.split_off(&ImageEvent::first_after_deletion(deleted_at));
         }
         self.events.load(number, events);
     }
@@ -156,7 +156,7 @@ impl ImageHistory {
         if self.deleted_at <= Some(time) {
             // What happened between then and the end of what is forgotten cannot be told any
             // longer: the image is there.
-            let time = time.max(self.events.forgotten_until().map_or(time, Event::time));
+            let time = time.max(self.events.forgotten_until().map_or(time, |until| until.time));
             let before = self.observed.clone();
             register::write(&mut self.observed, time, Some(pushed_at.min(time)));
             if self.observed != before {
@@ -185,18 +185,33 @@ impl ImageHistory {
     }
 
     fn add(&mut self, event: ImageEvent) -> Effect {
-        if self.deleted_at.is_some_and(|deleted_at| !event.is_after_deletion(deleted_at)) {
+        if self.deleted_at.is_some_and(|time| event < ImageEvent::first_after_deletion(time)) {
             return Effect::Applied;
         }
         // Of what is forgotten, a push under a tag that was not lost since can still tell what
         // exists; and a tag that is somewhere else is not here. Whether the image was deleted with
-        // its last tag, cannot be told any longer.
-        let is_lost = event.kind == TagEventKind::Untagged || event.tag.is_none();
-        if is_lost && self.events.forgotten_until().is_some_and(|until| event <= *until) {
+        // its last tag, cannot be told any longer; that a tag was removed can, if it is known when
+        // it was pushed before.
+        let is_unknown = match event.kind {
+            TagEventKind::Untagged => !self.has_pushed_before(&event),
+            _ => event.tag.is_none(),
+        };
+        if is_unknown && self.events.forgotten_until().is_some_and(|until| until.is_after(&event)) {
             return Effect::TooLate;
         }
         self.events.insert(event);
         Effect::Applied
+    }
+
+    fn has_pushed_before(&self, event: &ImageEvent) -> bool {
+        let mut before = self.events.events().range(..event);
+        before.any(|before| before.kind == TagEventKind::Pushed && before.tag == event.tag)
+    }
+
+    /// Whether a deletion at this time comes so late that it cannot be told what was pushed since.
+    pub(crate) fn has_forgotten(&self, deletion: Timestamp) -> bool {
+        let first_left = ImageEvent::first_after_deletion(deletion);
+        self.events.forgotten_until().is_some_and(|until| until.is_after(&first_left))
     }
 
     /// The image, or its whole repository, was deleted.
@@ -204,11 +219,11 @@ impl ImageHistory {
         if self.deleted_at >= Some(time) {
             return Effect::Applied;
         }
-        if self.events.forgotten_until().is_some_and(|until| until.is_after_deletion(time)) {
+        if self.has_forgotten(time) {
             return Effect::TooLate;
         }
         self.deleted_at = Some(time);
-        self.events.remove_until(|event| !event.is_after_deletion(time));
+        self.events.remove_before(&ImageEvent::first_after_deletion(time));
         self.observed.take_if(|observed| observed.time < time);
         self.scan.take_if(|scan| scan.time < time);
         self.pulled_at.take_if(|pulled_at| *pulled_at < time);
@@ -280,7 +295,7 @@ impl ImageHistory {
     pub fn has_anything_before(&self, deletion: Timestamp) -> bool {
         self.deleted_at < Some(deletion)
             && (self.observed.as_ref().is_some_and(|observed| observed.time < deletion)
-                || self.events.begins_with(|event| !event.is_after_deletion(deletion)))
+                || self.events.begins_before(&ImageEvent::first_after_deletion(deletion)))
     }
 
     /// The image as it is listed, if it is in its repository.

@@ -48,10 +48,34 @@ pub(crate) trait Replay: Clone {
     fn open(&self) -> BTreeSet<Self::Event>;
 }
 
-/// The state that all events up to one of them lead to.
+/// A place in the order of events, which divides those before it from those after it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Cut<E> {
+    /// Nothing later is before it.
+    pub(crate) time: Timestamp,
+    /// The last event of this time that is before it; `None` if all are.
+    last: Option<E>,
+}
+
+impl<E: Event> Cut<E> {
+    /// The place between two events.
+    fn between(event: &E, next: Option<&E>) -> Self {
+        // An event has a name of up to 300 characters, and an item many cuts.
+        let last = next.filter(|next| next.time() == event.time()).map(|_| event.clone());
+        Self { time: event.time(), last }
+    }
+
+    /// Whether an event is before it.
+    pub(crate) fn is_after(&self, event: &E) -> bool {
+        let includes_time = || self.last.as_ref().is_none_or(|last| event <= last);
+        event.time() < self.time || (event.time() == self.time && includes_time())
+    }
+}
+
+/// The state that all events up to a place in their order lead to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Checkpoint<E, S> {
-    until: E,
+    until: Cut<E>,
     state: S,
     /// Where the events between the checkpoint before and this one are; nowhere if they are
     /// forgotten.
@@ -93,8 +117,8 @@ pub struct SegmentWrite {
 /// A segment as it is stored.
 #[derive(Debug, Clone)]
 struct LoadedSegment<E> {
-    /// The last of its checkpoint, which says when it expires; `None` if it is not stored yet.
-    until: Option<E>,
+    /// Where it ends, which says when it expires; `None` if it is not stored yet.
+    until: Option<Cut<E>>,
     events: BTreeSet<E>,
 }
 
@@ -129,9 +153,9 @@ impl<E: Event, S: Clone + PartialEq + Default> Log<E, S> {
         self.log.events.is_empty() && self.log.checkpoints.is_empty()
     }
 
-    /// Whether there may be an event that fits, if those that fit come first.
-    pub(crate) fn begins_with(&self, fits: impl Fn(&E) -> bool) -> bool {
-        !self.log.checkpoints.is_empty() || self.log.events.first().is_some_and(fits)
+    /// Whether there may be an event before this one.
+    pub(crate) fn begins_before(&self, event: &E) -> bool {
+        !self.log.checkpoints.is_empty() || self.log.events.first().is_some_and(|first| first < event)
     }
 
     /// The events that are loaded, in their order.
@@ -141,7 +165,7 @@ impl<E: Event, S: Clone + PartialEq + Default> Log<E, S> {
 
     /// The segments that a change at this time needs and that are not loaded.
     pub(crate) fn missing_segments(&self, time: Timestamp) -> Vec<u32> {
-        let needed = self.log.checkpoints.iter().filter(|checkpoint| checkpoint.until.time() >= time);
+        let needed = self.log.checkpoints.iter().filter(|checkpoint| checkpoint.until.time >= time);
         needed
             .filter_map(|checkpoint| Some(checkpoint.segment?.number))
             .filter(|number| !self.loaded.contains_key(number))
@@ -180,8 +204,8 @@ impl<E: Event, S: Clone + PartialEq + Default> Log<E, S> {
         }
     }
 
-    /// The last of the events that are forgotten; `None` if none is.
-    pub(crate) fn forgotten_until(&self) -> Option<&E> {
+    /// What is before this is forgotten; `None` if nothing is.
+    pub(crate) fn forgotten_until(&self) -> Option<&Cut<E>> {
         let first = self.log.checkpoints.first()?;
         if first.segment.is_none() { Some(&first.until) } else { None }
     }
@@ -195,16 +219,16 @@ impl<E: Event, S: Clone + PartialEq + Default> Log<E, S> {
         self.log.events.insert(event)
     }
 
-    /// Removes all events that something makes irrelevant, and the checkpoints among them. Those in
+    /// Removes all events before the first one that stays, and the checkpoints among them. Those in
     /// later segments stay there, for there may be too many segments for one transaction; whoever
     /// loads a segment leaves them out.
-    pub(crate) fn remove_until(&mut self, is_removed: impl Fn(&E) -> bool) {
+    pub(crate) fn remove_before(&mut self, first: &E) {
         self.touch();
-        self.log.events.retain(|event| !is_removed(event));
+        self.log.events = self.log.events.split_off(first);
         for segment in self.loaded.values_mut() {
-            segment.events.retain(|event| !is_removed(event));
+            segment.events = segment.events.split_off(first);
         }
-        self.log.checkpoints.retain(|checkpoint| !is_removed(&checkpoint.until));
+        self.log.checkpoints.retain(|checkpoint| checkpoint.until.is_after(first));
     }
 
     /// Notes that the states of the checkpoints change, or may.
@@ -248,10 +272,10 @@ impl<E: Event, S: Clone + PartialEq + Default> Log<E, S> {
         E: 'a,
     {
         if let Some(base) = self.base() {
-            while let Some(event) = events.next_if(|event| **event <= base.until) {
+            while let Some(event) = events.next_if(|event| base.until.is_after(event)) {
                 replay.apply(event);
             }
-            replay.resume(base.until.time(), &base.state);
+            replay.resume(base.until.time, &base.state);
         }
     }
 
@@ -274,7 +298,7 @@ impl<E: Event, S: Clone + PartialEq + Default> Log<E, S> {
         self.split_segments();
         let writes = self.update_segments(replay.clone());
         if let Some(place) =
-            self.log.checkpoints.iter().rposition(|checkpoint| checkpoint.until.time() < horizon)
+            self.log.checkpoints.iter().rposition(|checkpoint| checkpoint.until.time < horizon)
         {
             self.forget_before(place);
         }
@@ -309,22 +333,26 @@ impl<E: Event, S: Clone + PartialEq + Default> Log<E, S> {
         (has_room && !is_loaded && self.leaving(replay).is_some()).then_some(segment.number)
     }
 
-    /// The last of the events that are to leave the item, if those without an effect by themselves
-    /// weigh too much.
-    fn leaving<R: Replay<Event = E, State = S>>(&self, replay: &R) -> Option<E> {
+    /// Up to where events are to leave the item, if those without an effect by themselves weigh too
+    /// much.
+    fn leaving<R: Replay<Event = E, State = S>>(&self, replay: &R) -> Option<Cut<E>> {
         let open = self.replay(replay.clone()).open();
         let idle = self.log.events.iter().filter(|event| !open.contains(*event));
         if idle.map(Event::bytes).sum::<usize>() <= MAX_RECENT_BYTES {
             return None;
         }
         let last = self.log.checkpoints.last().map(|checkpoint| &checkpoint.until);
+        let is_recent = |event: &&E| last.is_none_or(|last| !last.is_after(event));
         let mut kept = 0;
-        let recent = self.log.events.iter().rev().take_while(|event| last.is_none_or(|last| *event > last));
-        let mut leaving = recent.skip_while(|event| {
+        let mut next = None;
+        for event in self.log.events.iter().rev().take_while(is_recent) {
             kept += event.bytes();
-            kept <= KEPT_RECENT_BYTES
-        });
-        leaving.next().cloned()
+            if kept > KEPT_RECENT_BYTES {
+                return Some(Cut::between(event, next));
+            }
+            next = Some(event);
+        }
+        None
     }
 
     /// A segment of this size is not added to. The more there are, the larger they may be: each of
@@ -363,18 +391,21 @@ impl<E: Event, S: Clone + PartialEq + Default> Log<E, S> {
                 .log
                 .events
                 .iter()
-                .filter(|event| first.as_ref().is_none_or(|first| *event > first) && *event <= until)
+                .filter(|event| {
+                    first.as_ref().is_none_or(|first| !first.is_after(event)) && until.is_after(event)
+                })
                 .collect();
             let bytes: usize = events.iter().map(|event| event.bytes()).sum();
             if bytes > 2 * max_bytes && events.len() > 1 {
                 let mut half = 0;
-                let middle = events[..events.len() - 1].iter().find(|event| {
+                let middle = events[..events.len() - 1].iter().position(|event| {
                     half += event.bytes();
                     half >= max_bytes
                 });
-                let middle = middle.map_or_else(|| events[0].clone(), |event| (*event).clone());
+                let middle = middle.unwrap_or_default();
+                let until = Cut::between(events[middle], Some(events[middle + 1]));
                 let segment = self.new_segment();
-                let checkpoint = Checkpoint { until: middle, state: S::default(), segment };
+                let checkpoint = Checkpoint { until, state: S::default(), segment };
                 self.log.checkpoints.insert(place, checkpoint);
             }
             place += 1;
@@ -391,7 +422,7 @@ impl<E: Event, S: Clone + PartialEq + Default> Log<E, S> {
         let mut open = replay.open();
         for checkpoint in &mut self.log.checkpoints[first..] {
             let mut contents = std::mem::take(&mut open);
-            while let Some(event) = events.next_if(|event| **event <= checkpoint.until) {
+            while let Some(event) = events.next_if(|event| checkpoint.until.is_after(event)) {
                 replay.apply(event);
                 contents.insert(event.clone());
             }
@@ -408,7 +439,7 @@ impl<E: Event, S: Clone + PartialEq + Default> Log<E, S> {
                 writes.push(SegmentWrite {
                     number: segment.number,
                     events: pack(&contents),
-                    until: checkpoint.until.time(),
+                    until: checkpoint.until.time,
                 });
             }
         }

@@ -75,7 +75,7 @@ impl TagHistory {
     /// moved since.
     #[must_use]
     pub fn has_forgotten(&self, moved: &Move) -> bool {
-        self.moves.forgotten_until().is_some_and(|until| moved <= until)
+        self.moves.forgotten_until().is_some_and(|until| until.is_after(moved))
             && !self.moves.events().contains(moved)
     }
 
