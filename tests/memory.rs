@@ -1,7 +1,7 @@
 //! The items of one repository in memory: what the writer does with a table, without one. A clock
 //! that the test sets says when items expire.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use catalog::draft::{Drafted, Item, Loaded, Missing, Owner, Work, draft};
 use catalog::history::{Effect, ImageHistory, LATENESS_WINDOW, RepositoryHistory, TagHistory};
@@ -27,6 +27,9 @@ impl Memory {
     /// Applies a change at a time of the clock.
     pub fn apply(&mut self, change: &Change, now: Timestamp) -> Effect {
         let mut effect = self.settle(Work::Change(change), now);
+        if let Some(digest) = change.sized() {
+            self.tell_size(digest, now);
+        }
         let deletion = self.repository.as_ref().and_then(|item| item.history.deleting);
         if let (ChangeKind::RepositoryDeleted, Some(deletion)) = (&change.kind, deletion) {
             let digests: Vec<Digest> = self.images.keys().cloned().collect();
@@ -74,6 +77,18 @@ impl Memory {
         let images = self.images.values().map(|(item, _)| bytes(item));
         let tags = self.tags.values().map(|(item, _)| bytes(item));
         images.chain(tags).max().unwrap_or_default()
+    }
+
+    fn tell_size(&mut self, digest: &Digest, now: Timestamp) {
+        let mut seen = BTreeSet::from([digest.clone()]);
+        let mut waiting = vec![digest.clone()];
+        while let Some(manifest) = waiting.pop() {
+            let lists = |item: &Item<ImageHistory>| item.history.manifests().contains(&manifest);
+            let indexes = self.images.iter().filter(|(_, (item, _))| lists(item));
+            let indexes: Vec<Digest> = indexes.map(|(digest, _)| digest.clone()).collect();
+            self.settle(Work::UpdateSizes { manifest: &manifest, indexes: &indexes }, now);
+            waiting.extend(indexes.into_iter().filter(|index| seen.insert(index.clone())));
+        }
     }
 
     fn settle(&mut self, work: Work<'_>, now: Timestamp) -> Effect {
@@ -127,12 +142,6 @@ impl Memory {
         for segment in missing.segments {
             let events = self.segments.get(&segment).map(|(events, _)| events.clone());
             loaded.segments.insert(segment, events);
-        }
-        if let Some(manifest) = missing.indexes_of {
-            let lists = |item: &Item<ImageHistory>| item.history.manifests().contains(&manifest);
-            let indexes = self.images.iter().filter(|(_, (item, _))| lists(item));
-            let indexes = indexes.map(|(digest, _)| digest.clone()).collect();
-            loaded.indexes_of.insert(manifest, indexes);
         }
     }
 }

@@ -11,6 +11,7 @@ use catalog::change::Content;
 use catalog::history::LATENESS_WINDOW;
 use catalog::image::{Image, ImageStatus};
 use catalog::reader::{Filter, ImageIdentifier};
+use catalog::writer::Applied;
 use catalog::{Change, ChangeKind, Digest, Repository, Timestamp, Writer};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -529,4 +530,69 @@ async fn an_index_keeps_its_size_when_its_manifest_has_expired() {
             assert_eq!(size_of_index().await, Some(2000), "after {number} of {pushed_again:?} was pushed");
         }
     }
+}
+
+/// Many indexes of one manifest, whose size becomes known last.
+#[tokio::test]
+async fn a_size_costs_as_much_as_there_are_indexes() {
+    let store = Store::in_memory().await;
+    let mut units = Vec::new();
+    for (name, indexes) in [("few", 50), ("many", 200)] {
+        let repository = repository(name);
+        let pushed = |at, number, content| {
+            let kind = ChangeKind::ImagePushed { digest: digest(number), tag: None, content };
+            Change { repository: repository.clone(), time: time(at), kind }
+        };
+        let mut changes = Vec::new();
+        for number in 2..2 + indexes {
+            let manifests = Some(vec![digest(1)]);
+            changes.push(pushed(1, number, Content { manifests, ..Content::default() }));
+        }
+        changes.push(pushed(2, 1, Content { size_in_bytes: Some(5000), ..Content::default() }));
+        let mut applied = Applied::default();
+        for change in &changes {
+            applied = store.writer.apply(change).await.unwrap();
+        }
+        store.assert_equals_model(&repository, &changes).await;
+        units.push((applied.read_units, applied.write_units));
+    }
+    print(format!("read and write units of a size of a manifest of 50 indexes, and of 200: {units:?}"));
+    assert!(units[1].0 < 1000.0 && units[1].0 < 4.4 * units[0].0);
+    assert!(units[1].1 < 1200.0);
+}
+
+/// A deletion that came too late to make a difference does not make what comes after it dear.
+#[tokio::test]
+async fn a_deletion_that_came_too_late_costs_no_later_push_anything() {
+    const HOUR: i64 = 3_600_000;
+    let store = Store::in_memory().await;
+    let now = Arc::new(AtomicI64::new(0));
+    let clock = Arc::clone(&now);
+    let writer = Writer::new(store.table.clone(), move || time(clock.load(Ordering::Relaxed)));
+    let repository = repository("app");
+    let apply = async |at, kind| {
+        now.store(at, Ordering::Relaxed);
+        writer.apply(&Change { repository: repository.clone(), time: time(at), kind }).await.unwrap()
+    };
+    let push = async |at: i64| {
+        let tag = Some(tag(&format!("{at:0>100}")));
+        apply(at, ChangeKind::ImagePushed { digest: digest(1), tag, content: Content::default() }).await
+    };
+    for cycle in 0..700 {
+        let at = cycle * 3 * HOUR;
+        push(at).await;
+        let lost = ChangeKind::ImageUntagged { digest: digest(1), tag: tag(&format!("{at:0>100}")) };
+        apply(at + HOUR, lost).await;
+    }
+    let before = push(2101 * HOUR).await;
+    now.store(2102 * HOUR, Ordering::Relaxed);
+    let deletion =
+        Change { repository: repository.clone(), time: time(HOUR), kind: ChangeKind::RepositoryDeleted };
+    assert!(writer.apply(&deletion).await.unwrap().too_late);
+    let after = push(2103 * HOUR).await;
+    print(format!(
+        "read units of a push before and after a deletion that came too late: {} and {}",
+        before.read_units, after.read_units
+    ));
+    assert!(after.read_units <= before.read_units + 2.0);
 }

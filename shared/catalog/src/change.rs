@@ -50,6 +50,18 @@ impl Change {
         }
         self
     }
+
+    /// The manifest whose size the change tells, or what that follows from.
+    #[must_use]
+    pub fn sized(&self) -> Option<&Digest> {
+        match &self.kind {
+            ChangeKind::ImagePushed { digest, content, .. }
+            | ChangeKind::ImageObserved { digest, content, .. } => {
+                (content.size_in_bytes.is_some() || content.manifests.is_some()).then_some(digest)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// What happened.

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::change::{Change, ChangeKind, Content};
+use crate::change::{Change, ChangeKind};
 use crate::history::log::{Event, unpack};
 use crate::history::{
     Effect, ImageHistory, Move, RepositoryHistory, SegmentWrite, TagEvent, TagEventKind, TagHistory,
@@ -17,8 +17,8 @@ use crate::time::Timestamp;
 
 /// How many tags that no image has any longer are given an expiry in one transaction.
 pub(crate) const TAGS_EXPIRED_AT_ONCE: usize = 40;
-/// How many indexes are given a new size in the transaction that makes the size known.
-const INDEXES_RESIZED_AT_ONCE: usize = 10;
+/// How many indexes are told the size of a manifest in one transaction.
+pub(crate) const INDEXES_RESIZED_AT_ONCE: usize = 10;
 
 /// What there is to do in a repository.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +31,13 @@ pub enum Work<'a> {
     FinishDeletion(Timestamp),
     /// Let those of these tags expire that no image has.
     ExpireTags(&'a [Tag]),
+    /// Let these indexes know the size of a manifest that they list.
+    UpdateSizes {
+        /// The manifest.
+        manifest: &'a Digest,
+        /// The indexes.
+        indexes: &'a [Digest],
+    },
 }
 
 /// Whose segments they are.
@@ -53,8 +60,6 @@ pub struct Missing {
     pub tags: Vec<Tag>,
     /// Segments of logs.
     pub segments: Vec<(Owner, u32)>,
-    /// The indexes that list this manifest.
-    pub indexes_of: Option<Digest>,
 }
 
 /// Items of a repository, each as it is stored, or `None` if the table does not have it.
@@ -68,8 +73,6 @@ pub struct Loaded {
     pub tags: BTreeMap<Tag, Option<Item<TagHistory>>>,
     /// The events of segments.
     pub segments: BTreeMap<(Owner, u32), Option<Vec<u8>>>,
-    /// For each of these manifests the indexes that list it.
-    pub indexes_of: BTreeMap<Digest, Vec<Digest>>,
 }
 
 /// An item of the table: a history, and what is stored beside it.
@@ -142,6 +145,9 @@ pub fn draft(loaded: &Loaded, work: Work<'_>, horizon: Timestamp) -> Result<(Wri
             }
             Work::CatchUp(digest) => missing.images.push(digest.clone()),
             Work::ExpireTags(tags) => missing.tags.extend_from_slice(tags),
+            Work::UpdateSizes { manifest, indexes } => {
+                missing.images.extend([manifest].into_iter().chain(indexes).cloned());
+            }
             Work::FinishDeletion(_) => {}
         }
         return Err(missing);
@@ -151,7 +157,6 @@ pub fn draft(loaded: &Loaded, work: Work<'_>, horizon: Timestamp) -> Result<(Wri
         repository: Drafted::new(repository.as_ref()),
         images: BTreeMap::new(),
         tags: BTreeMap::new(),
-        indexes: BTreeSet::new(),
         deletion: Effect::Applied,
     };
     let effect = match work {
@@ -166,6 +171,10 @@ pub fn draft(loaded: &Loaded, work: Work<'_>, horizon: Timestamp) -> Result<(Wri
         }
         Work::ExpireTags(tags) => {
             draft.load_with_targets(tags)?;
+            Effect::Applied
+        }
+        Work::UpdateSizes { manifest, indexes } => {
+            draft.tell_size(manifest, indexes)?;
             Effect::Applied
         }
     };
@@ -196,8 +205,6 @@ struct Draft<'a> {
     repository: Drafted<RepositoryHistory>,
     images: BTreeMap<Digest, Drafted<ImageHistory>>,
     tags: BTreeMap<Tag, Drafted<TagHistory>>,
-    /// Images that only follow from others in their size.
-    indexes: BTreeSet<Digest>,
     /// What the deletion of the repository did to the image that was touched last.
     deletion: Effect,
 }
@@ -216,11 +223,11 @@ impl Draft<'_> {
                 }
                 let pushed = self.touch(digest, time)?.push(time, tag, content);
                 effect = if pushed == Effect::TooLate { pushed } else { effect };
-                self.update_sizes(digest, content)?;
+                self.update_size(digest)?;
             }
             ChangeKind::ImageObserved { digest, pushed_at, content } => {
                 self.touch(digest, time)?.observe(time, *pushed_at, content);
-                self.update_sizes(digest, content)?;
+                self.update_size(digest)?;
             }
             ChangeKind::ImageDeleted { digest } => effect = self.touch(digest, time)?.delete(time),
             ChangeKind::ImageUntagged { digest, tag } => {
@@ -308,13 +315,18 @@ impl Draft<'_> {
         let removed_until = self.repository.now.removed_until();
         let history = &mut self.images.entry(digest.clone()).or_insert_with(|| Drafted::new(None)).now;
         let deletion = removed_until.filter(|time| history.deleted_at() < Some(*time));
+        // It stays too late for ever: there is no need to load what it would concern.
+        let is_too_late = deletion.is_some_and(|time| history.has_forgotten(time));
+        let deletion = deletion.filter(|_| !is_too_late);
         let since = deletion.into_iter().chain(time.into()).min();
         let numbers = since.map(|since| history.missing_segments(since)).unwrap_or_default();
         self.load_image_segments(digest, &numbers)?;
         let history = &mut self.images.entry(digest.clone()).or_insert_with(|| Drafted::new(None)).now;
-        if let Some(deletion) = deletion {
-            self.deletion = history.delete(deletion);
-        }
+        self.deletion = match deletion {
+            Some(deletion) => history.delete(deletion),
+            None if is_too_late => Effect::TooLate,
+            None => Effect::Applied,
+        };
         Ok(history)
     }
 
@@ -348,37 +360,28 @@ impl Draft<'_> {
         Ok(Effect::Applied)
     }
 
-    /// Works out the size of an index from its manifests, and of the indexes that list this one.
-    fn update_sizes(&mut self, digest: &Digest, content: &Content) -> Result<(), Missing> {
-        let mut waiting = vec![digest.clone()];
-        let mut seen = BTreeSet::from([digest.clone()]);
-        while let Some(digest) = waiting.pop() {
-            self.load([&digest], [])?;
-            let manifests = self.images.get(&digest).map(|image| image.now.manifests().to_vec());
-            if let Some(manifests) = manifests.filter(|manifests| !manifests.is_empty()) {
-                self.load(&manifests, [])?;
-                let sizes: BTreeMap<Digest, i64> = manifests
-                    .iter()
-                    .filter_map(|manifest| {
-                        Some((manifest.clone(), self.images.get(manifest)?.now.size_in_bytes()?))
-                    })
-                    .collect();
-                if let Some(index) = self.images.get_mut(&digest) {
-                    index.now.update_manifest_sizes(|manifest| sizes.get(manifest).copied());
-                }
-            }
-            if content.size_in_bytes.is_some() || content.manifests.is_some() {
-                let indexes = self
-                    .loaded
-                    .indexes_of
-                    .get(&digest)
-                    .ok_or_else(|| Missing { indexes_of: Some(digest.clone()), ..Missing::default() })?;
-                for index in indexes {
-                    if seen.insert(index.clone()) {
-                        self.indexes.insert(index.clone());
-                        waiting.push(index.clone());
-                    }
-                }
+    /// Works out the size of an index from its manifests.
+    fn update_size(&mut self, digest: &Digest) -> Result<(), Missing> {
+        let manifests = self.images.get(digest).map(|image| image.now.manifests().to_vec());
+        let manifests = manifests.unwrap_or_default();
+        self.load(&manifests, [])?;
+        let sizes: BTreeMap<&Digest, i64> = manifests
+            .iter()
+            .filter_map(|manifest| Some((manifest, self.images.get(manifest)?.now.size_in_bytes()?)))
+            .collect();
+        if let Some(index) = self.images.get_mut(digest) {
+            index.now.update_manifest_sizes(|manifest| sizes.get(manifest).copied());
+        }
+        Ok(())
+    }
+
+    /// Lets indexes know the size of one of their manifests.
+    fn tell_size(&mut self, manifest: &Digest, indexes: &[Digest]) -> Result<(), Missing> {
+        self.load(indexes.iter().chain([manifest]), [])?;
+        let size = self.images.get(manifest).and_then(|image| image.now.size_in_bytes());
+        for index in indexes {
+            if let Some(index) = self.images.get_mut(index) {
+                index.now.update_manifest_sizes(|other| size.filter(|_| other == manifest));
             }
         }
         Ok(())
@@ -394,18 +397,10 @@ impl Draft<'_> {
         let left_behind = self.load_tags_left_behind()?;
         let mut writes = Writes { left_behind, ..Writes::default() };
         self.extend_segments()?;
-        let mut indexes = 0;
         for (digest, mut image) in std::mem::take(&mut self.images) {
             let segments = image.now.close(horizon);
             // A segment is never written without its item, whose version keeps other writers off.
             if image.is_changed() || !segments.is_empty() {
-                let is_index = self.indexes.contains(&digest);
-                indexes += usize::from(is_index);
-                // More of them follow in the next round.
-                if is_index && indexes > INDEXES_RESIZED_AT_ONCE {
-                    self.images.insert(digest, image);
-                    continue;
-                }
                 let owner = Owner::Image(digest.clone());
                 writes.segments.extend(segments.into_iter().map(|segment| (owner.clone(), segment)));
                 let expires = image.now.image(&digest).is_none();

@@ -10,7 +10,7 @@
 mod turns;
 mod writes;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use self::turns::Turns;
 use self::writes::Writes;
 use crate::change::{Change, ChangeKind};
-use crate::draft::{Loaded, Missing, Owner, TAGS_EXPIRED_AT_ONCE, Work, draft};
+use crate::draft::{INDEXES_RESIZED_AT_ONCE, Loaded, Missing, Owner, TAGS_EXPIRED_AT_ONCE, Work, draft};
 use crate::history::{Effect, ImageHistory, LATENESS_WINDOW};
 use crate::identifier::{Digest, Repository, Tag};
 use crate::table::{self, Backoff, MAX_MANIFESTS, StoreError, Table};
@@ -102,7 +102,8 @@ impl Writer {
         self.settle(repository, work, applied).await
     }
 
-    /// Does some work, and lets all tags expire that nobody has any longer.
+    /// Does some work, and what follows from it that may be too much for one transaction: tags that
+    /// nobody has any longer expire, and indexes are told the size of their manifest.
     async fn settle(
         &self,
         repository: &Repository,
@@ -114,6 +115,33 @@ impl Writer {
         let left_behind = self.settle_work(repository, work, applied).await?;
         for tags in left_behind.chunks(TAGS_EXPIRED_AT_ONCE) {
             self.settle_work(repository, Work::ExpireTags(tags), applied).await?;
+        }
+        if let Work::Change(change) = work
+            && let Some(digest) = change.sized()
+        {
+            self.tell_size(repository, digest, applied).await?;
+        }
+        Ok(())
+    }
+
+    /// Lets the indexes that list a manifest know its size, and those that list them theirs. An
+    /// index that is pushed meanwhile finds the manifest itself. All of them are looked at each
+    /// time, so that a change which was interrupted here is made whole when it is applied again.
+    async fn tell_size(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        applied: &mut Applied,
+    ) -> Result<(), StoreError> {
+        let mut seen = BTreeSet::from([digest.clone()]);
+        let mut waiting = vec![digest.clone()];
+        while let Some(manifest) = waiting.pop() {
+            let indexes = self.indexes_of(repository, &manifest, applied).await?;
+            for indexes in indexes.chunks(INDEXES_RESIZED_AT_ONCE) {
+                let work = Work::UpdateSizes { manifest: &manifest, indexes };
+                self.settle_work(repository, work, applied).await?;
+            }
+            waiting.extend(indexes.into_iter().filter(|index| seen.insert(index.clone())));
         }
         Ok(())
     }
@@ -148,6 +176,8 @@ impl Writer {
                     applied.written = true;
                     applied.write_units += units;
                     left_behind.append(&mut drafted.left_behind);
+                    // Another round that meets other writers is a new one to them.
+                    backoff = Backoff::new();
                 }
                 Err(error @ (StoreError::Contended | StoreError::Throttled)) => {
                     backoff.wait().await.ok_or(error)?;
@@ -165,11 +195,6 @@ impl Writer {
         loaded: &mut Loaded,
     ) -> Result<f64, StoreError> {
         let partition = table::partition(repository);
-        let mut read_units = 0.0;
-        if let Some(manifest) = missing.indexes_of {
-            let indexes = self.indexes_of(&partition, &manifest, &mut read_units).await?;
-            loaded.indexes_of.insert(manifest, indexes);
-        }
         let images: BTreeMap<String, Digest> =
             missing.images.into_iter().map(|digest| (table::digest_sort(&digest), digest)).collect();
         let tags: BTreeMap<String, Tag> =
@@ -181,8 +206,7 @@ impl Writer {
             .collect();
         let repository_item = missing.repository.then(|| table::REPOSITORY_ITEM.to_owned());
         let sorts = images.keys().chain(tags.keys()).chain(segments.keys()).cloned().chain(repository_item);
-        let (items, units) = self.table.get(&partition, sorts, true).await?;
-        read_units += units;
+        let (items, read_units) = self.table.get(&partition, sorts, true).await?;
         let mut items: BTreeMap<String, table::Item> =
             items.into_iter().map(|item| (table::sort_of(&item).to_owned(), item)).collect();
         if missing.repository {
@@ -207,16 +231,17 @@ impl Writer {
     /// The indexes that list a manifest.
     async fn indexes_of(
         &self,
-        partition: &str,
+        repository: &Repository,
         manifest: &Digest,
-        read_units: &mut f64,
+        applied: &mut Applied,
     ) -> Result<Vec<Digest>, StoreError> {
-        let mut pages =
-            self.table.query_prefix(partition, &table::manifest_prefix(manifest)).into_paginator().send();
+        let (partition, prefix) = (table::partition(repository), table::manifest_prefix(manifest));
+        let mut pages = self.table.query_prefix(&partition, &prefix).into_paginator().send();
         let mut indexes = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page?;
-            *read_units += page.consumed_capacity().and_then(|c| c.capacity_units).unwrap_or_default();
+            applied.read_units +=
+                page.consumed_capacity().and_then(|capacity| capacity.capacity_units).unwrap_or_default();
             indexes.extend(
                 page.items().iter().filter_map(|item| table::index_of_manifest_sort(table::sort_of(item))),
             );
