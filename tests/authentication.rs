@@ -1,4 +1,5 @@
-//! Who may ask: signatures, as the SDKs make them and as they should not be, and permissions (R41-R44).
+//! Who may ask: signatures, as the SDKs make them and as they should not be, and permissions
+//! (R41-R44).
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -13,11 +14,13 @@ use serde_json::{Value, json};
 
 const OTHER_REGISTRY: &str = "210987654321";
 
-/// A catalog with the empty repositories `team/app` and `other/app` of the registry [`REGISTRY`], and
-/// `team/app` of [`OTHER_REGISTRY`].
+/// A catalog with the empty repositories `team/app` and `other/app` of the registry [`REGISTRY`],
+/// and `team/app` of [`OTHER_REGISTRY`].
 async fn catalog(signing_name: Option<&str>) -> Catalog {
     let store = Store::in_memory().await;
-    for (registry, name) in [(REGISTRY, "team/app"), (REGISTRY, "other/app"), (OTHER_REGISTRY, "team/app")] {
+    for (registry, name) in
+        [(REGISTRY, "team/app"), (REGISTRY, "other/app"), (OTHER_REGISTRY, "team/app")]
+    {
         let registry = RegistryId::parse(registry).unwrap();
         let change = Change {
             repository: Repository { registry, ..repository(name) },
@@ -81,7 +84,12 @@ impl<'a> Asks<'a> {
             .endpoint_url(&self.catalog.url)
             .build();
         let request = aws_sdk_ecr::Client::from_conf(configuration).describe_images();
-        match request.repository_name(name).set_registry_id(registry.map(str::to_owned)).send().await {
+        match request
+            .repository_name(name)
+            .set_registry_id(registry.map(str::to_owned))
+            .send()
+            .await
+        {
             Ok(_) => Ok(()),
             Err(error) => Err((
                 error.code().unwrap_or_default().to_owned(),
@@ -160,11 +168,14 @@ async fn r41_unsigned_requests_are_refused() {
 async fn r42_unknown_keys_and_ended_sessions_are_refused() {
     let catalog = catalog(None).await;
     let ask = async |access_key: &str, secret: &str, token: Option<&str>| {
-        let credentials = Credentials::new(access_key, secret, token.map(str::to_owned), None, "tests");
+        let credentials =
+            Credentials::new(access_key, secret, token.map(str::to_owned), None, "tests");
         Asks::with(&catalog, credentials).ecr(None, "team/app").await
     };
-    let unrecognized =
-        refused("UnrecognizedClientException", "The security token included in the request is invalid.");
+    let unrecognized = refused(
+        "UnrecognizedClientException",
+        "The security token included in the request is invalid.",
+    );
     assert_eq!(ask("ASIASESSION", "session's", Some("token")).await, Ok(()));
     assert_eq!(ask("AKIDNOBODY", "reader's", None).await, unrecognized);
     assert_eq!(ask("ASIASESSION", "session's", None).await, unrecognized);
@@ -188,7 +199,8 @@ async fn r43_old_and_future_signatures_are_refused() {
     let catalog = catalog(None).await;
     let now = Asks::with(&catalog, reader()).time;
     let minutes = |minutes| Duration::from_mins(minutes);
-    let ask = async |time| Asks { time, ..Asks::with(&catalog, reader()) }.ecr(None, "team/app").await;
+    let ask =
+        async |time| Asks { time, ..Asks::with(&catalog, reader()) }.ecr(None, "team/app").await;
     assert_eq!(ask(now - minutes(14)).await, Ok(()));
     assert_eq!(ask(now + minutes(14)).await, Ok(()));
     for (time, begins) in [
@@ -312,11 +324,14 @@ async fn r43_a_signature_is_for_one_body_and_its_headers_and_in_the_right_form()
         aws_sigv4::http_request::sign(request.unwrap(), &parameters).unwrap().into_parts().1
     };
     let authorization = |headers: &str| {
-        format!("AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={headers}, Signature={signed}")
+        format!(
+            "AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={headers}, Signature={signed}"
+        )
     };
     let right = authorization("host;x-amz-date;x-amz-target");
     let ask = async |authorization: &str, date: &str, target: &str, body: &'static str| {
-        let headers = [("authorization", authorization), ("x-amz-date", date), ("x-amz-target", target)];
+        let headers =
+            [("authorization", authorization), ("x-amz-date", date), ("x-amz-target", target)];
         replay(&catalog, &headers, body).await
     };
     assert_eq!(ask(&right, &now, target, body).await, (200, json!({ "imageDetails": [] })));
@@ -330,7 +345,10 @@ async fn r43_a_signature_is_for_one_body_and_its_headers_and_in_the_right_form()
     is_wrong(ask(&right.replace("x-amz-date", "accept;x-amz-date"), &now, target, body).await);
 
     let is_incomplete = |answer: (u16, Value), message: &str| {
-        assert_eq!(answer, (400, json!({ "__type": "IncompleteSignatureException", "message": message })));
+        assert_eq!(
+            answer,
+            (400, json!({ "__type": "IncompleteSignatureException", "message": message }))
+        );
     };
     is_incomplete(
         ask(&authorization("host;x-amz-date"), &now, target, body).await,
@@ -354,5 +372,7 @@ async fn r43_a_signature_is_for_one_body_and_its_headers_and_in_the_right_form()
     );
     let (status, answer) = ask(&right, "20200101T000000Z", target, body).await;
     assert_eq!((status, &answer["__type"]), (400, &json!("InvalidSignatureException")));
-    assert!(answer["message"].as_str().unwrap().starts_with("Date in Credential scope does not match"));
+    assert!(
+        answer["message"].as_str().unwrap().starts_with("Date in Credential scope does not match")
+    );
 }

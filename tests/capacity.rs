@@ -102,7 +102,9 @@ async fn pages_and_pushes_cost_the_same_in_small_and_large_repositories() {
         let first = page(&store, &repository, &all, None).await;
         let middle = page(&store, &repository, &all, Some(images / 2)).await;
         let last = page(&store, &repository, &all, Some(PAGE as u64)).await;
-        assert!(first.images.len() == PAGE && middle.images.len() == PAGE && last.images.len() == PAGE);
+        assert!(
+            first.images.len() == PAGE && middle.images.len() == PAGE && last.images.len() == PAGE
+        );
         assert!(first.more && middle.more && !last.more);
         let units = [&first, &middle, &last].map(|page| page.consumed_capacity);
         let found = async |digest, tag| {
@@ -117,7 +119,10 @@ async fn pages_and_pushes_cost_the_same_in_small_and_large_repositories() {
         assert_eq!((by_tag, by_digest), (1.5, 1.0), "a hit is read once, and may be from the past");
         let three = page(&store, &repository, &tagged, None).await;
         assert!(three.images.len() == 3 && !three.more);
-        print(format!("  pages first, middle, last: {units:?}; tagged: {}", three.consumed_capacity));
+        print(format!(
+            "  pages first, middle, last: {units:?}; tagged: {}",
+            three.consumed_capacity
+        ));
         assert!(units.iter().all(|unit| unit == &units[0]), "wherever the page is");
         pages.push((units, three.consumed_capacity));
 
@@ -128,10 +133,14 @@ async fn pages_and_pushes_cost_the_same_in_small_and_large_repositories() {
             (images + 2, Some("new")),
             (images + 2, Some("other")),
         ] {
-            written.push(store.writer.apply(&push(&repository, number, tag_name)).await.unwrap().write_units);
+            written.push(
+                store.writer.apply(&push(&repository, number, tag_name)).await.unwrap().write_units,
+            );
         }
         let found = push(&repository, images + 3, Some("found"));
-        let ChangeKind::ImagePushed { digest, content, .. } = found.kind.clone() else { panic!("a push") };
+        let ChangeKind::ImagePushed { digest, content, .. } = found.kind.clone() else {
+            panic!("a push")
+        };
         let kind = ChangeKind::ImageObserved { digest, pushed_at: found.time, content };
         let observed = Change { kind, ..found.clone() };
         written.push(store.writer.apply(&observed).await.unwrap().write_units);
@@ -145,7 +154,8 @@ async fn pages_and_pushes_cost_the_same_in_small_and_large_repositories() {
         pushes.push(written);
     }
     let [untagged, tagged] = [None, Some("v1")].map(|tag_name| {
-        let (store, repository) = (store.clone(), repository(&format!("one-image-{}", tag_name.is_some())));
+        let (store, repository) =
+            (store.clone(), repository(&format!("one-image-{}", tag_name.is_some())));
         async move {
             store.writer.apply(&push(&repository, 0, tag_name)).await.unwrap();
             stored_bytes(&store, &repository).await

@@ -1,6 +1,6 @@
 //! The clients that people use: AWS CLI 1 and 2, boto3, and the AWS SDKs for JavaScript and Rust.
-//! Each asks for all that its options can ask for, and each reads a large repository, in which every
-//! image must be seen once.
+//! Each asks for all that its options can ask for, and each reads a large repository, in which
+//! every image must be seen once.
 //!
 //! What the clients print is that of the versions that `install-tools` installs.
 
@@ -60,8 +60,8 @@ async fn apply(store: &Store, repository: &Repository, milliseconds: i64, kind: 
 
 /// Four repositories:
 ///
-/// - `team/app`: images 1 (`latest` and `v2`), 2 (no tag) and 3 (`stable` and `v1`), the newest first,
-///   and the archived image 4 (`old`), which is older than they;
+/// - `team/app`: images 1 (`latest` and `v2`), 2 (no tag) and 3 (`stable` and `v1`), the newest
+///   first, and the archived image 4 (`old`), which is older than they;
 /// - `team/app` of another registry: image 5 (`theirs`);
 /// - `team/complete`: an image of which all is known;
 /// - `team/empty`.
@@ -91,13 +91,19 @@ async fn seed(store: &Store) {
         ..Content::default()
     };
     let image = digest(9);
-    let push =
-        |name| ChangeKind::ImagePushed { digest: digest(9), tag: Some(tag(name)), content: content.clone() };
+    let push = |name| ChangeKind::ImagePushed {
+        digest: digest(9),
+        tag: Some(tag(name)),
+        content: content.clone(),
+    };
     apply(store, &complete, 1_234, push("v9")).await;
     apply(store, &complete, 2_000, push("latest")).await;
     let scan = Scan {
         status: "COMPLETE".to_owned(),
-        finding_severity_counts: Some(BTreeMap::from([("CRITICAL".to_owned(), 1), ("LOW".to_owned(), 20)])),
+        finding_severity_counts: Some(BTreeMap::from([
+            ("CRITICAL".to_owned(), 1),
+            ("LOW".to_owned(), 20),
+        ])),
         completed_at: time(3_500),
     };
     apply(store, &complete, 4_000, ChangeKind::ImageScanned { digest: image.clone(), scan }).await;
@@ -129,8 +135,11 @@ impl Serving {
     }
 
     fn start_with(store: impl Future<Output = Store>) -> Self {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
         let keys = Keyring::generate_key().unwrap();
         let catalog = runtime.block_on(async { Catalog::start_with(store.await, &keys).await });
         Self { catalog, runtime }
@@ -236,10 +245,13 @@ impl Aws {
     /// Runs a command that the service refuses with this error.
     fn is_refused(&self, command: &str, error: &str, message: &str) {
         let ended = self.run(command);
-        let operation = if command.contains(" describe-images ") { "DescribeImages" } else { "ListImages" };
+        let operation =
+            if command.contains(" describe-images ") { "DescribeImages" } else { "ListImages" };
         assert_eq!(
             ended.stderr,
-            format!("\nAn error occurred ({error}) when calling the {operation} operation: {message}\n"),
+            format!(
+                "\nAn error occurred ({error}) when calling the {operation} operation: {message}\n"
+            ),
             "{command}"
         );
         assert_eq!(ended.stdout, "", "{command}");
@@ -591,7 +603,11 @@ fn finds_images_by_tag_and_by_digest(aws: &Aws) {
     }
     let by = |identifiers: &str| aws.lists("ecr", &format!("--image-ids {identifiers}"));
     assert_eq!(by(&format!("imageTag=v2,imageDigest={one}")), [1], "one image by both");
-    assert_eq!(by(&format!("imageTag=v2 imageTag=latest imageDigest={one}")), [1], "one image thrice");
+    assert_eq!(
+        by(&format!("imageTag=v2 imageTag=latest imageDigest={one}")),
+        [1],
+        "one image thrice"
+    );
     assert_eq!(by("imageTag=old"), [4], "archived, but asked for by name");
     // Both exist, but do not fit each other.
     is_refused(
@@ -618,7 +634,10 @@ fn filters(aws: &Aws) {
     assert_eq!(filtered("tagStatus=UNTAGGED"), [2]);
     assert_eq!(filtered("tagStatus=ANY"), [1, 2, 3]);
     assert_eq!(filtered(r#"{"tagStatus":"TAGGED"}"#), [1, 3]);
-    assert_eq!(filtered(&format!("tagStatus=TAGGED --image-ids imageTag=v1 imageDigest={}", digest(2))), [3]);
+    assert_eq!(
+        filtered(&format!("tagStatus=TAGGED --image-ids imageTag=v1 imageDigest={}", digest(2))),
+        [3]
+    );
     aws.is_refused(
         "ecr describe-images --repository-name team/app --filter tagStatus=tagged",
         "InvalidParameterException",
@@ -647,7 +666,8 @@ fn filters(aws: &Aws) {
         ),
     }
 
-    let public = aws.rejects("ecr-public describe-images --repository-name team/app --filter tagStatus=ANY");
+    let public =
+        aws.rejects("ecr-public describe-images --repository-name team/app --filter tagStatus=ANY");
     assert!(public.contains("Unknown options: --filter, tagStatus=ANY"), "{public}");
 }
 
@@ -682,16 +702,22 @@ fn reads_requests_from_json_and_yaml(aws: &Aws) {
         format!("file://{}", path.display())
     };
 
-    let inline = r#"{"repositoryName":"team/app","imageIds":[{"imageTag":"v1"},{"imageTag":"v2"}]}"#;
+    let inline =
+        r#"{"repositoryName":"team/app","imageIds":[{"imageTag":"v1"},{"imageTag":"v2"}]}"#;
     for service in SERVICES {
         assert_eq!(numbers(service, &format!("--cli-input-json {inline}")), [3, 1]);
     }
     // An option wins over the JSON.
-    assert_eq!(numbers("ecr", &format!("--cli-input-json {inline} --image-ids imageTag=latest")), [1]);
+    assert_eq!(
+        numbers("ecr", &format!("--cli-input-json {inline} --image-ids imageTag=latest")),
+        [1]
+    );
     let registry = format!(r#"{{"registryId":"{OTHER_REGISTRY}","repositoryName":"team/app"}}"#);
     assert_eq!(numbers("ecr-public", &format!("--cli-input-json {registry}")), [5]);
-    let filter =
-        file("filter.json", r#"{ "repositoryName": "team/app", "filter": { "tagStatus": "UNTAGGED" } }"#);
+    let filter = file(
+        "filter.json",
+        r#"{ "repositoryName": "team/app", "filter": { "tagStatus": "UNTAGGED" } }"#,
+    );
     assert_eq!(numbers("ecr", &format!("--cli-input-json {filter}")), [2]);
 
     // To version 1, this is the size of the pages; version 2 takes it for a wish for one page.
@@ -703,8 +729,10 @@ fn reads_requests_from_json_and_yaml(aws: &Aws) {
     assert_eq!(numbers("ecr", &format!("--cli-input-json {page_size}")), listed);
 
     if aws.version == Version::Two {
-        let yaml =
-            file("request.yaml", "repositoryName: team/app\nimageIds:\n- imageTag: v1\n- imageTag: v2\n");
+        let yaml = file(
+            "request.yaml",
+            "repositoryName: team/app\nimageIds:\n- imageTag: v1\n- imageTag: v2\n",
+        );
         for service in SERVICES {
             assert_eq!(numbers(service, &format!("--cli-input-yaml {yaml}")), [3, 1]);
         }
@@ -713,7 +741,8 @@ fn reads_requests_from_json_and_yaml(aws: &Aws) {
 
 fn pages_and_resumes(aws: &Aws) {
     // Two at a time, from pages of 1 (ends between pages), or of 3 (within one) and then 2.
-    for (service, page_size, next_page_size) in [("ecr", 1, 1), ("ecr", 3, 2), ("ecr-public", 3, 2)] {
+    for (service, page_size, next_page_size) in [("ecr", 1, 1), ("ecr", 3, 2), ("ecr-public", 3, 2)]
+    {
         let piece = |options: &str| {
             aws.json(&format!(
                 "{service} describe-images --repository-name team/app --max-items 2 {options} \
@@ -728,7 +757,9 @@ fn pages_and_resumes(aws: &Aws) {
     }
     for service in SERVICES {
         aws.is_refused(
-            &format!("{service} describe-images --repository-name team/app --starting-token forged"),
+            &format!(
+                "{service} describe-images --repository-name team/app --starting-token forged"
+            ),
             "InvalidParameterException",
             "Invalid parameter at 'nextToken' failed to satisfy constraint: 'Invalid token'",
         );
@@ -766,7 +797,8 @@ fn reads_single_pages(aws: &Aws) {
 
 fn prints_skeletons_without_a_request(aws: &Aws) {
     // Nobody answers there.
-    let nowhere = Aws { endpoint: "http://127.0.0.1:1".to_owned(), program: aws.program.clone(), ..*aws };
+    let nowhere =
+        Aws { endpoint: "http://127.0.0.1:1".to_owned(), program: aws.program.clone(), ..*aws };
     let app = "describe-images --repository-name team/app";
     let skeleton = |service: &str, kind: &str| {
         nowhere.json(&format!("{service} {app} --generate-cli-skeleton {kind} --output json"))
@@ -783,7 +815,11 @@ fn prints_skeletons_without_a_request(aws: &Aws) {
     // Their values are any of those that the model lists.
     let filter = private_input.as_object_mut().unwrap().remove("filter").unwrap();
     let known = |member: &str| filter.get(member).is_some();
-    assert_eq!((known("tagStatus"), known("imageStatus")), (true, aws.version == Version::One), "{filter}");
+    assert_eq!(
+        (known("tagStatus"), known("imageStatus")),
+        (true, aws.version == Version::One),
+        "{filter}"
+    );
     assert_eq!(private_input, public_input);
 
     // The complete image has every member that AWS CLI knows of.
@@ -901,7 +937,9 @@ impl Scripts {
 
 #[test]
 fn boto3_gives_members_as_python_types() {
-    let Some(python) = Language::Python.require("boto3_gives_members_as_python_types") else { return };
+    let Some(python) = Language::Python.require("boto3_gives_members_as_python_types") else {
+        return;
+    };
     let serving = Serving::start();
     let url = serving.catalog.url.as_str();
     insta::assert_snapshot!(python.run("members", &["ecr", url, "team/complete"]), @r#"
@@ -1032,7 +1070,8 @@ fn error(class: &str, code: &str, status: u16, message: &str) -> Value {
 fn fails_by_class(language: Language, test: &str, base: &str) {
     let Some(scripts) = language.require(test) else { return };
     let fail = |serving: &Serving, service: &str, cases: Value| {
-        let mut errors = scripts.lines("errors", &[service, &serving.catalog.url, &cases.to_string()]);
+        let mut errors =
+            scripts.lines("errors", &[service, &serving.catalog.url, &cases.to_string()]);
         let mut request_ids = BTreeSet::new();
         for error in &mut errors {
             let id = error.as_object_mut().unwrap().remove("requestId").unwrap();
@@ -1050,7 +1089,10 @@ fn fails_by_class(language: Language, test: &str, base: &str) {
         let requests = [
             ("RepositoryNotFoundException", json!({ "repositoryName": "team/none" })),
             ("ImageNotFoundException", json!({ "repositoryName": "team/app", "imageIds": tags })),
-            ("InvalidParameterException", json!({ "repositoryName": "team/app", "nextToken": "forged" })),
+            (
+                "InvalidParameterException",
+                json!({ "repositoryName": "team/app", "nextToken": "forged" }),
+            ),
             (
                 "InvalidParameterException",
                 json!({ "repositoryName": "team/app", "imageIds": tags, "maxResults": 1 }),
@@ -1095,8 +1137,17 @@ fn fails_by_class(language: Language, test: &str, base: &str) {
     for service in SERVICES {
         let server = "ServerException";
         assert_eq!(
-            fail(&broken, service, json!([[server, "DescribeImages", { "repositoryName": "team/app" }]])),
-            [error(server, server, 500, "The catalog could not answer the request. Try again later.")]
+            fail(
+                &broken,
+                service,
+                json!([[server, "DescribeImages", { "repositoryName": "team/app" }]])
+            ),
+            [error(
+                server,
+                server,
+                500,
+                "The catalog could not answer the request. Try again later."
+            )]
         );
     }
 }
@@ -1169,7 +1220,11 @@ impl HttpConnector for InProcess {
 }
 
 impl HttpClient for InProcess {
-    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+    fn http_connector(
+        &self,
+        _: &HttpConnectorSettings,
+        _: &RuntimeComponents,
+    ) -> SharedHttpConnector {
         SharedHttpConnector::new(self.clone())
     }
 }
@@ -1311,8 +1366,8 @@ fn date_time(milliseconds: i64) -> DateTime {
     DateTime::from_millis(time(milliseconds).as_milliseconds())
 }
 
-/// The same, read from a number of seconds with decimals as the SDK reads it: where those decimals are
-/// no binary fraction, it comes out some nanoseconds early or late.
+/// The same, read from a number of seconds with decimals as the SDK reads it: where those decimals
+/// are no binary fraction, it comes out some nanoseconds early or late.
 fn read_as_float(milliseconds: i64) -> DateTime {
     DateTime::from_secs_f64(time(milliseconds).as_milliseconds() as f64 / 1000.0)
 }
@@ -1320,10 +1375,12 @@ fn read_as_float(milliseconds: i64) -> DateTime {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_rust_sdk_reads_every_member_of_a_private_image() {
     use aws_sdk_ecr::types::{
-        FindingSeverity, ImageDetail, ImageScanFindingsSummary, ImageScanStatus, ImageStatus, ScanStatus,
+        FindingSeverity, ImageDetail, ImageScanFindingsSummary, ImageScanStatus, ImageStatus,
+        ScanStatus,
     };
     let connector = InProcess::new(&seeded_store().await);
-    let request = rust_sdk_ecr::client(&connector).describe_images().repository_name("team/complete");
+    let request =
+        rust_sdk_ecr::client(&connector).describe_images().repository_name("team/complete");
     let output = request.send().await.unwrap();
     let findings = ImageScanFindingsSummary::builder()
         .image_scan_completed_at(date_time(3_500))
@@ -1356,7 +1413,8 @@ async fn the_rust_sdk_reads_every_member_of_a_private_image() {
 async fn the_rust_sdk_reads_every_member_of_a_public_image() {
     use aws_sdk_ecrpublic::types::ImageDetail;
     let connector = InProcess::new(&seeded_store().await);
-    let request = rust_sdk_ecr_public::client(&connector).describe_images().repository_name("team/complete");
+    let request =
+        rust_sdk_ecr_public::client(&connector).describe_images().repository_name("team/complete");
     let output = request.send().await.unwrap();
     let image = ImageDetail::builder()
         .registry_id("123456789012")
@@ -1378,8 +1436,10 @@ async fn the_rust_sdk_lists_what_passes_a_filter() {
     use aws_sdk_ecr::types::{DescribeImagesFilter, ImageStatus, ImageStatusFilter, TagStatus};
     let client = rust_sdk_ecr::client(&InProcess::new(&seeded_store().await));
     let list = async |tag_status: Option<TagStatus>, image_status: Option<ImageStatusFilter>| {
-        let filter =
-            DescribeImagesFilter::builder().set_tag_status(tag_status).set_image_status(image_status).build();
+        let filter = DescribeImagesFilter::builder()
+            .set_tag_status(tag_status)
+            .set_image_status(image_status)
+            .build();
         let request = client.describe_images().repository_name("team/app").filter(filter);
         request.send().await.unwrap().image_details.unwrap()
     };
@@ -1405,7 +1465,8 @@ async fn the_rust_sdk_knows_what_the_catalog_does_not_serve() {
     use aws_sdk_ecr::error::ProvideErrorMetadata as _;
     use aws_sdk_ecrpublic::operation::describe_registries::DescribeRegistriesError;
     let connector = InProcess::new(&seeded_store().await);
-    let error = rust_sdk_ecr_public::client(&connector).describe_registries().send().await.unwrap_err();
+    let error =
+        rust_sdk_ecr_public::client(&connector).describe_registries().send().await.unwrap_err();
     let error = error.into_service_error();
     assert!(matches!(error, DescribeRegistriesError::UnsupportedCommandException(_)), "{error:?}");
 
@@ -1465,7 +1526,8 @@ impl Large {
             }
         });
         images.sort_by_key(|(milliseconds, digest, _)| (Reverse(*milliseconds), digest.clone()));
-        let images = images.into_iter().map(|(_, digest, tags)| (digest.to_string(), tags)).collect();
+        let images =
+            images.into_iter().map(|(_, digest, tags)| (digest.to_string(), tags)).collect();
         Self { serving, images }
     }
 }
@@ -1494,7 +1556,8 @@ fn reads_every_image_once(client: &str, read: impl Fn(Option<usize>) -> Reading)
         );
         assert_eq!(images.len(), expected.len(), "{client}, page size {size}");
         if let Some(pages) = pages {
-            let full: Vec<usize> = expected.chunks(page_size.unwrap_or(100)).map(<[_]>::len).collect();
+            let full: Vec<usize> =
+                expected.chunks(page_size.unwrap_or(100)).map(<[_]>::len).collect();
             assert_eq!(pages, full, "{client}, page size {size}: every page but the last is full");
         }
         print(format!("{client} reads {LARGE} images, page size {size}, in {elapsed:.1?}"));
@@ -1503,8 +1566,8 @@ fn reads_every_image_once(client: &str, read: impl Fn(Option<usize>) -> Reading)
 
 mod reads_every_image_of_a_large_repository_once {
     use super::{
-        Aws, InProcess, LARGE_CATALOG, Language, Reading, Version, reads_every_image_once, rust_sdk_ecr,
-        rust_sdk_ecr_public,
+        Aws, InProcess, LARGE_CATALOG, Language, Reading, Version, reads_every_image_once,
+        rust_sdk_ecr, rust_sdk_ecr_public,
     };
 
     fn aws_cli(version: Version, service: &str) {

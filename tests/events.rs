@@ -31,7 +31,8 @@ trait Talk {
 impl Talk for Catalog {
     async fn send(&self, path: &str, body: &Value) -> (u16, Value) {
         let url = format!("{}{path}", self.url);
-        let response = reqwest::Client::new().post(url).body(body.to_string()).send().await.unwrap();
+        let response =
+            reqwest::Client::new().post(url).body(body.to_string()).send().await.unwrap();
         (response.status().as_u16(), response.json().await.unwrap())
     }
 
@@ -134,8 +135,7 @@ fn epoch(second: u32) -> u32 {
 
 /// Digest, tags and time of an image, the rest being as a push without media types leaves it.
 fn image(number: u64, tags: &[&str], second: u32) -> Value {
-    let mut image =
-        json!({ "imageDigest": digest(number), "imagePushedAt": epoch(second), "imageStatus": "ACTIVE" });
+    let mut image = json!({ "imageDigest": digest(number), "imagePushedAt": epoch(second), "imageStatus": "ACTIVE" });
     if !tags.is_empty() {
         image["imageTags"] = json!(tags);
     }
@@ -196,7 +196,9 @@ async fn r47_an_absent_and_an_empty_tag_are_no_tag() {
     without["detail"].as_object_mut().unwrap().remove("image-tag");
     catalog.ecr(&without).await;
     catalog.ecr(&push(2, 2, "")).await;
-    catalog.ecr(&serde_json::from_str(&sample("aws-ecr/image-action-push-untagged.json")).unwrap()).await;
+    catalog
+        .ecr(&serde_json::from_str(&sample("aws-ecr/image-action-push-untagged.json")).unwrap())
+        .await;
     assert_eq!(catalog.images("app").await, [image(2, &[], 2), image(1, &[], 1)]);
     let sampled = catalog.images("runbook_sidecar_agent").await;
     assert_eq!(
@@ -218,7 +220,8 @@ async fn r47_what_did_not_succeed_is_ignored() {
     failed["detail"]["result"] = json!("FAILURE");
     let ignored = (200, json!({"applied":0,"ignored":1,"malformed":[]}));
     assert_eq!(catalog.send("/events/ecr", &failed).await, ignored);
-    let replication: Value = serde_json::from_str(&sample("aws-ecr/replication-action-failed.json")).unwrap();
+    let replication: Value =
+        serde_json::from_str(&sample("aws-ecr/replication-action-failed.json")).unwrap();
     assert_eq!(catalog.send("/events/ecr", &replication).await, ignored);
     assert_eq!(catalog.error("app").await, "RepositoryNotFoundException");
 }
@@ -244,8 +247,12 @@ async fn r47_replication_and_pull_through_cache_bring_images() {
         }),
     );
     catalog.ecr(&cached).await;
-    let tags: Vec<Value> =
-        catalog.images("docker-hub/alpine").await.iter().map(|image| image["imageTags"].clone()).collect();
+    let tags: Vec<Value> = catalog
+        .images("docker-hub/alpine")
+        .await
+        .iter()
+        .map(|image| image["imageTags"].clone())
+        .collect();
     assert_eq!(tags, [json!(["3.18"]), json!(["3.17.2"])]);
 }
 
@@ -328,8 +335,8 @@ async fn r39_r47_an_index_has_the_size_of_its_largest_manifest_whichever_arrives
             .iter()
             .map(|image| json!([image["imageDigest"], image["imageSizeInBytes"]]))
             .collect();
-        let expected =
-            [(3, 3000), (4, 3000), (1, 2000), (2, 3000)].map(|(number, size)| json!([digest(number), size]));
+        let expected = [(3, 3000), (4, 3000), (1, 2000), (2, 3000)]
+            .map(|(number, size)| json!([digest(number), size]));
         assert_eq!(sizes, expected, "{order:#?}");
     }
 }
@@ -344,7 +351,8 @@ async fn r39_an_index_of_many_manifests_is_applied_as_a_whole() {
         let size = i64::try_from(number).unwrap() * 100;
         catalog.distribution(notified_image(number, size)).await;
         let images = catalog.images("app").await;
-        let index = images.iter().find(|image| image["imageDigest"] == json!(digest(1000))).unwrap();
+        let index =
+            images.iter().find(|image| image["imageDigest"] == json!(digest(1000))).unwrap();
         assert_eq!(index["imageSizeInBytes"], json!(size));
     }
 }
@@ -362,7 +370,10 @@ async fn r52_an_index_of_too_many_manifests_is_reported() {
     let reason = "an image has more tags, or lists more manifests, than one DynamoDB item can hold";
     assert_eq!(
         answer,
-        (200, json!({ "applied": 1, "ignored": 0, "malformed": [{ "event": 0, "reason": reason }] }))
+        (
+            200,
+            json!({ "applied": 1, "ignored": 0, "malformed": [{ "event": 0, "reason": reason }] })
+        )
     );
     let images = catalog.images("app").await;
     assert_eq!(images.len(), 1);
@@ -489,8 +500,12 @@ async fn r48_a_repository_exists_from_its_first_event_to_its_deletion() {
 
 #[tokio::test]
 async fn r48_a_deletion_takes_earlier_images_in_any_order() {
-    let events =
-        [push(1, 1, "v1"), push(2, 2, "v2"), cloudtrail("DeleteRepository", 3, json!({})), push(4, 2, "v2")];
+    let events = [
+        push(1, 1, "v1"),
+        push(2, 2, "v2"),
+        cloudtrail("DeleteRepository", 3, json!({})),
+        push(4, 2, "v2"),
+    ];
     assert_in_any_order(&events, &[image(2, &["v2"], 4)]).await;
 }
 
@@ -536,8 +551,14 @@ async fn r49_distribution_deletes_by_digest_and_by_tag() {
     catalog.ecr(&push(1, 1, "v1")).await;
     catalog.ecr(&push(2, 2, "v2")).await;
     catalog.distribution(notification("delete", json!({ "repository": "app", "tag": "v1" }))).await;
-    assert_eq!(catalog.images("app").await, [image(2, &["v2"], 2), image(1, &[], 1)], "the image stays");
-    catalog.distribution(notification("delete", json!({ "repository": "app", "digest": digest(2) }))).await;
+    assert_eq!(
+        catalog.images("app").await,
+        [image(2, &["v2"], 2), image(1, &[], 1)],
+        "the image stays"
+    );
+    catalog
+        .distribution(notification("delete", json!({ "repository": "app", "digest": digest(2) })))
+        .await;
     assert_eq!(catalog.images("app").await, [image(1, &[], 1)]);
 }
 
@@ -589,7 +610,8 @@ async fn r50_archive_and_restore() {
         event
     };
     let archive = storage_class(2, "ARCHIVE", json!({}));
-    let restore = storage_class(3, "STANDARD", json!({ "last-activated-at": "2026-01-01T00:00:02.74Z" }));
+    let restore =
+        storage_class(3, "STANDARD", json!({ "last-activated-at": "2026-01-01T00:00:02.74Z" }));
     let mut archived = image(1, &["v1"], 1);
     archived["imageStatus"] = json!("ARCHIVED");
     archived["lastArchivedAt"] = json!(epoch(2));
@@ -615,8 +637,7 @@ async fn r51_a_scan_counts_only_for_a_known_image() {
     let complete = scan(3, "COMPLETE", json!({ "CRITICAL": 10, "MEDIUM": 9 }));
     let mut expected = image(1, &["v1"], 1);
     expected["imageScanStatus"] = json!({ "status": "COMPLETE" });
-    expected["imageScanFindingsSummary"] =
-        json!({ "imageScanCompletedAt": epoch(3), "findingSeverityCounts": { "CRITICAL": 10, "MEDIUM": 9 } });
+    expected["imageScanFindingsSummary"] = json!({ "imageScanCompletedAt": epoch(3), "findingSeverityCounts": { "CRITICAL": 10, "MEDIUM": 9 } });
     let earlier = scan(2, "FAILED", json!(null));
     assert_in_any_order(&[push(1, 1, "v1"), earlier, complete.clone()], &[expected]).await;
     // The image that was scanned is gone; the one that was pushed since was not scanned.
@@ -639,7 +660,15 @@ async fn r52_a_malformed_event_changes_nothing_and_the_others_are_applied() {
     let (status, report) = catalog
         .send(
             "/events/ecr",
-            &json!([push(1, 1, "v1"), no_digest, no_time, no_account, no_name, 7, push(6, 6, "v6")]),
+            &json!([
+                push(1, 1, "v1"),
+                no_digest,
+                no_time,
+                no_account,
+                no_name,
+                7,
+                push(6, 6, "v6")
+            ]),
         )
         .await;
     assert_eq!(status, 400);
@@ -648,7 +677,9 @@ async fn r52_a_malformed_event_changes_nothing_and_the_others_are_applied() {
         .as_array()
         .unwrap()
         .iter()
-        .map(|malformed| (malformed["event"].as_u64().unwrap(), malformed["reason"].as_str().unwrap()))
+        .map(|malformed| {
+            (malformed["event"].as_u64().unwrap(), malformed["reason"].as_str().unwrap())
+        })
         .collect();
     assert_eq!(
         reasons,
@@ -657,7 +688,10 @@ async fn r52_a_malformed_event_changes_nothing_and_the_others_are_applied() {
                 1,
                 "'image-digest' is not valid: must satisfy regular expression '[a-zA-Z0-9-_+.]+:[a-fA-F0-9]+'"
             ),
-            (2, "'time' is not valid: not a time of the years 1 to 9999 in RFC 3339: 2023-02-29T02:36:48Z"),
+            (
+                2,
+                "'time' is not valid: not a time of the years 1 to 9999 in RFC 3339: 2023-02-29T02:36:48Z"
+            ),
             (3, "'account' is not valid: must have length greater than or equal to 12"),
             (4, "missing field `repository-name`"),
             (
@@ -686,9 +720,16 @@ async fn r52_a_registry_is_not_made_to_repeat_what_cannot_be_applied() {
         }] })
     );
     let (status, answer) = catalog.send("/events/distribution", &json!({ "event": [] })).await;
-    assert_eq!((status, answer), (400, json!({ "message": "the notification has no list 'events'" })));
-    let (status, answer) = catalog.send("/events/distribution?registry=1", &json!({ "events": [] })).await;
-    assert_eq!((status, answer), (400, json!({ "message": "the parameter 'registry' must be 12 digits" })));
+    assert_eq!(
+        (status, answer),
+        (400, json!({ "message": "the notification has no list 'events'" }))
+    );
+    let (status, answer) =
+        catalog.send("/events/distribution?registry=1", &json!({ "events": [] })).await;
+    assert_eq!(
+        (status, answer),
+        (400, json!({ "message": "the parameter 'registry' must be 12 digits" }))
+    );
 }
 
 #[tokio::test]
@@ -709,7 +750,8 @@ async fn r52_what_is_unknown_is_accepted_and_ignored() {
         assert_eq!(catalog.send("/events/ecr", &event).await, ignored, "{event}");
     }
     assert_eq!(catalog.error("app").await, "RepositoryNotFoundException");
-    let unknown = json!({ "events": [notification("something new", json!({ "repository": "app" }))] });
+    let unknown =
+        json!({ "events": [notification("something new", json!({ "repository": "app" }))] });
     assert_eq!(catalog.send("/events/distribution", &unknown).await, ignored);
 }
 
@@ -736,7 +778,10 @@ async fn r53_accounts_do_not_see_each_other_and_other_regions_are_ignored() {
     let (status, _) = catalog.send("/events/distribution?registry=000000000001", &delivery).await;
     assert_eq!(status, 200);
     let request = json!({ "registryId": "000000000001", "repositoryName": "app" });
-    assert_eq!(catalog.describe(request).await.1["imageDetails"][0]["imageDigest"], json!(digest(4)));
+    assert_eq!(
+        catalog.describe(request).await.1["imageDetails"][0]["imageDigest"],
+        json!(digest(4))
+    );
 }
 
 /// A record that names neither a registry nor its recipient is of the account that its event came
@@ -761,7 +806,11 @@ async fn r53_a_record_without_an_account_is_of_the_account_that_it_came_to() {
     catalog.ecr(&event).await;
     for (registry, repository) in [(REGISTRY, "alone"), ("210987654321", "inside")] {
         let request = json!({ "registryId": registry, "repositoryName": repository });
-        assert_eq!(catalog.describe(request).await, (200, json!({ "imageDetails": [] })), "{repository}");
+        assert_eq!(
+            catalog.describe(request).await,
+            (200, json!({ "imageDetails": [] })),
+            "{repository}"
+        );
     }
 }
 
@@ -769,7 +818,8 @@ async fn r53_a_record_without_an_account_is_of_the_account_that_it_came_to() {
 async fn every_sample_of_ecr_is_understood() {
     let catalog = Catalog::start().await;
     let outcome = async |name: &str| {
-        let mut event: Value = serde_json::from_str(&sample(&format!("aws-ecr/{name}.json"))).unwrap();
+        let mut event: Value =
+            serde_json::from_str(&sample(&format!("aws-ecr/{name}.json"))).unwrap();
         // All samples as if of this catalog's region.
         let region = if event.get("awsRegion").is_some() { "/awsRegion" } else { "/region" };
         for place in [region, "/detail/awsRegion"] {
@@ -941,12 +991,15 @@ async fn r57_of_one_second_the_index_is_the_newest() {
                 let place = usize::try_from(random.below(events.len() as u64)).unwrap();
                 catalog.ecr(&events.swap_remove(place)).await;
             }
-            let page = catalog.describe(json!({ "repositoryName": repository, "maxResults": 1 })).await.1;
+            let page =
+                catalog.describe(json!({ "repositoryName": repository, "maxResults": 1 })).await.1;
             let first = page["imageDetails"][0]["imageDigest"].as_str().unwrap().to_owned();
             newest += usize::from(indexes.contains(&first));
             others.sort();
             indexes.sort();
-            in_order += usize::from(pages_of_one(&catalog, &repository).await == [indexes, others].concat());
+            in_order += usize::from(
+                pages_of_one(&catalog, &repository).await == [indexes, others].concat(),
+            );
         }
         assert_eq!(newest, REPOSITORIES, "an index tagged {tags:?} is the newest in so many");
         assert_eq!(in_order, REPOSITORIES, "page by page all are there in order in so many");
@@ -1070,7 +1123,8 @@ async fn r58_a_deletion_of_the_future_does_not_ban_an_image_or_a_tag() {
 async fn r58_a_repository_that_was_deleted_in_the_future_can_be_filled_again() {
     let catalog = catalog_to_deliver_to().await;
     deliver(&catalog.store, &at(push(0, 1, "v1"), ago(30)), ago(30)).await;
-    deliver(&catalog.store, &at(cloudtrail("DeleteRepository", 0, json!({})), FUTURE), ago(20)).await;
+    deliver(&catalog.store, &at(cloudtrail("DeleteRepository", 0, json!({})), FUTURE), ago(20))
+        .await;
     assert_eq!(catalog.error("app").await, "RepositoryNotFoundException");
     let now = ago(0);
     deliver(&catalog.store, &at(push(0, 2, "v2"), now), now).await;

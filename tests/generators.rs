@@ -30,8 +30,13 @@ fn any_content(number: u64) -> impl Strategy<Value = Content> {
         3 => Some(vec![digest(1), digest(2)]),
         _ => None,
     };
-    let size = if manifests.is_some() { Just(None).boxed() } else { proptest::option::of(1..5_i64).boxed() };
-    let media_type = proptest::option::of(select(vec!["a/a".to_owned(), INDEX_MEDIA_TYPES[0].to_owned()]));
+    let size = if manifests.is_some() {
+        Just(None).boxed()
+    } else {
+        proptest::option::of(1..5_i64).boxed()
+    };
+    let media_type =
+        proptest::option::of(select(vec!["a/a".to_owned(), INDEX_MEDIA_TYPES[0].to_owned()]));
     (media_type.clone(), media_type, size, proptest::option::of(Just(manifests))).prop_map(
         |(manifest_media_type, artifact_media_type, size_in_bytes, manifests)| Content {
             manifest_media_type,
@@ -48,24 +53,26 @@ pub fn any_kind(tags: Vec<Tag>) -> impl Strategy<Value = ChangeKind> {
     let any_tag = move || select(tags.clone());
     let pushed_tag = any_tag.clone();
     let push = any_digest().prop_flat_map(move |number| {
-        (proptest::option::weighted(0.8, pushed_tag()), any_content(number))
-            .prop_map(move |(tag, content)| ChangeKind::ImagePushed { digest: digest(number), tag, content })
+        (proptest::option::weighted(0.8, pushed_tag()), any_content(number)).prop_map(
+            move |(tag, content)| ChangeKind::ImagePushed { digest: digest(number), tag, content },
+        )
     });
-    let scan = (any_digest(), 0..3_i64, any_time()).prop_map(|(number, high, at)| ChangeKind::ImageScanned {
-        digest: digest(number),
-        scan: Scan {
-            status: "COMPLETE".to_owned(),
-            finding_severity_counts: Some(BTreeMap::from([("HIGH".to_owned(), high)])),
-            completed_at: time(at),
-        },
-    });
-    let observed = any_digest().prop_flat_map(|number| {
-        (any_time(), any_content(number)).prop_map(move |(at, content)| ChangeKind::ImageObserved {
+    let scan = (any_digest(), 0..3_i64, any_time()).prop_map(|(number, high, at)| {
+        ChangeKind::ImageScanned {
             digest: digest(number),
-            pushed_at: time(at),
-            content,
-        })
+            scan: Scan {
+                status: "COMPLETE".to_owned(),
+                finding_severity_counts: Some(BTreeMap::from([("HIGH".to_owned(), high)])),
+                completed_at: time(at),
+            },
+        }
     });
+    let observed =
+        any_digest().prop_flat_map(|number| {
+            (any_time(), any_content(number)).prop_map(move |(at, content)| {
+                ChangeKind::ImageObserved { digest: digest(number), pushed_at: time(at), content }
+            })
+        });
     prop_oneof![
         10 => push,
         2 => observed,
@@ -146,15 +153,14 @@ fn any_tags() -> impl Strategy<Value = Vec<Tag>> {
 /// which arrives once or twice, so much later at most.
 pub fn any_events(periods: usize, lateness: Duration) -> impl Strategy<Value = Vec<Event>> {
     any_tags().prop_flat_map(move |tags| {
-        let event = (0..periods, any_kind(tags), any_offset(), vec(any_lateness(lateness), 1..3)).prop_map(
-            move |(period, kind, offset, lateness)| {
+        let event = (0..periods, any_kind(tags), any_offset(), vec(any_lateness(lateness), 1..3))
+            .prop_map(move |(period, kind, offset, lateness)| {
                 let shorter = if periods > 1 { 1 } else { 1000 };
                 let at = period_start(period).plus(offset / shorter);
                 let kind = if periods > 1 { with_all(kind, at) } else { kind };
                 let arrivals = lateness.into_iter().map(|late| at.plus(late / shorter)).collect();
                 Event { period, kind, at, arrivals }
-            },
-        );
+            });
         vec(event, 1..200)
     })
 }
@@ -162,10 +168,15 @@ pub fn any_events(periods: usize, lateness: Duration) -> impl Strategy<Value = V
 /// Once an image is gone and has expired, what was known of its manifest is, too, and when it was
 /// deleted. So all events of it say all of its manifest, and none says that it was there before.
 fn with_all(mut kind: ChangeKind, at: Timestamp) -> ChangeKind {
-    if let ChangeKind::ImagePushed { content, .. } | ChangeKind::ImageObserved { content, .. } = &mut kind {
+    if let ChangeKind::ImagePushed { content, .. } | ChangeKind::ImageObserved { content, .. } =
+        &mut kind
+    {
         let media_type = "application/vnd.oci.image.manifest.v1+json".to_owned();
-        *content =
-            Content { manifest_media_type: Some(media_type), size_in_bytes: Some(1), ..Content::default() };
+        *content = Content {
+            manifest_media_type: Some(media_type),
+            size_in_bytes: Some(1),
+            ..Content::default()
+        };
     }
     if let ChangeKind::ImageObserved { pushed_at, .. } = &mut kind {
         *pushed_at = at;

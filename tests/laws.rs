@@ -55,10 +55,11 @@ fn check_histories(
                     max_shrink_iters: 4000,
                     ..Config::default()
                 };
-                let result = TestRunner::new(configuration).run(&any_events(periods, lateness), |events| {
-                    check(&events, periods);
-                    Ok(())
-                });
+                let result =
+                    TestRunner::new(configuration).run(&any_events(periods, lateness), |events| {
+                        check(&events, periods);
+                        Ok(())
+                    });
                 if let Err(failure) = result {
                     panic!("{failure}");
                 }
@@ -190,7 +191,9 @@ fn an_image_of_many_short_lives_takes_a_late_push() {
     }
     assert_eq!(memory.images(), Some(Vec::new()));
     let (bytes, items) = memory.sizes();
-    print(format!("4000 cycles of one image in memory: the largest of {items} items {bytes} bytes"));
+    print(format!(
+        "4000 cycles of one image in memory: the largest of {items} items {bytes} bytes"
+    ));
     assert!(bytes <= MAX_ITEM_BYTES);
     changes.push(push(time(2_000_250), 1, "release-1"));
     memory.apply(changes.last().unwrap(), time(4_000_000));
@@ -269,7 +272,10 @@ fn what_comes_too_late_is_said_to_be() {
         let image = images.iter().find(|image| image.image_digest == digest(number)).unwrap();
         image.image_tags.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
-    assert_eq!((tags(1), tags(2)), (vec!["release".to_owned()], vec!["latest".into(), "stable".into()]));
+    assert_eq!(
+        (tags(1), tags(2)),
+        (vec!["release".to_owned()], vec!["latest".into(), "stable".into()])
+    );
 }
 
 /// A thousand tags that an image loses one after the other, long after it got them; and then a
@@ -315,7 +321,8 @@ fn an_image_that_a_registry_has_is_not_lost_for_what_is_forgotten() {
     let now = deleted.plus(LATENESS_WINDOW);
     memory.expire(now);
     let pushed_at = time(195);
-    let kind = ChangeKind::ImageObserved { digest: digest(4), pushed_at, content: Content::default() };
+    let kind =
+        ChangeKind::ImageObserved { digest: digest(4), pushed_at, content: Content::default() };
     for later in [Duration::ZERO, 20 * DAY, 100 * DAY] {
         memory.expire(now.plus(later));
         memory.apply(&change(time(195), kind.clone()), now.plus(later));
@@ -363,7 +370,8 @@ fn a_segment_lasts_as_long_as_its_checkpoint() {
     let mut changes = Vec::new();
     let start = time(0).plus(DAY);
     for number in 0..70_u64 {
-        let kind = ChangeKind::ImagePushed { digest: digest(1), tag: None, content: Content::default() };
+        let kind =
+            ChangeKind::ImagePushed { digest: digest(1), tag: None, content: Content::default() };
         changes.push(change(time(0).plus(Duration::from_millis(number)), kind));
     }
     for (day, names) in [(0, "a"), (20, "b"), (21, "a"), (21, "b")] {
@@ -395,7 +403,9 @@ fn an_image_weighs_what_its_tags_do_however_often_they_are_pushed() {
         }
         sizes.push(memory.sizes().0);
     }
-    print(format!("bytes of an image of 300 long tags, pushed once, twice, and three times: {sizes:?}"));
+    print(format!(
+        "bytes of an image of 300 long tags, pushed once, twice, and three times: {sizes:?}"
+    ));
     assert!(sizes[2] < sizes[0] + sizes[0] / 4, "not twice");
 }
 
@@ -472,7 +482,9 @@ fn a_size_reaches_every_index_above() {
             memory.apply(change, time(10));
         }
         assert_eq!(memory.images(), model::fold(&changes));
-        assert!(memory.images().unwrap().iter().all(|image| image.image_size_in_bytes == Some(5000)));
+        assert!(
+            memory.images().unwrap().iter().all(|image| image.image_size_in_bytes == Some(5000))
+        );
     }
 }
 
@@ -482,8 +494,11 @@ fn a_size_reaches_every_index_above() {
 fn a_segment_is_written_also_when_its_item_stays_the_same() {
     let (a, b, c) = ("a".repeat(300), "b".repeat(300), "c".repeat(200));
     let start = |period: u32| time(0).plus(100 * DAY * period);
-    let at = |period: u32, milliseconds: u64| start(period).plus(Duration::from_millis(milliseconds));
-    let lost = |at, name: &str| change(at, ChangeKind::ImageUntagged { digest: digest(1), tag: tag(name) });
+    let at =
+        |period: u32, milliseconds: u64| start(period).plus(Duration::from_millis(milliseconds));
+    let lost = |at, name: &str| {
+        change(at, ChangeKind::ImageUntagged { digest: digest(1), tag: tag(name) })
+    };
     let deleted = |at| change(at, ChangeKind::ImageDeleted { digest: digest(1) });
     let late = start(2).plus(3 * DAY);
     let events = [

@@ -64,7 +64,11 @@ impl Store {
     pub async fn new(client: aws_sdk_dynamodb::Client) -> Self {
         let table = Table { client, name: "image-catalog".to_owned() };
         table.create_if_missing().await.unwrap();
-        Self { reader: Reader::new(table.clone()), writer: Writer::new(table.clone(), Timestamp::now), table }
+        Self {
+            reader: Reader::new(table.clone()),
+            writer: Writer::new(table.clone(), Timestamp::now),
+            table,
+        }
     }
 
     /// The same, written to when it is this time.
@@ -112,7 +116,9 @@ impl Store {
                 }
                 Err(ReadError::Store(error)) => return Err(error),
                 Err(ReadError::RepositoryNotFound) if listed.is_empty() => return Ok(None),
-                Err(ReadError::RepositoryNotFound) => panic!("{repository} is gone under {filter:?} only"),
+                Err(ReadError::RepositoryNotFound) => {
+                    panic!("{repository} is gone under {filter:?} only")
+                }
             }
         }
         match self.reader.find(repository, asked).await {
@@ -121,7 +127,9 @@ impl Store {
                 Ok(Some(Answers { listed, found }))
             }
             Err(ReadError::Store(error)) => Err(error),
-            Err(ReadError::RepositoryNotFound) => panic!("{repository} is listed, and cannot be found"),
+            Err(ReadError::RepositoryNotFound) => {
+                panic!("{repository} is listed, and cannot be found")
+            }
         }
     }
 
@@ -129,7 +137,10 @@ impl Store {
     /// model's.
     pub async fn assert_equals_model(&self, repository: &Repository, changes: &[Change]) {
         let asked = model::identifiers(changes);
-        assert_eq!(self.answers(repository, &asked).await.unwrap(), model::answers(changes, &asked));
+        assert_eq!(
+            self.answers(repository, &asked).await.unwrap(),
+            model::answers(changes, &asked)
+        );
     }
 }
 
@@ -165,11 +176,13 @@ impl Catalog {
     pub async fn start_for(store: Store, callers: &Value, signing_name: Option<&str>) -> Self {
         static FILES: AtomicUsize = AtomicUsize::new(0);
         let number = FILES.fetch_add(1, Ordering::Relaxed);
-        let file = std::env::temp_dir().join(format!("callers-{}-{number}.json", std::process::id()));
+        let file =
+            std::env::temp_dir().join(format!("callers-{}-{number}.json", std::process::id()));
         std::fs::write(&file, callers.to_string()).unwrap();
         let authentication = Authentication::load(&file, REGION, signing_name);
         std::fs::remove_file(&file).unwrap();
-        Self::serve(store, &Keyring::generate_key().unwrap(), Some(authentication.unwrap()), None).await
+        Self::serve(store, &Keyring::generate_key().unwrap(), Some(authentication.unwrap()), None)
+            .await
     }
 
     async fn serve(
@@ -188,7 +201,9 @@ impl Catalog {
             default_registry: RegistryId::parse(REGISTRY).unwrap(),
         };
         let serving =
-            tokio::spawn(async move { server.run(listener, std::future::pending()).await.unwrap() });
+            tokio::spawn(
+                async move { server.run(listener, std::future::pending()).await.unwrap() },
+            );
         Self { url, store, serving }
     }
 }
@@ -211,7 +226,10 @@ pub fn tag(name: &str) -> Tag {
 
 /// A repository of the registry [`REGISTRY`].
 pub fn repository(name: &str) -> Repository {
-    Repository { registry: RegistryId::parse(REGISTRY).unwrap(), name: RepositoryName::parse(name).unwrap() }
+    Repository {
+        registry: RegistryId::parse(REGISTRY).unwrap(),
+        name: RepositoryName::parse(name).unwrap(),
+    }
 }
 
 /// This many milliseconds after the beginning of 2026.
@@ -229,9 +247,14 @@ pub fn item_bytes(item: &catalog::table::Item) -> usize {
             AttributeValue::B(bytes) => bytes.as_ref().len(),
             AttributeValue::N(digits) => digits.len().div_ceil(2) + 1,
             AttributeValue::Ss(texts) => texts.iter().map(String::len).sum(),
-            AttributeValue::L(values) => 3 + values.iter().map(|value| 1 + value_bytes(value)).sum::<usize>(),
+            AttributeValue::L(values) => {
+                3 + values.iter().map(|value| 1 + value_bytes(value)).sum::<usize>()
+            }
             AttributeValue::M(map) => {
-                3 + map.iter().map(|(name, value)| 1 + name.len() + value_bytes(value)).sum::<usize>()
+                3 + map
+                    .iter()
+                    .map(|(name, value)| 1 + name.len() + value_bytes(value))
+                    .sum::<usize>()
             }
             _ => 1,
         }
@@ -241,7 +264,8 @@ pub fn item_bytes(item: &catalog::table::Item) -> usize {
 
 /// A sample event, by its path in `events/`.
 pub fn sample(path: &str) -> String {
-    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("events").join(path)).unwrap()
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("events").join(path))
+        .unwrap()
 }
 
 /// How many random histories a property is tried on, unless `HISTORIES` in the environment says
@@ -293,10 +317,13 @@ pub fn require(test: &str, program: impl AsRef<Path>) -> Option<PathBuf> {
         Some(program.to_owned()).filter(|program| program.exists())
     } else {
         let path = std::env::var_os("PATH").unwrap_or_default();
-        std::env::split_paths(&path).map(|folder| folder.join(program)).find(|program| program.is_file())
+        std::env::split_paths(&path)
+            .map(|folder| folder.join(program))
+            .find(|program| program.is_file())
     };
     if found.is_none() {
-        let reason = format!("skipped {test}: there is no {}; `make tools` installs it", program.display());
+        let reason =
+            format!("skipped {test}: there is no {}; `make tools` installs it", program.display());
         assert!(std::env::var_os("CI").is_none(), "{reason}");
         print(reason);
     }
@@ -326,7 +353,10 @@ impl DynamoDbLocal {
             // It leaves a file where it runs.
             .current_dir(archive.parent().unwrap())
             .args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"])
-            .arg(format!("-Djava.library.path={}", archive.with_file_name("DynamoDBLocal_lib").display()))
+            .arg(format!(
+                "-Djava.library.path={}",
+                archive.with_file_name("DynamoDBLocal_lib").display()
+            ))
             .arg("-jar")
             .arg(archive)
             .args(["-inMemory", "-sharedDb", "-disableTelemetry", "-port", &port.to_string()])
@@ -403,7 +433,11 @@ where
     F: Fn(HttpRequest) -> A + Clone + Send + Sync + 'static,
     A: Future<Output = Result<HttpResponse, ConnectorError>> + Send + 'static,
 {
-    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+    fn http_connector(
+        &self,
+        _: &HttpConnectorSettings,
+        _: &RuntimeComponents,
+    ) -> SharedHttpConnector {
         SharedHttpConnector::new(self.clone())
     }
 }
@@ -413,9 +447,9 @@ pub fn configuration(http_client: impl HttpClient + 'static) -> aws_config::SdkC
     aws_config::SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::from_static(REGION))
-        .credentials_provider(aws_sdk_dynamodb::config::SharedCredentialsProvider::new(Credentials::new(
-            "key", "secret", None, None, "tests",
-        )))
+        .credentials_provider(aws_sdk_dynamodb::config::SharedCredentialsProvider::new(
+            Credentials::new("key", "secret", None, None, "tests"),
+        ))
         .sleep_impl(aws_smithy_async::rt::sleep::SharedAsyncSleep::new(
             aws_smithy_async::rt::sleep::TokioSleep::new(),
         ))

@@ -45,7 +45,8 @@ impl Memory {
 
     /// Removes what may go by now.
     pub fn expire(&mut self, now: Timestamp) {
-        let stays = |expires_at: &Option<Timestamp>| expires_at.is_none_or(|expires_at| expires_at > now);
+        let stays =
+            |expires_at: &Option<Timestamp>| expires_at.is_none_or(|expires_at| expires_at > now);
         self.images.retain(|_, (_, expires_at)| stays(expires_at));
         self.tags.retain(|_, (_, expires_at)| stays(expires_at));
         self.segments.retain(|_, (_, expires_at)| *expires_at > now);
@@ -54,7 +55,8 @@ impl Memory {
     /// The images, in the order of listings; `None` if the repository does not exist.
     pub fn images(&self) -> Option<Vec<Image>> {
         let exists = self.repository.as_ref().is_some_and(|item| item.history.exists());
-        let images = self.images.iter().filter_map(|(digest, (item, _))| item.history.image(digest));
+        let images =
+            self.images.iter().filter_map(|(digest, (item, _))| item.history.image(digest));
         let mut images: Vec<Image> = images.collect();
         crate::model::sort(&mut images);
         exists.then_some(images)

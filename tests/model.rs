@@ -17,8 +17,11 @@ pub fn fold(changes: &[Change]) -> Option<Vec<Image>> {
     for change in &changes {
         repository.apply(change);
     }
-    let mut images: Vec<Image> =
-        repository.images.iter().map(|(digest, pushed_at)| repository.describe(digest, *pushed_at)).collect();
+    let mut images: Vec<Image> = repository
+        .images
+        .iter()
+        .map(|(digest, pushed_at)| repository.describe(digest, *pushed_at))
+        .collect();
     sort(&mut images);
     repository.exists.then_some(images)
 }
@@ -42,7 +45,11 @@ pub fn are_possible(changes: &[Change]) -> Vec<bool> {
 /// Sorts images as they are listed.
 pub fn sort(images: &mut [Image]) {
     images.sort_by_key(|image| {
-        (Reverse(image.image_pushed_at.as_milliseconds()), !image.is_index(), image.image_digest.clone())
+        (
+            Reverse(image.image_pushed_at.as_milliseconds()),
+            !image.is_index(),
+            image.image_digest.clone(),
+        )
     });
 }
 
@@ -59,7 +66,8 @@ pub struct Answers {
 /// repository does not exist.
 pub fn answers(changes: &[Change], asked: &[ImageIdentifier]) -> Option<Answers> {
     let images = fold(changes)?;
-    let passing = |filter: &Filter| images.iter().filter(|image| filter.passes(image)).cloned().collect();
+    let passing =
+        |filter: &Filter| images.iter().filter(|image| filter.passes(image)).cloned().collect();
     let find = |identifier: &ImageIdentifier| {
         let fits = |image: &&Image| {
             identifier.digest.as_ref().is_none_or(|digest| *digest == image.image_digest)
@@ -84,7 +92,8 @@ pub fn filters() -> impl Iterator<Item = Filter> {
 
 /// Every digest and every tag that changes name, and one of each that they do not.
 pub fn identifiers(changes: &[Change]) -> Vec<ImageIdentifier> {
-    let (mut digests, mut tags) = (BTreeSet::from([crate::digest(0)]), BTreeSet::from([crate::tag("none")]));
+    let (mut digests, mut tags) =
+        (BTreeSet::from([crate::digest(0)]), BTreeSet::from([crate::tag("none")]));
     for change in changes {
         match &change.kind {
             ChangeKind::ImagePushed { digest, tag, content } => {
@@ -109,7 +118,8 @@ pub fn identifiers(changes: &[Change]) -> Vec<ImageIdentifier> {
             ChangeKind::RepositoryCreated | ChangeKind::RepositoryDeleted => {}
         }
     }
-    let by_digest = digests.into_iter().map(|digest| ImageIdentifier { digest: Some(digest), tag: None });
+    let by_digest =
+        digests.into_iter().map(|digest| ImageIdentifier { digest: Some(digest), tag: None });
     let by_tag = tags.into_iter().map(|tag| ImageIdentifier { digest: None, tag: Some(tag) });
     by_digest.chain(by_tag).collect()
 }
@@ -167,8 +177,10 @@ impl Repository {
             ChangeKind::ImageObserved { digest, pushed_at, content } => {
                 self.exists = true;
                 self.contents.entry(digest.clone()).or_default().push((time, content.clone()));
-                let deleted_at = self.repository_deleted_at.max(self.deleted_at.get(digest).copied());
-                let observed = self.observed.entry(digest.clone()).or_insert((time, (*pushed_at).min(time)));
+                let deleted_at =
+                    self.repository_deleted_at.max(self.deleted_at.get(digest).copied());
+                let observed =
+                    self.observed.entry(digest.clone()).or_insert((time, (*pushed_at).min(time)));
                 *observed = (*observed).max((time, (*pushed_at).min(time)));
                 let pushed_at = Some(observed.1).max(deleted_at).unwrap();
                 self.images.insert(digest.clone(), pushed_at);
@@ -238,11 +250,13 @@ impl Repository {
             image_pushed_at: pushed_at,
             image_size_in_bytes: self.size(digest),
             image_status: if is_archived { ImageStatus::Archived } else { ImageStatus::Active },
-            image_manifest_media_type: self.latest(digest, |content| content.manifest_media_type.clone()),
+            image_manifest_media_type: self
+                .latest(digest, |content| content.manifest_media_type.clone()),
             artifact_media_type: self.latest(digest, |content| content.artifact_media_type.clone()),
             subject_manifest_digest: self.latest(digest, |content| content.subject.clone()),
             scan: last_since(pushed_at, self.scans.get(digest)).map(|(_, scan)| scan),
-            last_recorded_pull_time: last_since(pushed_at, self.pulls.get(digest)).map(|(time, ())| time),
+            last_recorded_pull_time: last_since(pushed_at, self.pulls.get(digest))
+                .map(|(time, ())| time),
             last_archived_at: archived,
             last_activated_at: restored.map(|(_, activated_at)| activated_at),
         }
@@ -251,7 +265,10 @@ impl Repository {
     /// The last statement about a digest; of one time, the greater.
     fn latest<T: Ord>(&self, digest: &Digest, part: impl Fn(&Content) -> Option<T>) -> Option<T> {
         let statements = self.contents.get(digest)?.iter();
-        statements.filter_map(|(time, content)| Some((*time, part(content)?))).max().map(|(_, value)| value)
+        statements
+            .filter_map(|(time, content)| Some((*time, part(content)?)))
+            .max()
+            .map(|(_, value)| value)
     }
 
     fn size(&self, digest: &Digest) -> Option<i64> {

@@ -20,7 +20,8 @@ use catalog::table::FORMAT;
 use catalog::{Change, ChangeKind, Digest, Repository, Table, Tag, Timestamp};
 use describe_images::page_token::Keyring;
 use end_to_end::{
-    REGION, REGISTRY, Random, binary, digest, model, print, repository, require, sample, tag, time, tools,
+    REGION, REGISTRY, Random, binary, digest, model, print, repository, require, sample, tag, time,
+    tools,
 };
 use serde_json::{Value, json};
 
@@ -57,7 +58,14 @@ mod options {
     #[tokio::test]
     async fn the_commands_of_the_greeting_work_as_printed() {
         let mut command = command(&folder("greeting"));
-        command.args(["--in-memory", "--demo", "--registry", "210987654321", "--region", "eu-central-1"]);
+        command.args([
+            "--in-memory",
+            "--demo",
+            "--registry",
+            "210987654321",
+            "--region",
+            "eu-central-1",
+        ]);
         let process = Process::start(command);
         assert!(!process.log().contains("WARN"), "{}", process.log());
         let first = process.greeting.lines().next().unwrap();
@@ -80,7 +88,11 @@ mod options {
             assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
             let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
             let images = answer["imageDetails"].as_array().unwrap();
-            assert_eq!(images.len(), 3, "{line}: the demonstration has an index of two images: {answer}");
+            assert_eq!(
+                images.len(),
+                3,
+                "{line}: the demonstration has an index of two images: {answer}"
+            );
             assert!(images.iter().all(|image| image["registryId"] == "210987654321"), "{answer}");
         }
     }
@@ -106,11 +118,15 @@ mod options {
 
         fs::remove_dir_all(folder.join("work/data")).unwrap();
         let mut process = start(&["--demo"]);
-        let demonstration = process.describe(json!({ "repositoryName": "team/app" })).await.unwrap();
+        let demonstration =
+            process.describe(json!({ "repositoryName": "team/app" })).await.unwrap();
         assert_eq!(demonstration["imageDetails"].as_array().unwrap().len(), 3);
         process.stop();
         let process = start(&["--demo"]);
-        assert_eq!(process.describe(json!({ "repositoryName": "team/app" })).await.unwrap(), demonstration);
+        assert_eq!(
+            process.describe(json!({ "repositoryName": "team/app" })).await.unwrap(),
+            demonstration
+        );
     }
 
     #[test]
@@ -119,7 +135,9 @@ mod options {
         let output = run(command(&folder).arg("--help"));
         assert_eq!(output.status.code(), Some(0));
         let help = String::from_utf8(output.stdout).unwrap();
-        for part in OPTIONS.iter().chain(&["AWS_ENDPOINT_URL_DYNAMODB", "RUST_LOG", "127.0.0.1:5015"]) {
+        for part in
+            OPTIONS.iter().chain(&["AWS_ENDPOINT_URL_DYNAMODB", "RUST_LOG", "127.0.0.1:5015"])
+        {
             assert!(help.contains(part), "the help does not name {part}:\n{help}");
         }
         assert!(files(&folder.join("work")).is_empty());
@@ -161,7 +179,10 @@ mod options {
         assert!(error.contains(&format!("cannot listen on {address}")), "{error}");
         assert!(error.contains("in use"), "{error}");
         assert!(output.stdout.is_empty(), "no greeting");
-        assert!(files(&folder.join("work")).is_empty(), "the data of the other process is left alone");
+        assert!(
+            files(&folder.join("work")).is_empty(),
+            "the data of the other process is left alone"
+        );
     }
 }
 
@@ -211,17 +232,25 @@ mod replay {
         let repository = "docker-remote-cache/library/ubuntu";
         let pushed_at = async || {
             let process = Process::start_with_data(&folder);
-            let described = process.describe(json!({ "repositoryName": repository })).await.unwrap();
+            let described =
+                process.describe(json!({ "repositoryName": repository })).await.unwrap();
             described["imageDetails"][0]["imagePushedAt"].clone()
         };
         for _ in 0..2 {
             let (status, said, log) =
                 replay(&folder, &["--file", "webhooks.json", "--source", "artifactory"]);
-            assert_eq!((status, said.as_str()), (Some(0), "1 deliveries applied, 0 not applied\n"), "{log}");
+            assert_eq!(
+                (status, said.as_str()),
+                (Some(0), "1 deliveries applied, 0 not applied\n"),
+                "{log}"
+            );
             assert_eq!(pushed_at().await, 1_767_225_600.0);
         }
         let earlier = ["--source", "artifactory", "--received-at", "2025-12-31T00:00:00Z"];
-        assert_eq!(replay(&folder, &[&["--file", "webhooks.json"], &earlier[..]].concat()).0, Some(0));
+        assert_eq!(
+            replay(&folder, &[&["--file", "webhooks.json"], &earlier[..]].concat()).0,
+            Some(0)
+        );
         assert_eq!(pushed_at().await, 1_767_139_200.0);
     }
 
@@ -239,7 +268,11 @@ mod replay {
             (&["--file", "missing.json"], 1, "missing.json: No such file"),
             (&["--file", "cut.json"], 1, "delivery 1 of cut.json: EOF while parsing"),
             (&["--file", "cut.json", "--subscription", "x"], 1, "there is no subscription x"),
-            (&["--file", "cut.json", "--source", "pigeon"], 2, "the sources are ecr, distribution, harbor"),
+            (
+                &["--file", "cut.json", "--source", "pigeon"],
+                2,
+                "the sources are ecr, distribution, harbor",
+            ),
             (&["--file", "cut.json", "--received-at", "noon"], 2, "--received-at"),
             (&[], 2, "--file <FILE>"),
         ] {
@@ -271,12 +304,23 @@ mod reconcile {
         );
         // The repository, an image, and both tags, and then nothing new.
         for repaired in [4, 0] {
-            let output = run(command(&folder).args(["reconcile", "--data", "data", "--from", &registry.url]));
-            let (said, log) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr));
+            let output = run(command(&folder).args([
+                "reconcile",
+                "--data",
+                "data",
+                "--from",
+                &registry.url,
+            ]));
+            let (said, log) =
+                (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr));
             assert_eq!(output.status.code(), Some(1), "{said}{log:?}");
             let lines: Vec<&str> = said.lines().collect();
-            assert!(lines.contains(&difference.as_str()) && lines.contains(&failed.as_str()), "{said}");
-            let sum = format!("1 repositories compared, {repaired} differences repaired, 1 not repaired");
+            assert!(
+                lines.contains(&difference.as_str()) && lines.contains(&failed.as_str()),
+                "{said}"
+            );
+            let sum =
+                format!("1 repositories compared, {repaired} differences repaired, 1 not repaired");
             assert_eq!(lines.last(), Some(&sum.as_str()), "{said}");
             assert!(log.unwrap().contains("1 differences could not be repaired"));
         }
@@ -314,8 +358,13 @@ mod signals {
 
         let signalled = Instant::now();
         process.signal(signal);
-        wait_until("new connections to be refused", LIMIT, || TcpStream::connect(process.address()).is_err());
-        assert!(process.child.try_wait().unwrap().is_none(), "the process waits for what is under way");
+        wait_until("new connections to be refused", LIMIT, || {
+            TcpStream::connect(process.address()).is_err()
+        });
+        assert!(
+            process.child.try_wait().unwrap().is_none(),
+            "the process waits for what is under way"
+        );
 
         assert!(event.finish().starts_with("HTTP/1.1 200 "));
         let described = describe.finish();
@@ -388,8 +437,9 @@ mod page_tokens {
     async fn only_the_owner_can_read_the_keys() {
         let folder = folder("key_file_mode");
         let _process = Process::start_with_data(&folder);
-        let mode =
-            |path: &str| fs::metadata(folder.join("work").join(path)).unwrap().permissions().mode() & 0o7777;
+        let mode = |path: &str| {
+            fs::metadata(folder.join("work").join(path)).unwrap().permissions().mode() & 0o7777
+        };
         assert_eq!(mode("data/page-token-keys"), 0o600);
         assert_eq!(mode("data"), 0o700);
     }
@@ -461,7 +511,8 @@ mod page_tokens {
 
         /// The tags on the page that a token leads to, or the error.
         async fn page(&self, token: &str) -> Result<Vec<String>, Value> {
-            let request = json!({ "repositoryName": "team/app", "maxResults": 1, "nextToken": token });
+            let request =
+                json!({ "repositoryName": "team/app", "maxResults": 1, "nextToken": token });
             self.describe(request).await.map(|page| tags_of(&page))
         }
     }
@@ -485,8 +536,10 @@ mod crashes {
     /// or not at all.
     #[tokio::test]
     async fn nothing_acknowledged_is_lost_and_nothing_is_half_applied() {
-        let seed = std::env::var("SEED")
-            .map_or_else(|_| Timestamp::now().as_milliseconds().unsigned_abs(), |seed| seed.parse().unwrap());
+        let seed = std::env::var("SEED").map_or_else(
+            |_| Timestamp::now().as_milliseconds().unsigned_abs(),
+            |seed| seed.parse().unwrap(),
+        );
         print(format!("process: kills: SEED={seed}"));
         let folder = folder("kills");
         let start = || {
@@ -655,10 +708,19 @@ mod crashes {
                     // It takes effect image by image, and is to be sent until it is acknowledged.
                     let left = listed.unwrap_or_default();
                     let before = without.unwrap_or_default();
-                    assert!(left.iter().all(|image| before.contains(image)), "SEED={seed}: {left:#?}");
-                    assert_eq!(send_again(process, event).await, with, "SEED={seed}: after {}", event.body);
+                    assert!(
+                        left.iter().all(|image| before.contains(image)),
+                        "SEED={seed}: {left:#?}"
+                    );
+                    assert_eq!(
+                        send_again(process, event).await,
+                        with,
+                        "SEED={seed}: after {}",
+                        event.body
+                    );
                     self.found_applied += usize::from(left.is_empty());
-                    self.found_missing += usize::from(left.len() == before.len() && !before.is_empty());
+                    self.found_missing +=
+                        usize::from(left.len() == before.len() && !before.is_empty());
                 } else if without_index_sizes(&with) == without_index_sizes(&without) {
                     assert_eq!(
                         without_index_sizes(&listed),
@@ -667,7 +729,12 @@ mod crashes {
                         known.repository
                     );
                     // What comes later may depend on it.
-                    assert_eq!(send_again(process, event).await, with, "SEED={seed}: after {}", event.body);
+                    assert_eq!(
+                        send_again(process, event).await,
+                        with,
+                        "SEED={seed}: after {}",
+                        event.body
+                    );
                 } else if listed == with {
                     self.found_applied += 1;
                     self.repeated = Some(event.clone()).filter(|_| self.random.below(2) == 0);
@@ -678,7 +745,12 @@ mod crashes {
                 } else if without_index_sizes(&listed) == without_index_sizes(&with) {
                     // The indexes that list a manifest are told its size once it is there.
                     self.found_applied += 1;
-                    assert_eq!(send_again(process, event).await, with, "SEED={seed}: after {}", event.body);
+                    assert_eq!(
+                        send_again(process, event).await,
+                        with,
+                        "SEED={seed}: after {}",
+                        event.body
+                    );
                 } else {
                     panic!(
                         "SEED={seed}: {} is {listed:#?}\nneither with {} {with:#?}\nnor without it {without:#?}",
@@ -737,7 +809,11 @@ mod crashes {
         tag(TAGS[usize::try_from(random.below(4)).unwrap()])
     }
 
-    fn ecr_event(random: &mut Random, repository: &Repository, at: Timestamp) -> (Value, ChangeKind) {
+    fn ecr_event(
+        random: &mut Random,
+        repository: &Repository,
+        at: Timestamp,
+    ) -> (Value, ChangeKind) {
         let name = repository.name.as_str();
         let (digest, tag) = (any_digest(random), any_tag(random));
         let action = |action: &str, members: Value| {
@@ -777,13 +853,18 @@ mod crashes {
                     members["manifest-media-type"] = json!(content.manifest_media_type);
                     members["artifact-media-type"] = json!(content.artifact_media_type);
                 }
-                (action("PUSH", members), ChangeKind::ImagePushed { digest: digest.clone(), tag, content })
+                (
+                    action("PUSH", members),
+                    ChangeKind::ImagePushed { digest: digest.clone(), tag, content },
+                )
             }
             10..14 => (
                 action("DELETE", json!({ "image-tag": tag })),
                 ChangeKind::ImageUntagged { digest: digest.clone(), tag },
             ),
-            14 | 15 => (action("DELETE", json!({})), ChangeKind::ImageDeleted { digest: digest.clone() }),
+            14 | 15 => {
+                (action("DELETE", json!({})), ChangeKind::ImageDeleted { digest: digest.clone() })
+            }
             16 => (
                 action("UPDATE_STORAGE_CLASS", json!({ "target-storage-class": "ARCHIVE" })),
                 ChangeKind::ImageArchived { digest: digest.clone() },
@@ -814,7 +895,11 @@ mod crashes {
         }
     }
 
-    fn notification(random: &mut Random, repository: &Repository, at: Timestamp) -> (Value, ChangeKind) {
+    fn notification(
+        random: &mut Random,
+        repository: &Repository,
+        at: Timestamp,
+    ) -> (Value, ChangeKind) {
         let name = repository.name.as_str();
         let number = 1 + random.below(DIGESTS);
         let (digest, tag) = (digest(number), any_tag(random));
@@ -827,8 +912,10 @@ mod crashes {
         match random.below(20) {
             0..14 => {
                 let tag = Some(tag).filter(|_| random.below(5) > 0);
-                let mut content =
-                    Content { manifest_media_type: Some(media_type.to_owned()), ..Content::default() };
+                let mut content = Content {
+                    manifest_media_type: Some(media_type.to_owned()),
+                    ..Content::default()
+                };
                 let mut target = json!({ "mediaType": media_type, "digest": digest, "size": 500 });
                 if let Some(tag) = &tag {
                     target["tag"] = json!(tag);
@@ -842,8 +929,10 @@ mod crashes {
                     7 | 8 => {
                         let manifests = if number == 7 { 1..=3 } else { 4..=5 };
                         let manifests: Vec<Digest> = manifests.map(super::digest).collect();
-                        target["references"] =
-                            manifests.iter().map(|digest| reference(OCI_IMAGE, 500, digest)).collect();
+                        target["references"] = manifests
+                            .iter()
+                            .map(|digest| reference(OCI_IMAGE, 500, digest))
+                            .collect();
                         content.manifests = Some(manifests);
                     }
                     // Now and then a notification tells nothing of what is in the image.
@@ -863,9 +952,10 @@ mod crashes {
                 notification("pull", json!({ "mediaType": media_type, "digest": digest })),
                 ChangeKind::ImagePulled { digest },
             ),
-            16 | 17 => {
-                (notification("delete", json!({ "digest": digest })), ChangeKind::ImageDeleted { digest })
-            }
+            16 | 17 => (
+                notification("delete", json!({ "digest": digest })),
+                ChangeKind::ImageDeleted { digest },
+            ),
             _ => (notification("delete", json!({ "tag": tag })), ChangeKind::TagDeleted { tag }),
         }
     }
@@ -895,7 +985,10 @@ mod crashes {
             ("imageSizeInBytes", image.image_size_in_bytes.map(|size| json!(size))),
             ("imagePushedAt", Some(milliseconds(image.image_pushed_at))),
             ("imageStatus", Some(json!(image.image_status.as_str()))),
-            ("imageManifestMediaType", image.image_manifest_media_type.as_ref().map(|kind| json!(kind))),
+            (
+                "imageManifestMediaType",
+                image.image_manifest_media_type.as_ref().map(|kind| json!(kind)),
+            ),
             ("artifactMediaType", image.artifact_media_type.as_ref().map(|kind| json!(kind))),
             ("imageScanStatus", scan_status),
             ("imageScanFindingsSummary", scan_summary),
@@ -903,7 +996,8 @@ mod crashes {
             ("lastArchivedAt", image.last_archived_at.map(milliseconds)),
             ("lastActivatedAt", image.last_activated_at.map(milliseconds)),
         ];
-        let present = members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        let present =
+            members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
         Value::Object(present.collect())
     }
 
@@ -954,7 +1048,10 @@ mod stores {
         command.args(["--in-memory", "--demo", "--listen", "127.0.0.1:0"]);
         let mut process = Process::start(command);
         process.push("team/app", 1, "v1").await;
-        let page = process.describe(json!({ "repositoryName": "team/app", "maxResults": 1 })).await.unwrap();
+        let page = process
+            .describe(json!({ "repositoryName": "team/app", "maxResults": 1 }))
+            .await
+            .unwrap();
         assert!(page["nextToken"].is_string());
         // What was opened and then removed would be seen here only. The first three are the
         // standard ones.
@@ -984,9 +1081,16 @@ mod stores {
         AttributeValue::N(value.to_string())
     }
 
-    async fn put(table: &Table, partition: &str, sort: &str, attribute: &str, value: AttributeValue) {
+    async fn put(
+        table: &Table,
+        partition: &str,
+        sort: &str,
+        attribute: &str,
+        value: AttributeValue,
+    ) {
         let put = table.client.put_item().table_name(&table.name);
-        let put = put.item("repository", text(partition)).item("sort", text(sort)).item(attribute, value);
+        let put =
+            put.item("repository", text(partition)).item("sort", text(sort)).item(attribute, value);
         put.send().await.unwrap();
     }
 
@@ -999,13 +1103,16 @@ mod stores {
         };
         let mut items: Vec<String> = scan.items().iter().map(sorted).collect();
         items.sort();
-        let expiry = table.client.describe_time_to_live().table_name(&table.name).send().await.unwrap();
+        let expiry =
+            table.client.describe_time_to_live().table_name(&table.name).send().await.unwrap();
         (items, format!("{:?}", expiry.time_to_live_description))
     }
 
     #[tokio::test]
     async fn a_table_of_another_format_is_left_alone() {
-        for (format, found) in [(Some(1), "format 1"), (Some(3), "format 3"), (None, "items and no format")] {
+        for (format, found) in
+            [(Some(1), "format 1"), (Some(3), "format 3"), (None, "items and no format")]
+        {
             let folder = folder("another_format");
             let table = open_table(&folder).await;
             table.create_if_missing().await.unwrap();
@@ -1016,18 +1123,27 @@ mod stores {
                 let delete = table.client.delete_item().table_name(&table.name);
                 let delete = delete.key("repository", text("format")).key("sort", text("format"));
                 delete.send().await.unwrap();
-                let expiry = TimeToLiveSpecification::builder().attribute_name("expiresAt").enabled(false);
+                let expiry =
+                    TimeToLiveSpecification::builder().attribute_name("expiresAt").enabled(false);
                 let disable = table.client.update_time_to_live().table_name(&table.name);
                 disable.time_to_live_specification(expiry.build().unwrap()).send().await.unwrap();
             }
-            put(&table, "123456789012/app", "repository", "existedAt", text("2026-01-01T00:00:00Z")).await;
+            put(
+                &table,
+                "123456789012/app",
+                "repository",
+                "existedAt",
+                text("2026-01-01T00:00:00Z"),
+            )
+            .await;
             // To the program that made the table this may mean something else.
             put(&table, "123456789012/app", "tag#old", "expiresAt", number(1_767_225_600)).await;
             let before = everything(&table).await;
             assert_eq!(before.0.len(), 2 + usize::from(format.is_some()));
             drop(table);
 
-            fs::write(folder.join("work/events.json"), push_event("app", 1, "v1").to_string()).unwrap();
+            fs::write(folder.join("work/events.json"), push_event("app", 1, "v1").to_string())
+                .unwrap();
             let in_data = ["--data", "data"];
             for arguments in [
                 &["--listen", "127.0.0.1:0"][..],
@@ -1039,7 +1155,8 @@ mod stores {
                 let log = String::from_utf8(output.stderr).unwrap();
                 assert_eq!(output.status.code(), Some(1), "{arguments:?}: {log}");
                 assert!(output.stdout.is_empty(), "{arguments:?}");
-                let error = format!("the table has {found}, and this program works with format {FORMAT}");
+                let error =
+                    format!("the table has {found}, and this program works with format {FORMAT}");
                 assert!(log.contains(&error), "{arguments:?}: {log}");
                 assert!(log.contains("nothing was read or written"), "{arguments:?}: {log}");
                 let after = everything(&open_table(&folder).await).await;
@@ -1053,7 +1170,8 @@ mod stores {
         let folder = folder("new_format");
         Process::start_with_data(&folder).stop();
         let (items, _) = everything(&open_table(&folder).await).await;
-        let format = [("format", number(2)), ("repository", text("format")), ("sort", text("format"))];
+        let format =
+            [("format", number(2)), ("repository", text("format")), ("sort", text("format"))];
         let format: BTreeMap<_, _> = format.into_iter().collect();
         assert_eq!(items, [format!("{format:?}")]);
         assert_eq!(FORMAT, 2);
@@ -1069,7 +1187,10 @@ mod stores {
         table.check_format().await.unwrap();
         put(&table, "format", "format", "format", number(3)).await;
         let error = table.check_format().await.unwrap_err().to_string();
-        assert!(error.contains("the table has format 3") && error.contains("works with format 2"), "{error}");
+        assert!(
+            error.contains("the table has format 3") && error.contains("works with format 2"),
+            "{error}"
+        );
         let error = table.claim_format().await.unwrap_err().to_string();
         assert!(error.contains("the table has format 3"), "{error}");
         assert_eq!(everything(&table).await.0.len(), 1);
@@ -1077,7 +1198,8 @@ mod stores {
 
     #[tokio::test]
     async fn two_processes_share_a_table_in_dynamodb() {
-        let Some(dynamodb) = DynamoDbLocal::start("two processes share a table", "dynamodb").await else {
+        let Some(dynamodb) = DynamoDbLocal::start("two processes share a table", "dynamodb").await
+        else {
             return;
         };
         let (one, two) = (dynamodb.spawn_catalog().ready(), dynamodb.spawn_catalog().ready());
@@ -1140,7 +1262,8 @@ mod stores {
     impl DynamoDbLocal {
         async fn start(test: &str, folder_name: &str) -> Option<Self> {
             let local = tools().join("dynamodb-local");
-            let (java, jar) = (require(test, "java")?, require(test, local.join("DynamoDBLocal.jar"))?);
+            let (java, jar) =
+                (require(test, "java")?, require(test, local.join("DynamoDBLocal.jar"))?);
             let folder = folder(folder_name);
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             let mut command = Command::new(java);
@@ -1244,7 +1367,8 @@ fn run(command: &mut Command) -> Output {
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut child = KilledOnDrop(child);
     wait_until("the program to end", LIMIT, || child.0.try_wait().unwrap().is_some());
-    let mut output = Output { status: child.0.wait().unwrap(), stdout: Vec::new(), stderr: Vec::new() };
+    let mut output =
+        Output { status: child.0.wait().unwrap(), stdout: Vec::new(), stderr: Vec::new() };
     child.0.stdout.take().unwrap().read_to_end(&mut output.stdout).unwrap();
     child.0.stderr.take().unwrap().read_to_end(&mut output.stderr).unwrap();
     output
@@ -1345,10 +1469,13 @@ impl Process {
         while !self.greeting.contains("curl ") || !self.greeting.ends_with("\n\n") {
             match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) => self.greeting.extend([line.as_str(), "\n"]),
-                Err(error) => panic!("it does not greet ({error}): {}{}", self.greeting, self.log()),
+                Err(error) => {
+                    panic!("it does not greet ({error}): {}{}", self.greeting, self.log())
+                }
             }
         }
-        let address = self.greeting.split_once("http://").unwrap().1.split_whitespace().next().unwrap();
+        let address =
+            self.greeting.split_once("http://").unwrap().1.split_whitespace().next().unwrap();
         self.url = format!("http://{address}");
         self
     }
@@ -1363,7 +1490,8 @@ impl Process {
 
     fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
-        let status = Command::new("sh").args(["-c", r#"kill -s "$0" "$1""#, name, &id]).status().unwrap();
+        let status =
+            Command::new("sh").args(["-c", r#"kill -s "$0" "$1""#, name, &id]).status().unwrap();
         assert!(status.success());
     }
 
@@ -1395,7 +1523,8 @@ impl Process {
 
     /// All tags of a repository, in order.
     async fn tags(&self, repository: &str) -> Vec<String> {
-        let mut tags = tags_of(&self.describe(json!({ "repositoryName": repository })).await.unwrap());
+        let mut tags =
+            tags_of(&self.describe(json!({ "repositoryName": repository })).await.unwrap());
         tags.sort();
         tags
     }
@@ -1403,7 +1532,8 @@ impl Process {
     /// Sends an event of a push, at the second of its number.
     async fn push(&self, repository: &str, number: u64, tag: &str) {
         let event = push_event(repository, number, tag);
-        let response = self.http.post(format!("{}/events/ecr", self.url)).json(&event).send().await.unwrap();
+        let response =
+            self.http.post(format!("{}/events/ecr", self.url)).json(&event).send().await.unwrap();
         assert_eq!(response.status(), http::StatusCode::OK);
     }
 }

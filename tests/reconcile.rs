@@ -16,8 +16,8 @@ use catalog::table::StoreError;
 use catalog::{Change, ChangeKind, RegistryId, Repository, Timestamp};
 use end_to_end::stand_in::{StandIn, digest_of, image_manifest, index_manifest};
 use end_to_end::{
-    InProcess, REGISTRY, Store, configuration, digest, histories, json_response, model, operation, print,
-    repository, tag, time,
+    InProcess, REGISTRY, Store, configuration, digest, histories, json_response, model, operation,
+    print, repository, tag, time,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -39,10 +39,14 @@ fn minutes(number: i64) -> catalog::Timestamp {
 fn any_kind() -> impl Strategy<Value = ChangeKind> {
     let any_tag = || select(vec!["latest", "v1", "v2"]).prop_map(tag);
     let any_digest = || (1..4_u64).prop_map(digest);
-    let content =
-        Content { size_in_bytes: Some(5), manifest_media_type: Some("a/a".to_owned()), ..Content::default() };
-    let push = (any_digest(), proptest::option::weighted(0.8, any_tag()))
-        .prop_map(move |(digest, tag)| ChangeKind::ImagePushed { digest, tag, content: content.clone() });
+    let content = Content {
+        size_in_bytes: Some(5),
+        manifest_media_type: Some("a/a".to_owned()),
+        ..Content::default()
+    };
+    let push = (any_digest(), proptest::option::weighted(0.8, any_tag())).prop_map(
+        move |(digest, tag)| ChangeKind::ImagePushed { digest, tag, content: content.clone() },
+    );
     prop_oneof![
         12 => push,
         3 => any_digest().prop_map(|digest| ChangeKind::ImageDeleted { digest }),
@@ -133,7 +137,8 @@ fn after_a_comparison_nothing_is_lost_and_nothing_is_wronged() {
             runtime.block_on(async {
                 let (before, since): (Vec<_>, Vec<_>) =
                     past.changes.iter().partition(|(at, ..)| *at <= past.asked_at);
-                let change = |(at, kind, _): &&(i64, ChangeKind, bool)| change(&repository, *at, kind);
+                let change =
+                    |(at, kind, _): &&(i64, ChangeKind, bool)| change(&repository, *at, kind);
                 for mut told in before.iter().filter(|(.., is_told)| *is_told).map(change) {
                     if let ChangeKind::ImagePushed { content, .. } = &mut told.kind {
                         content.size_in_bytes = None;
@@ -143,7 +148,8 @@ fn after_a_comparison_nothing_is_lost_and_nothing_is_wronged() {
                 let there = model::fold(&before.iter().map(change).collect::<Vec<_>>());
                 let there = there.filter(|_| !before.is_empty());
                 let known = listed(&store, &repository).await;
-                let observed = observe(there.clone(), known.as_deref().unwrap_or_default(), past.asked_at);
+                let observed =
+                    observe(there.clone(), known.as_deref().unwrap_or_default(), past.asked_at);
                 let differences = difference::between(&repository, &observed, known.as_deref());
                 for difference in &differences {
                     store.writer.apply(difference).await.unwrap();
@@ -196,8 +202,9 @@ impl Simulation {
             let page = |total: usize| (first..total.min(first + most), total > first + most);
             let (mut answer, more) = if operation == "DescribeRepositories" {
                 let (numbers, more) = page(repositories);
-                let named: Vec<Value> =
-                    numbers.map(|number| json!({ "repositoryName": simulated_name(number) })).collect();
+                let named: Vec<Value> = numbers
+                    .map(|number| json!({ "repositoryName": simulated_name(number) }))
+                    .collect();
                 (json!({ "repositories": named }), more)
             } else {
                 let (numbers, more) = page(images);
@@ -232,13 +239,19 @@ impl Simulation {
             let (mut successful, mut failed) = (Vec::new(), Vec::new());
             for entry in entries {
                 if is_refusing.swap(false, Ordering::Relaxed) {
-                    failed.push(json!({ "Id": entry["Id"], "Code": "InternalError", "SenderFault": false }));
+                    failed.push(
+                        json!({ "Id": entry["Id"], "Code": "InternalError", "SenderFault": false }),
+                    );
                     continue;
                 }
-                waiting.lock().unwrap().push_back(entry["MessageBody"].as_str().unwrap().to_owned());
+                waiting
+                    .lock()
+                    .unwrap()
+                    .push_back(entry["MessageBody"].as_str().unwrap().to_owned());
                 let sum = "00000000000000000000000000000000";
-                successful
-                    .push(json!({ "Id": entry["Id"], "MessageId": "message", "MD5OfMessageBody": sum }));
+                successful.push(
+                    json!({ "Id": entry["Id"], "MessageId": "message", "MD5OfMessageBody": sum }),
+                );
             }
             async move { Ok(json_response(200, &json!({ "Successful": successful, "Failed": failed }))) }
         })))
@@ -292,7 +305,8 @@ async fn a_registry_of_any_size_is_compared_through_the_queue() {
     let number = |name: &str, otherwise: usize| {
         std::env::var(name).map_or(otherwise, |number| number.parse().unwrap())
     };
-    let repositories = number("REPOSITORIES", if cfg!(feature = "external") { 10_000 } else { 300 });
+    let repositories =
+        number("REPOSITORIES", if cfg!(feature = "external") { 10_000 } else { 300 });
     let simulation = Simulation::new(repositories, number("IMAGES", 1)).await;
     let handler = simulation.handler();
     let started = Instant::now();
@@ -380,7 +394,8 @@ async fn what_cannot_be_repaired_does_not_keep_the_rest_from_it() {
     let differences = [pushed(1, None), pushed(2, Some(too_many)), pushed(3, None)];
     let mut outcomes = simulation.handler().reconcile.apply(&differences, None).await.unwrap();
     outcomes.sort_by_key(|(place, _)| *place);
-    let outcomes: Vec<Option<String>> = outcomes.into_iter().map(|(_, outcome)| outcome.err()).collect();
+    let outcomes: Vec<Option<String>> =
+        outcomes.into_iter().map(|(_, outcome)| outcome.err()).collect();
     let reason = catalog::table::StoreError::ItemTooLarge.to_string();
     assert_eq!(outcomes, [None, Some(reason), None]);
     assert_eq!(simulation.images().await, 2);
@@ -423,7 +438,11 @@ async fn what_cannot_be_repaired_is_never_called_repaired() {
     let elsewhere = digest(9);
     for kind in [
         ChangeKind::ImageDeleted { digest: digest_of(&deleted) },
-        ChangeKind::ImagePushed { digest: elsewhere, tag: Some(tag("moved")), content: Content::default() },
+        ChangeKind::ImagePushed {
+            digest: elsewhere,
+            tag: Some(tag("moved")),
+            content: Content::default(),
+        },
     ] {
         let change = Change { repository: repository.clone(), time: since, kind };
         store.writer.apply(&change).await.unwrap();
@@ -444,7 +463,11 @@ async fn what_cannot_be_repaired_is_never_called_repaired() {
     assert_eq!(again.differences.iter().filter(|change| is_of_huge(change)).count(), 1);
     let repaired = reconcile.repair(&again, None).await.unwrap();
     assert_eq!(repaired.failed.len(), 1, "{repaired:#?}");
-    assert_eq!(repaired.repaired + repaired.superseded, again.differences.len() - 1, "{repaired:#?}");
+    assert_eq!(
+        repaired.repaired + repaired.superseded,
+        again.differences.len() - 1,
+        "{repaired:#?}"
+    );
 }
 
 /// A message that the queue does not take is no reason to lose a repository: the one that it came
@@ -478,7 +501,12 @@ fn a_repository_is_of_the_registry_with_the_longest_prefix() {
         subscription("berlin", "000000000001", Some("berlin"), Some("https://two.example")),
         subscription("berlin-again", "000000000001", Some("berlin"), Some("https://two.example")),
         subscription("paris", "000000000001", Some("paris"), Some("https://three.example")),
-        subscription("paris-elsewhere", "000000000001", Some("paris"), Some("https://four.example")),
+        subscription(
+            "paris-elsewhere",
+            "000000000001",
+            Some("paris"),
+            Some("https://four.example")
+        ),
         subscription("vienna", "000000000001", Some("vienna"), Some("https://two.example")),
         subscription("rome", "000000000001", Some("rome"), None),
         subscription("account", REGISTRY, Some("mirror"), Some("https://five.example")),
@@ -495,7 +523,11 @@ fn a_repository_is_of_the_registry_with_the_longest_prefix() {
     };
     assert_eq!(owners("000000000001", "app"), ["whole"]);
     assert_eq!(owners("000000000001", "berliner/app"), ["whole"]);
-    assert_eq!(owners("000000000001", "berlin/app"), [""; 0], "each may see what the other does not");
+    assert_eq!(
+        owners("000000000001", "berlin/app"),
+        [""; 0],
+        "each may see what the other does not"
+    );
     assert_eq!(owners("000000000001", "vienna/app"), ["vienna"]);
     assert_eq!(owners("000000000001", "paris/app"), [""; 0], "it may be in either");
     assert_eq!(owners("000000000001", "rome/app"), [""; 0], "it is of one that cannot be asked");

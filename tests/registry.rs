@@ -164,7 +164,8 @@ async fn a_tag_that_moves(setup: Setup) {
     let push = setup.push(&one, "latest", &[]);
     setup.expect("an OCI image", &push, &[one.detail(&["latest"])]).await;
     let push = setup.push(&two, "latest", &[]);
-    let listed = setup.expect("a tag that moves", &push, &[one.detail(&[]), two.detail(&["latest"])]).await;
+    let listed =
+        setup.expect("a tag that moves", &push, &[one.detail(&[]), two.detail(&["latest"])]).await;
     assert_pushed_during(&listed, &two, &push);
     let push = setup.push(&one, "latest", &[]);
     setup.expect("a tag that moves back", &push, &[one.detail(&["latest"]), two.detail(&[])]).await;
@@ -181,12 +182,17 @@ async fn a_deletion_by_digest(setup: Setup) {
 
     let deletion = setup.delete(&one);
     setup.expect("a deletion", &deletion, &[two.detail(&["v2"])]).await;
-    assert_eq!(setup.registry.head(&one.digest).await, None, "the registry has it no longer, either");
+    assert_eq!(
+        setup.registry.head(&one.digest).await,
+        None,
+        "the registry has it no longer, either"
+    );
     setup.assert_equals_registry().await;
 
     let again = setup.push(&one, "v1", &[]);
-    let listed =
-        setup.expect("a push after a deletion", &again, &[one.detail(&["v1"]), two.detail(&["v2"])]).await;
+    let listed = setup
+        .expect("a push after a deletion", &again, &[one.detail(&["v1"]), two.detail(&["v2"])])
+        .await;
     assert_pushed_during(&listed, &one, &again);
     setup.assert_equals_registry().await;
 }
@@ -202,7 +208,10 @@ async fn what_happened_while_the_catalog_was_down(mut setup: Setup) {
     setup.push(&three, "v1", &[]);
     setup.delete(&one);
     let table = &setup.catalog.store.reader;
-    let known = table.list(&repository(REPOSITORY), &Filter::default(), None, 1000, |_| false).await.unwrap();
+    let known = table
+        .list(&repository(REPOSITORY), &Filter::default(), None, 1000, |_| false)
+        .await
+        .unwrap();
     let known: Vec<&str> = known.images.iter().map(|image| image.image_digest.as_str()).collect();
     assert_eq!(known, [one.digest.as_str()], "the catalog was really down");
 
@@ -245,7 +254,10 @@ async fn described(store: &Store) -> Vec<(String, Vec<String>, Option<i64>)> {
     let mut images = Vec::new();
     loop {
         let after = images.last().map(catalog::Image::position);
-        let page = store.reader.list(&repository(REPOSITORY), &filter, after.as_ref(), 1000, |_| false).await;
+        let page = store
+            .reader
+            .list(&repository(REPOSITORY), &filter, after.as_ref(), 1000, |_| false)
+            .await;
         let Ok(page) = page else { return Vec::new() };
         images.extend(page.images);
         if !page.more {
@@ -271,7 +283,10 @@ async fn a_push_of_which_only_the_tag_is_told(setup: Setup) {
     // What is not there any longer is no image.
     notify(&catalog, pushed_tags(&["v1", "v2", "gone"])).await;
     let tags = ["v1", "v2"].map(str::to_owned).to_vec();
-    assert_eq!(described(&catalog.store).await, [(image.digest.clone(), tags, Some(image.size as i64))]);
+    assert_eq!(
+        described(&catalog.store).await,
+        [(image.digest.clone(), tags, Some(image.size as i64))]
+    );
 }
 
 async fn a_registry_that_does_not_answer(setup: Setup) {
@@ -287,7 +302,8 @@ async fn a_registry_that_does_not_answer(setup: Setup) {
     drop(catalog);
 
     // Another process asks again, and once more when the registry is there.
-    let ingest = store.ingest_of(subscriptions::Subscriptions::parse(&subscriptions.to_string()).unwrap());
+    let ingest =
+        store.ingest_of(subscriptions::Subscriptions::parse(&subscriptions.to_string()).unwrap());
     let in_a_minute = tokio::time::Instant::now() + Duration::from_mins(1);
     assert_eq!(ingest.settle_questions(in_a_minute).await.unwrap(), 0);
     let listener = TcpListener::bind(address).await.unwrap();
@@ -296,7 +312,9 @@ async fn a_registry_that_does_not_answer(setup: Setup) {
         loop {
             let (mut client, _) = listener.accept().await.unwrap();
             let mut server = TcpStream::connect(&registry).await.unwrap();
-            tokio::spawn(async move { tokio::io::copy_bidirectional(&mut client, &mut server).await });
+            tokio::spawn(
+                async move { tokio::io::copy_bidirectional(&mut client, &mut server).await },
+            );
         }
     });
     assert_eq!(ingest.settle_questions(in_a_minute).await.unwrap(), 1);
@@ -304,7 +322,11 @@ async fn a_registry_that_does_not_answer(setup: Setup) {
         described(&store).await,
         [(image.digest.clone(), vec!["v1".to_owned()], Some(image.size as i64))]
     );
-    assert_eq!(ingest.settle_questions(in_a_minute).await.unwrap(), 0, "nothing is open any longer");
+    assert_eq!(
+        ingest.settle_questions(in_a_minute).await.unwrap(),
+        0,
+        "nothing is open any longer"
+    );
     forwarding.abort();
 }
 
@@ -390,7 +412,8 @@ async fn a_catalog_that_heard_nothing(setup: Setup) {
     let listed = comparing.repositories(&all, &followed(&setup)).await.unwrap();
     let to_compare = |name: &str, prune| ToCompare { name: name.to_owned(), prune, after: None };
     assert_eq!(listed, [to_compare(REPOSITORY, false), to_compare("team/gone", true)]);
-    let unknown = comparing.compare(&followed(&setup), &to_compare("team/gone", false)).await.unwrap();
+    let unknown =
+        comparing.compare(&followed(&setup), &to_compare("team/gone", false)).await.unwrap();
     assert_eq!(unknown.differences, [], "it is left as it is unless it is to be pruned");
     let unknown = comparing.compare(&followed(&setup), &listed[1]).await.unwrap();
     assert_eq!(comparing.repair(&unknown, None).await.unwrap().repaired, 1);
@@ -454,7 +477,10 @@ async fn a_catalog_that_heard_nothing(setup: Setup) {
     );
     assert!(dry.ends_with("1 repositories compared, 11 differences found\n"), "{dry}");
     assert_eq!(run(&[]), dry.replace("found", "repaired"));
-    assert_eq!(run(&["--repository", REPOSITORY]), "1 repositories compared, 0 differences repaired\n");
+    assert_eq!(
+        run(&["--repository", REPOSITORY]),
+        "1 repositories compared, 0 differences repaired\n"
+    );
 }
 
 async fn two_thousand_images_from_before(setup: Setup) {
@@ -462,7 +488,8 @@ async fn two_thousand_images_from_before(setup: Setup) {
     let image = setup.image("one", &[100]);
     setup.push(&image, "t0", &[]);
     // The same configuration and layers, but each another manifest.
-    let url = format!("http://{}/v2/{REPOSITORY}/manifests/{}", setup.registry.address, image.digest);
+    let url =
+        format!("http://{}/v2/{REPOSITORY}/manifests/{}", setup.registry.address, image.digest);
     let manifest = setup.registry.http.get(url).header("accept", OCI_IMAGE).send().await.unwrap();
     let manifest: Value = manifest.error_for_status().unwrap().json().await.unwrap();
     let size = Some(i64::try_from(image.size).unwrap());
@@ -472,7 +499,12 @@ async fn two_thousand_images_from_before(setup: Setup) {
         manifest["annotations"] = json!({ "number": number.to_string() });
         let tag = format!("t{number}");
         let url = format!("http://{}/v2/{REPOSITORY}/manifests/{tag}", setup.registry.address);
-        let put = setup.registry.http.put(url).header("content-type", OCI_IMAGE).body(manifest.to_string());
+        let put = setup
+            .registry
+            .http
+            .put(url)
+            .header("content-type", OCI_IMAGE)
+            .body(manifest.to_string());
         let put = put.send().await.unwrap().error_for_status().unwrap();
         let digest = put.headers()["docker-content-digest"].to_str().unwrap().to_owned();
         expected.push((digest, vec![tag], size));
@@ -485,7 +517,10 @@ async fn two_thousand_images_from_before(setup: Setup) {
     assert_eq!(by_digest(&store).await, expected);
     let started = Instant::now();
     assert_eq!(differences(&setup, &store, false).await, []);
-    print(format!("{IMAGES} images: filled in {filled:.1?}, compared again in {:.1?}", started.elapsed()));
+    print(format!(
+        "{IMAGES} images: filled in {filled:.1?}, compared again in {:.1?}",
+        started.elapsed()
+    ));
 
     // The same, bit by bit.
     let store = Store::in_memory().await;
@@ -494,13 +529,16 @@ async fn two_thousand_images_from_before(setup: Setup) {
     assert_eq!(differences_by(&setup, &store, false, 300).await, []);
     // Of what the registry does not have, each bit finds its own: a tag before all others, one
     // after them, one that is elsewhere, and an image without a tag.
-    let observed = |kind| Change { repository: repository(REPOSITORY), time: Timestamp::now(), kind };
+    let observed =
+        |kind| Change { repository: repository(REPOSITORY), time: Timestamp::now(), kind };
     let pushed = |number: u64, tag_name: Option<&str>| ChangeKind::ImagePushed {
         digest: end_to_end::digest(number),
         tag: tag_name.map(end_to_end::tag),
         content: catalog::change::Content { size_in_bytes: Some(1), ..Default::default() },
     };
-    for kind in [pushed(1, Some("0")), pushed(2, Some("z")), pushed(3, Some("t1500")), pushed(4, None)] {
+    for kind in
+        [pushed(1, Some("0")), pushed(2, Some("z")), pushed(3, Some("t1500")), pushed(4, None)]
+    {
         store.writer.apply(&observed(kind)).await.unwrap();
     }
     // Its clock is behind by up to a second.
@@ -517,14 +555,17 @@ async fn pulls(setup: Setup) {
     setup.expect("two images", &push, &[one.detail(&["v1"]), two.detail(&["v2"])]).await;
 
     let pull = setup.pull("v1");
-    let pulled_at =
-        |listed: &[Value], image: &Layout| milliseconds(&find(listed, image)["lastRecordedPullTime"]);
+    let pulled_at = |listed: &[Value], image: &Layout| {
+        milliseconds(&find(listed, image)["lastRecordedPullTime"])
+    };
     let listed = setup
         .poll("a pull", &pull, async || {
             let listed = setup.catalog.describe().await;
             match pulled_at(&listed, &one) {
                 Some(time) if pull.during.contains(&time) => Ok(listed),
-                other => Err(format!("lastRecordedPullTime is {other:?}, not one of {:?}", pull.during)),
+                other => {
+                    Err(format!("lastRecordedPullTime is {other:?}, not one of {:?}", pull.during))
+                }
             }
         })
         .await;
@@ -572,7 +613,14 @@ impl Setup {
         let mut catalog = Catalog::new().await;
         catalog.start().await;
         let registry = Registry::start(&program, &folder, catalog.address, references);
-        Some(Self { name: format!("registry {mode}"), registry, catalog, folder, skopeo, _turn: turn })
+        Some(Self {
+            name: format!("registry {mode}"),
+            registry,
+            catalog,
+            folder,
+            skopeo,
+            _turn: turn,
+        })
     }
 
     /// How many images the catalog has, once it has as many as expected, or the time is up.
@@ -610,9 +658,11 @@ impl Setup {
 
     fn push(&self, layout: &Layout, tag: &str, options: &[&str]) -> Done {
         let digest_file = self.folder.join("digest");
-        let mut push = self.skopeo(&["copy", "--quiet", "--insecure-policy", "--dest-tls-verify=false"]);
+        let mut push =
+            self.skopeo(&["copy", "--quiet", "--insecure-policy", "--dest-tls-verify=false"]);
         push.args(options).arg("--digestfile").arg(&digest_file);
-        push.arg(layout.address()).arg(format!("docker://{}/{REPOSITORY}:{tag}", self.registry.address));
+        push.arg(layout.address())
+            .arg(format!("docker://{}/{REPOSITORY}:{tag}", self.registry.address));
         let done = run(push);
         Done { digest: fs::read_to_string(digest_file).unwrap(), ..done }
     }
@@ -624,7 +674,8 @@ impl Setup {
     }
 
     fn pull(&self, tag: &str) -> Done {
-        let mut pull = self.skopeo(&["copy", "--quiet", "--insecure-policy", "--src-tls-verify=false"]);
+        let mut pull =
+            self.skopeo(&["copy", "--quiet", "--insecure-policy", "--src-tls-verify=false"]);
         pull.arg(format!("docker://{}/{REPOSITORY}:{tag}", self.registry.address));
         pull.arg(format!("dir:{}", self.folder.join("pulled").display()));
         run(pull)
@@ -636,9 +687,14 @@ impl Setup {
         fs::create_dir_all(&home).unwrap();
         let mut command = Command::new(&self.skopeo);
         command.args(arguments);
-        for variable in
-            ["HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR"]
-        {
+        for variable in [
+            "HOME",
+            "TMPDIR",
+            "XDG_CACHE_HOME",
+            "XDG_CONFIG_HOME",
+            "XDG_DATA_HOME",
+            "XDG_RUNTIME_DIR",
+        ] {
             command.env(variable, &home);
         }
         command
@@ -681,7 +737,10 @@ impl Setup {
             let elapsed = done.returned.elapsed();
             match result {
                 Ok(found) => {
-                    assert!(elapsed <= LIMIT, "{what}: known only {elapsed:?} after the client returned");
+                    assert!(
+                        elapsed <= LIMIT,
+                        "{what}: known only {elapsed:?} after the client returned"
+                    );
                     let milliseconds = elapsed.as_secs_f64() * 1000.0;
                     print(format!(
                         "{}: {what}: known {milliseconds:.1} ms after the client returned",
@@ -689,7 +748,9 @@ impl Setup {
                     ));
                     return found;
                 }
-                Err(difference) => assert!(elapsed <= LIMIT, "{what}: {elapsed:?} later {difference}"),
+                Err(difference) => {
+                    assert!(elapsed <= LIMIT, "{what}: {elapsed:?} later {difference}")
+                }
             }
             tokio::time::sleep(POLL_INTERVAL).await;
         }
@@ -703,7 +764,11 @@ impl Setup {
             let digest = detail["imageDigest"].as_str().unwrap().to_owned();
             let media_type = detail["imageManifestMediaType"].as_str().unwrap().to_owned();
             let manifest = (digest, media_type);
-            assert_eq!(self.registry.head(&manifest.0).await.as_ref(), Some(&manifest), "by its digest");
+            assert_eq!(
+                self.registry.head(&manifest.0).await.as_ref(),
+                Some(&manifest),
+                "by its digest"
+            );
             for tag in detail["imageTags"].as_array().into_iter().flatten() {
                 tags.insert(tag.as_str().unwrap().to_owned(), manifest.clone());
             }
@@ -880,9 +945,13 @@ notifications:
         fs::write(&configuration, text).unwrap();
         let mut command = Command::new(program);
         command.arg("serve").arg(&configuration);
-        let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
-        let mut registry =
-            Self { process: process.unwrap(), address: String::new(), http: reqwest::Client::new() };
+        let process =
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+        let mut registry = Self {
+            process: process.unwrap(),
+            address: String::new(),
+            http: reqwest::Client::new(),
+        };
         let log = BufReader::new(registry.process.stderr.take().unwrap());
         let (sender, receiver) = mpsc::channel();
         // Reads on to the end, so that the registry can always write.
@@ -953,7 +1022,8 @@ impl Layout {
         // What begins like this, skopeo takes to be compressed, and leaves as it is.
         let layer = |(number, size): (usize, &usize)| {
             let filling = format!("{name} {number} ").into_bytes().into_iter().cycle();
-            let bytes: Vec<u8> = [0x1f, 0x8b, 0x08].into_iter().chain(filling).take(*size).collect();
+            let bytes: Vec<u8> =
+                [0x1f, 0x8b, 0x08].into_iter().chain(filling).take(*size).collect();
             (write_blob(folder, &bytes), *size)
         };
         let layers: Vec<(String, usize)> = layers.iter().enumerate().map(layer).collect();
@@ -1009,8 +1079,7 @@ impl Layout {
     fn write(folder: &Path, media_type: &'static str, manifest: &Value) -> Self {
         let manifest = manifest.to_string();
         let digest = write_blob(folder, manifest.as_bytes());
-        let index =
-            json!({ "schemaVersion": 2, "manifests": [descriptor(media_type, &digest, manifest.len())] });
+        let index = json!({ "schemaVersion": 2, "manifests": [descriptor(media_type, &digest, manifest.len())] });
         fs::write(folder.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
         fs::write(folder.join("index.json"), index.to_string()).unwrap();
         Self {
@@ -1058,7 +1127,8 @@ fn write_blob(folder: &Path, bytes: &[u8]) -> String {
     fs::create_dir_all(&blobs).unwrap();
     let new = blobs.join("new");
     fs::write(&new, bytes).unwrap();
-    let output = Command::new("sha256sum").args([OsStr::new("--"), new.as_os_str()]).output().unwrap();
+    let output =
+        Command::new("sha256sum").args([OsStr::new("--"), new.as_os_str()]).output().unwrap();
     let digest = String::from_utf8(output.stdout).unwrap()[..64].to_owned();
     fs::rename(&new, blobs.join(&digest)).unwrap();
     format!("sha256:{digest}")

@@ -1,6 +1,7 @@
-//! The service model, which lets AWS CLI sign for API Gateway: with it, `aws image-catalog describe-images`
-//! does what `aws ecr describe-images` does. The catalog that it asks here demands signatures as API
-//! Gateway does, scoped to `execute-api`; the one that `aws ecr` asks demands none.
+//! The service model, which lets AWS CLI sign for API Gateway: with it, `aws image-catalog
+//! describe-images` does what `aws ecr describe-images` does. The catalog that it asks here demands
+//! signatures as API Gateway does, scoped to `execute-api`; the one that `aws ecr` asks demands
+//! none.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -86,11 +87,19 @@ impl Aws {
         let added = aws.run(
             "key",
             "secret",
-            &["configure", "add-model", "--service-name", "image-catalog", "--service-model", &service],
+            &[
+                "configure",
+                "add-model",
+                "--service-name",
+                "image-catalog",
+                "--service-model",
+                &service,
+            ],
         );
         assert_eq!(added.code, Some(0), "{added:?}");
         let installed = aws.home.join(".aws/models/image-catalog/2015-09-21");
-        std::fs::copy(model.join("paginators-1.json"), installed.join("paginators-1.json")).unwrap();
+        std::fs::copy(model.join("paginators-1.json"), installed.join("paginators-1.json"))
+            .unwrap();
         Some(aws)
     }
 
@@ -109,12 +118,16 @@ impl Aws {
             .output()
             .unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
-        Ended { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+        Ended {
+            code: output.status.code(),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        }
     }
 }
 
-/// Two catalogs of the same images: one that answers anybody, and one that answers callers who sign for
-/// API Gateway.
+/// Two catalogs of the same images: one that answers anybody, and one that answers callers who sign
+/// for API Gateway.
 struct Catalogs {
     open: Catalog,
     gateway: Catalog,
@@ -172,8 +185,10 @@ async fn acts_as_the_original(test: &str, version: u8) {
     let catalogs = Catalogs::start().await;
     let ask = |service: &str, endpoint: &str, options: &str| {
         let options = options.split_whitespace();
-        let arguments: Vec<&str> =
-            [service, "describe-images", "--endpoint-url", endpoint].into_iter().chain(options).collect();
+        let arguments: Vec<&str> = [service, "describe-images", "--endpoint-url", endpoint]
+            .into_iter()
+            .chain(options)
+            .collect();
         aws.run("AKIDREADER", "secret", &arguments)
     };
     // What only the original of version 1 knows; that of version 2 is older than the model.
@@ -195,7 +210,10 @@ async fn acts_as_the_original(test: &str, version: u8) {
                     ended.stdout = without_news(&ended.stdout);
                 }
             }
-            assert!(original.code != Some(0) || !original.stdout.is_empty(), "{options}: {original:?}");
+            assert!(
+                original.code != Some(0) || !original.stdout.is_empty(),
+                "{options}: {original:?}"
+            );
             assert_eq!(ours, original, "{options}");
         }
 
@@ -229,7 +247,8 @@ async fn acts_as_the_original(test: &str, version: u8) {
             let url = &catalogs.gateway.url;
             let sizes = "imageDetails[].imageSizeInBytes";
             let request = ["--repository-name", "team/app", "--query", sizes, "--output", "text"];
-            let arguments = [&[service, "describe-images", "--endpoint-url", url][..], &request].concat();
+            let arguments =
+                [&[service, "describe-images", "--endpoint-url", url][..], &request].concat();
             aws.run(access_key, secret, &arguments)
         };
         assert_eq!(listed("AKIDREADER", "secret", "image-catalog").stdout, "1\t2\t3\n");
@@ -240,7 +259,8 @@ async fn acts_as_the_original(test: &str, version: u8) {
             ("AKIDNOBODY", "secret", "image-catalog", "UnrecognizedClientException"),
         ] {
             let ended = listed(access_key, secret, service);
-            let says = format!("An error occurred ({error}) when calling the DescribeImages operation");
+            let says =
+                format!("An error occurred ({error}) when calling the DescribeImages operation");
             assert!(ended.stderr.contains(&says), "{ended:?}");
         }
         let ended = listed("AKIDREADER", "secret", "ecr");
@@ -250,14 +270,20 @@ async fn acts_as_the_original(test: &str, version: u8) {
 
 /// A skeleton without its values, some of which AWS CLI draws by lot.
 fn without_values(skeleton: &str) -> String {
-    let names = skeleton.lines().map(|line| line.split_once("\": \"").map_or(line, |(name, _)| name));
+    let names =
+        skeleton.lines().map(|line| line.split_once("\": \"").map_or(line, |(name, _)| name));
     names.map(|line| format!("{line}\n")).collect()
 }
 
 /// What is printed of the members that the original knows.
 fn without_news(printed: &str) -> String {
-    const NEWS: [&str; 5] =
-        ["imageStatus", "subjectManifestDigest", "lastArchivedAt", "lastActivatedAt", "IMAGEDETAILS"];
+    const NEWS: [&str; 5] = [
+        "imageStatus",
+        "subjectManifestDigest",
+        "lastArchivedAt",
+        "lastActivatedAt",
+        "IMAGEDETAILS",
+    ];
     let known = printed.lines().filter(|line| !NEWS.iter().any(|name| line.contains(name)));
     known.map(|line| format!("{}\n", line.trim_end_matches(','))).collect()
 }
@@ -277,7 +303,8 @@ fn the_model_is_that_of_amazon_ecr() {
     let test = "the_model_is_that_of_amazon_ecr";
     let Some(python) = require(test, tools().join("python/bin/python3")) else { return };
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/service_model.py");
-    let output = Command::new(python).arg(script).arg(folder().join("2015-09-21")).output().unwrap();
+    let output =
+        Command::new(python).arg(script).arg(folder().join("2015-09-21")).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "");
 }

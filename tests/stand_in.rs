@@ -70,7 +70,10 @@ impl StandIn {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let contents = Arc::new(Contents {
             repository: repository.to_owned(),
-            tags: manifests.iter().map(|(tag, manifest)| (crate::tag(tag), digest_of(manifest))).collect(),
+            tags: manifests
+                .iter()
+                .map(|(tag, manifest)| (crate::tag(tag), digest_of(manifest)))
+                .collect(),
             manifests: manifests
                 .iter()
                 .map(|(_, manifest)| (digest_of(manifest), manifest.to_string()))

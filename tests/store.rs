@@ -20,7 +20,9 @@ use proptest::test_runner::{Config, TestRunner};
 
 use end_to_end::generators::{any_events, any_kind, any_time, arrivals, period_start};
 use end_to_end::model;
-use end_to_end::{DynamoDbLocal, Store, digest, histories, item_bytes, print, repository, tag, time};
+use end_to_end::{
+    DynamoDbLocal, Store, digest, histories, item_bytes, print, repository, tag, time,
+};
 use tokio::runtime::Runtime;
 
 const TAGS: [&str; 3] = ["latest", "v1", "v2"];
@@ -38,7 +40,12 @@ fn any_history() -> impl Strategy<Value = History> {
     vec((any_time(), any_kind(TAGS.map(tag).to_vec())), 1..16).prop_flat_map(|changes| {
         let length = changes.len();
         (Just(changes), vec(any::<Index>(), length), vec(any::<Index>(), 0..6), 1..4_usize)
-            .prop_map(|(changes, order, repeated, writers)| History { changes, order, repeated, writers })
+            .prop_map(|(changes, order, repeated, writers)| History {
+                changes,
+                order,
+                repeated,
+                writers,
+            })
     })
 }
 
@@ -117,7 +124,8 @@ fn any_order_any_repetition_and_concurrent_writers_give_the_same_table() {
 #[test]
 fn any_order_any_repetition_and_concurrent_writers_give_the_same_table_on_dynamodb_local() {
     let runtime = runtime();
-    let Some(local) = runtime.block_on(DynamoDbLocal::start("the histories on DynamoDB Local")) else {
+    let Some(local) = runtime.block_on(DynamoDbLocal::start("the histories on DynamoDB Local"))
+    else {
         return;
     };
     let store = runtime.block_on(Store::new(local.client())).at(time(1_000));
@@ -141,7 +149,8 @@ fn check_long_histories(runtime: &Runtime, client: &aws_sdk_dynamodb::Client, ca
             let writer = Writer::new(store.table.clone(), move || {
                 Timestamp::from_milliseconds(clock.load(Ordering::Relaxed)).unwrap()
             });
-            let repository = repository(&format!("long-{}", number.fetch_add(1, Ordering::Relaxed)));
+            let repository =
+                repository(&format!("long-{}", number.fetch_add(1, Ordering::Relaxed)));
             for period in 0..3 {
                 for (arrival, event) in arrivals(&events, period) {
                     now.store(arrival.as_milliseconds(), Ordering::Relaxed);
@@ -185,7 +194,8 @@ fn long_histories_give_the_same_table_whatever_has_expired() {
 #[test]
 fn long_histories_give_the_same_table_whatever_has_expired_on_dynamodb_local() {
     let runtime = runtime();
-    let Some(local) = runtime.block_on(DynamoDbLocal::start("long histories on DynamoDB Local")) else {
+    let Some(local) = runtime.block_on(DynamoDbLocal::start("long histories on DynamoDB Local"))
+    else {
         return;
     };
     let cases = (histories() / 200).max(1);
@@ -215,12 +225,15 @@ async fn an_image_takes_four_thousand_tags_one_after_the_other() {
     }
     let found = store.reader.find(&repository, &[by_digest(1)]).await.unwrap().images;
     assert_eq!(found, vec![model::fold(&changes).unwrap().first().cloned()]);
-    let mut scan = store.table.client.scan().table_name(&store.table.name).into_paginator().items().send();
+    let mut scan =
+        store.table.client.scan().table_name(&store.table.name).into_paginator().items().send();
     let mut largest = 0;
     while let Some(item) = scan.next().await {
         largest = largest.max(item_bytes(&item.unwrap()));
     }
-    print(format!("4000 cycles of one image on the embedded engine: the largest item has {largest} bytes"));
+    print(format!(
+        "4000 cycles of one image on the embedded engine: the largest item has {largest} bytes"
+    ));
     assert!(largest < 64 * 1024);
 }
 
@@ -272,13 +285,17 @@ fn old_events_are_dropped_without_a_difference() {
         ..Config::default()
     };
     let result = TestRunner::new(configuration).run(&strategy, |(kinds, delays)| {
-        let repository = repository(&format!("long-history-{}", number.fetch_add(1, Ordering::Relaxed)));
+        let repository =
+            repository(&format!("long-history-{}", number.fetch_add(1, Ordering::Relaxed)));
         let changes: Vec<Change> = (0_i64..)
             .zip(kinds)
             .map(|(at, kind)| Change { repository: repository.clone(), time: time(at), kind })
             .collect();
-        let mut arrivals: Vec<(usize, &Change)> =
-            changes.iter().enumerate().map(|(place, change)| (place + delays[place], change)).collect();
+        let mut arrivals: Vec<(usize, &Change)> = changes
+            .iter()
+            .enumerate()
+            .map(|(place, change)| (place + delays[place], change))
+            .collect();
         arrivals.sort_by_key(|(place, _)| *place);
         runtime.block_on(async {
             for (_, change) in arrivals {
@@ -322,7 +339,10 @@ async fn what_is_left_of_a_deleted_image_expires_and_is_taken_back_by_a_push() {
     let lasting = ["digest#<digest>", "repository", "tag#v1", "tag#v2"];
     assert_eq!(
         items(&store, &repository).await,
-        ([&[listed.as_str()], &lasting[..]].concat().iter().map(ToString::to_string).collect(), vec![])
+        (
+            [&[listed.as_str()], &lasting[..]].concat().iter().map(ToString::to_string).collect(),
+            vec![]
+        )
     );
     apply(3, ChangeKind::ImageDeleted { digest: digest(1) }).await;
     let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
@@ -348,8 +368,9 @@ async fn an_image_can_have_a_thousand_tags() {
     for hundred in names.chunks(100) {
         let identifiers: Vec<_> = hundred.iter().map(by_tag).collect();
         let found = store.reader.find(&repository, &identifiers).await.unwrap().images;
-        let has_all =
-            |image: &Option<Image>| image.as_ref().is_some_and(|image| image.image_tags.len() == 1000);
+        let has_all = |image: &Option<Image>| {
+            image.as_ref().is_some_and(|image| image.image_tags.len() == 1000)
+        };
         assert!(found.len() == 100 && found.iter().all(has_all));
     }
     let deleted = ChangeKind::ImageDeleted { digest: digest(1) };
@@ -368,11 +389,17 @@ async fn list(store: &Store, repository: &Repository, page_size: usize) -> Pushe
     let mut images: Vec<Image> = Vec::new();
     loop {
         let after = images.last().map(Image::position);
-        let page =
-            store.reader.list(repository, &filter, after.as_ref(), page_size, |_| false).await.unwrap();
+        let page = store
+            .reader
+            .list(repository, &filter, after.as_ref(), page_size, |_| false)
+            .await
+            .unwrap();
         images.extend(page.images);
         if !page.more {
-            return images.into_iter().map(|image| (image.image_digest, image.image_pushed_at)).collect();
+            return images
+                .into_iter()
+                .map(|image| (image.image_digest, image.image_pushed_at))
+                .collect();
         }
     }
 }
@@ -411,7 +438,8 @@ async fn check_late_deletion(store: &Store, engine: &str, kept: u64, gone: u64) 
     let stays: Vec<Digest> = (1..=kept).map(digest).collect();
     let by_digest = |digest: &Digest| ImageIdentifier { digest: Some(digest.clone()), tag: None };
     let by_tag = |number| ImageIdentifier { digest: None, tag: Some(tag(&format!("v{number}"))) };
-    let asked: Vec<ImageIdentifier> = stays.iter().map(by_digest).chain((1..=kept).map(by_tag)).collect();
+    let asked: Vec<ImageIdentifier> =
+        stays.iter().map(by_digest).chain((1..=kept).map(by_tag)).collect();
     let is_done = AtomicBool::new(false);
     let mut passed_by = 0;
     let started = Instant::now();
@@ -433,7 +461,10 @@ async fn check_late_deletion(store: &Store, engine: &str, kept: u64, gone: u64) 
                 // One whose push turns out to be a later one moves to the front, past a reader of
                 // pages.
                 let is_missing = !paged.contains_key(digest);
-                assert!(!is_missing || before[digest] != after[digest], "{digest} is missing in a listing");
+                assert!(
+                    !is_missing || before[digest] != after[digest],
+                    "{digest} is missing in a listing"
+                );
                 passed_by += usize::from(is_missing);
             }
         }),
@@ -476,11 +507,13 @@ async fn expire(store: &Store, now: Timestamp) -> Vec<String> {
     let mut gone = Vec::new();
     while let Some(item) = items.next().await {
         let item = item.unwrap();
-        let expires_at = item.get("expiresAt").map(|seconds| seconds.as_n().unwrap().parse::<i64>().unwrap());
+        let expires_at =
+            item.get("expiresAt").map(|seconds| seconds.as_n().unwrap().parse::<i64>().unwrap());
         if expires_at.is_some_and(|expires_at| expires_at * 1000 < now.as_milliseconds()) {
             let delete = client.delete_item().table_name(&store.table.name);
-            let delete =
-                delete.key("repository", item["repository"].clone()).key("sort", item["sort"].clone());
+            let delete = delete
+                .key("repository", item["repository"].clone())
+                .key("sort", item["sort"].clone());
             delete.send().await.unwrap();
             gone.push(item["sort"].as_s().unwrap().clone());
         }
@@ -507,7 +540,8 @@ async fn an_index_keeps_its_size_when_its_manifest_has_expired() {
         let writer = Writer::new(store.table.clone(), move || time(clock.load(Ordering::Relaxed)));
         let size_of_index = async || {
             let filter = Filter { tag_status: None, image_status: None };
-            let listed = store.reader.list(&repository, &filter, None, 10, |_| false).await.unwrap().images;
+            let listed =
+                store.reader.list(&repository, &filter, None, 10, |_| false).await.unwrap().images;
             let listed = listed.into_iter().find(|image| image.image_digest == digest(3)).unwrap();
             let asked = ImageIdentifier { digest: Some(digest(3)), tag: None };
             let found = store.reader.find(&repository, &[asked]).await.unwrap().images.remove(0);
@@ -527,7 +561,11 @@ async fn an_index_keeps_its_size_when_its_manifest_has_expired() {
         assert_eq!(expire(&store, time(DAYS_31)).await, [format!("digest#{}", digest(2))]);
         for (at, number) in (DAYS_31..).zip(pushed_again) {
             writer.apply(&pushed(at, *number)).await.unwrap();
-            assert_eq!(size_of_index().await, Some(2000), "after {number} of {pushed_again:?} was pushed");
+            assert_eq!(
+                size_of_index().await,
+                Some(2000),
+                "after {number} of {pushed_again:?} was pushed"
+            );
         }
     }
 }
@@ -556,7 +594,9 @@ async fn a_size_costs_as_much_as_there_are_indexes() {
         store.assert_equals_model(&repository, &changes).await;
         units.push((applied.read_units, applied.write_units));
     }
-    print(format!("read and write units of a size of a manifest of 50 indexes, and of 200: {units:?}"));
+    print(format!(
+        "read and write units of a size of a manifest of 50 indexes, and of 200: {units:?}"
+    ));
     assert!(units[1].0 < 1000.0 && units[1].0 < 4.4 * units[0].0);
     assert!(units[1].1 < 1200.0);
 }
@@ -572,22 +612,30 @@ async fn a_deletion_that_came_too_late_costs_no_later_push_anything() {
     let repository = repository("app");
     let apply = async |at, kind| {
         now.store(at, Ordering::Relaxed);
-        writer.apply(&Change { repository: repository.clone(), time: time(at), kind }).await.unwrap()
+        writer
+            .apply(&Change { repository: repository.clone(), time: time(at), kind })
+            .await
+            .unwrap()
     };
     let push = async |at: i64| {
         let tag = Some(tag(&format!("{at:0>100}")));
-        apply(at, ChangeKind::ImagePushed { digest: digest(1), tag, content: Content::default() }).await
+        apply(at, ChangeKind::ImagePushed { digest: digest(1), tag, content: Content::default() })
+            .await
     };
     for cycle in 0..700 {
         let at = cycle * 3 * HOUR;
         push(at).await;
-        let lost = ChangeKind::ImageUntagged { digest: digest(1), tag: tag(&format!("{at:0>100}")) };
+        let lost =
+            ChangeKind::ImageUntagged { digest: digest(1), tag: tag(&format!("{at:0>100}")) };
         apply(at + HOUR, lost).await;
     }
     let before = push(2101 * HOUR).await;
     now.store(2102 * HOUR, Ordering::Relaxed);
-    let deletion =
-        Change { repository: repository.clone(), time: time(HOUR), kind: ChangeKind::RepositoryDeleted };
+    let deletion = Change {
+        repository: repository.clone(),
+        time: time(HOUR),
+        kind: ChangeKind::RepositoryDeleted,
+    };
     assert!(writer.apply(&deletion).await.unwrap().too_late);
     let after = push(2103 * HOUR).await;
     print(format!(

@@ -1,5 +1,6 @@
-//! A storm: pushers work on a registry while the catalog is killed and the network between the two drops.
-//! When it is over, and the catalog was compared with the registry once, it says what the registry says.
+//! A storm: pushers work on a registry while the catalog is killed and the network between the two
+//! drops. When it is over, and the catalog was compared with the registry once, it says what the
+//! registry says.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -25,8 +26,8 @@ use tokio::task::{JoinHandle, JoinSet};
 /// Not the one that requests are about which name none.
 const REGISTRY: &str = "210987654321";
 
-/// Connections go out from 127.0.0.1. So none of them takes the port of a catalog that is being started
-/// again, or of a network that is to come back.
+/// Connections go out from 127.0.0.1. So none of them takes the port of a catalog that is being
+/// started again, or of a network that is to come back.
 const CATALOG: [u8; 4] = [127, 0, 0, 2];
 const NETWORK: [u8; 4] = [127, 0, 0, 3];
 
@@ -44,8 +45,8 @@ const CUTS: usize = 60;
 const REFUSALS: usize = 8;
 /// How many operations such a stretch lasts.
 const REFUSED_OPERATIONS: usize = 60;
-/// The pushers wait while the registry holds more notifications than this, so that the catalog is in the
-/// storm from beginning to end.
+/// The pushers wait while the registry holds more notifications than this, so that the catalog is
+/// in the storm from beginning to end.
 const MOST_PENDING: u64 = 400;
 
 /// How long a process may take to start.
@@ -72,7 +73,8 @@ async fn after_kills_and_drops_the_catalog_says_what_the_registry_says() {
     kills_and_drops("with references", operations()).await;
 }
 
-/// The notifications do not tell what a manifest refers to, so the catalog asks for each, in the storm.
+/// The notifications do not tell what a manifest refers to, so the catalog asks for each, in the
+/// storm.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_notifications_do_not_tell_is_found_out_in_spite_of_kills_and_drops() {
     kills_and_drops("without references", operations() / 5).await;
@@ -102,8 +104,8 @@ async fn kills_and_drops(what: &str, operations: usize) {
     assert!(dropped > 0, "the network dropped");
 }
 
-/// From the middle on the network is gone, and at last the registry is killed, which forgets what it has
-/// not told. Of that only images stay unknown that have no tag: registries do not list them.
+/// From the middle on the network is gone, and at last the registry is killed, which forgets what
+/// it has not told. Of that only images stay unknown that have no tag: registries do not list them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_registry_never_told_is_found_by_comparing() {
     let what = "with a registry that forgets";
@@ -139,11 +141,14 @@ struct Storm {
 }
 
 impl Storm {
-    /// Indexes only where all is told of the images that they list: what is gone cannot be asked for.
+    /// Indexes only where all is told of the images that they list: what is gone cannot be asked
+    /// for.
     async fn start(what: &str, references: bool, indexes: bool) -> Option<Self> {
         let program = require("the storm", "docker-registry")?;
-        let seed = std::env::var("SEED")
-            .map_or_else(|_| Timestamp::now().as_milliseconds().unsigned_abs(), |seed| seed.parse().unwrap());
+        let seed = std::env::var("SEED").map_or_else(
+            |_| Timestamp::now().as_milliseconds().unsigned_abs(),
+            |seed| seed.parse().unwrap(),
+        );
         print(format!("storm {what}: SEED={seed}"));
         // Building it is not measured.
         binary();
@@ -165,7 +170,11 @@ impl Storm {
     }
 
     /// Lets the pushers work, and what is scheduled happen. Tells what became of the operations.
-    async fn rage(&mut self, operations: usize, mut schedule: BTreeMap<usize, Vec<Disturbance>>) -> String {
+    async fn rage(
+        &mut self,
+        operations: usize,
+        mut schedule: BTreeMap<usize, Vec<Disturbance>>,
+    ) -> String {
         let (pending, backlog) = watch::channel(0);
         let left = Arc::new(AtomicUsize::new(operations));
         let (done, mut finished) = mpsc::unbounded_channel();
@@ -216,14 +225,15 @@ impl Storm {
         self.catalog.reconcile(&self.registry)
     }
 
-    /// Image by image, and tag by tag, the catalog says what the registry says; of images without a tag it
-    /// may know nothing.
+    /// Image by image, and tag by tag, the catalog says what the registry says; of images without a
+    /// tag it may know nothing.
     async fn assert_same(&self, but_for_untagged: bool) {
         for repository in self.repositories.iter() {
             let mut expected = self.registry.listing(repository).await;
             let listed = self.catalog.listing(repository).await;
             if but_for_untagged {
-                expected.retain(|digest, (tags, _)| !tags.is_empty() || listed.contains_key(digest));
+                expected
+                    .retain(|digest, (tags, _)| !tags.is_empty() || listed.contains_key(digest));
             }
             let digests: BTreeSet<&String> = listed.keys().chain(expected.keys()).collect();
             let differing: Vec<_> = digests
@@ -294,8 +304,8 @@ struct Manifest {
     digest: String,
     /// What the catalog should say.
     size: i64,
-    /// Of one digest, a push and a deletion at the same time could be told of in the wrong order, and
-    /// nobody could find out about an untagged image what is right.
+    /// Of one digest, a push and a deletion at the same time could be told of in the wrong order,
+    /// and nobody could find out about an untagged image what is right.
     alone: tokio::sync::Mutex<()>,
 }
 
@@ -359,10 +369,11 @@ impl Pusher {
 
     async fn operate(&mut self) -> Outcome {
         let repositories = Arc::clone(&self.repositories);
-        // In the first one there is a crowd, and just one tag, so that the pushers get in each other's way:
-        // what the notifications say is then not always what came of it.
+        // In the first one there is a crowd, and just one tag, so that the pushers get in each
+        // other's way: what the notifications say is then not always what came of it.
         let is_crowded = self.random.below(3) == 0;
-        let repository = if is_crowded { &repositories[0] } else { self.random.one_of(&repositories[1..]) };
+        let repository =
+            if is_crowded { &repositories[0] } else { self.random.one_of(&repositories[1..]) };
         let manifest = self.random.one_of(&repository.manifests);
         let http = &self.registry.http;
         let at = |reference: &str| self.registry.manifest_url(repository, reference);
@@ -412,14 +423,17 @@ struct Catalog {
 impl Catalog {
     async fn start(folder: &Path) -> Self {
         let address = SocketAddr::from((CATALOG, free_port()));
-        let process = Self::command(folder).args(["--listen", &address.to_string()]).spawn().unwrap();
-        let catalog = Self { folder: folder.to_owned(), address, process, http: reqwest::Client::new() };
+        let process =
+            Self::command(folder).args(["--listen", &address.to_string()]).spawn().unwrap();
+        let catalog =
+            Self { folder: folder.to_owned(), address, process, http: reqwest::Client::new() };
         catalog.wait_until_it_answers().await;
         catalog
     }
 
     fn command(folder: &Path) -> Command {
-        let log = fs::OpenOptions::new().create(true).append(true).open(folder.join("log")).unwrap();
+        let log =
+            fs::OpenOptions::new().create(true).append(true).open(folder.join("log")).unwrap();
         let mut command = Command::new(binary());
         command.current_dir(folder).args(["--data", "data"]).env("RUST_LOG", "warn");
         command.env_remove("AWS_ENDPOINT_URL_DYNAMODB");
@@ -430,8 +444,10 @@ impl Catalog {
     async fn kill_and_start(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
-        self.process =
-            Self::command(&self.folder).args(["--listen", &self.address.to_string()]).spawn().unwrap();
+        self.process = Self::command(&self.folder)
+            .args(["--listen", &self.address.to_string()])
+            .spawn()
+            .unwrap();
         self.wait_until_it_answers().await;
     }
 
@@ -447,10 +463,13 @@ impl Catalog {
         fs::read_to_string(self.folder.join("log")).unwrap()
     }
 
-    /// Compares it with the registry, by another process beside the one that serves. What that says last.
+    /// Compares it with the registry, by another process beside the one that serves. What that says
+    /// last.
     fn reconcile(&self, registry: &Registry) -> String {
         let mut command = Self::command(&self.folder);
-        command.args(["reconcile", "--from", &registry.url, "--registry", REGISTRY]).stdout(Stdio::piped());
+        command
+            .args(["reconcile", "--from", &registry.url, "--registry", REGISTRY])
+            .stdout(Stdio::piped());
         let output = command.output().unwrap();
         assert!(output.status.success(), "{}", self.log());
         let text = String::from_utf8(output.stdout).unwrap();
@@ -521,7 +540,8 @@ impl Proxy {
     async fn start(target: SocketAddr) -> Self {
         let address = SocketAddr::from((NETWORK, free_port()));
         let (is_open, mut opened) = watch::channel(true);
-        let (cuts, dropped) = (Arc::<Mutex<VecDeque<Cut>>>::default(), Arc::<AtomicUsize>::default());
+        let (cuts, dropped) =
+            (Arc::<Mutex<VecDeque<Cut>>>::default(), Arc::<AtomicUsize>::default());
         let (cuts_of_connections, dropped_connections) = (Arc::clone(&cuts), Arc::clone(&dropped));
         let running = tokio::spawn(async move {
             loop {
@@ -616,7 +636,11 @@ struct Notifications {
 
 impl std::fmt::Display for Notifications {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{} notifications, {} deliveries of them in vain,", self.successes, self.failures)
+        write!(
+            formatter,
+            "{} notifications, {} deliveries of them in vain,",
+            self.successes, self.failures
+        )
     }
 }
 
@@ -681,7 +705,11 @@ notifications:
     fn spawn(program: &Path, folder: &Path) -> Child {
         let mut command = Command::new(program);
         command.arg("serve").arg(folder.join("config.yml"));
-        let log = fs::OpenOptions::new().create(true).append(true).open(folder.join("registry-log")).unwrap();
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(folder.join("registry-log"))
+            .unwrap();
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap()
     }
 
@@ -714,7 +742,8 @@ notifications:
         let mut repositories = Vec::new();
         for number in 0..REPOSITORIES {
             let name = format!("team-{}/app-{number}", number % 3);
-            let configuration = json!({ "architecture": "amd64", "os": "linux", "author": name }).to_string();
+            let configuration =
+                json!({ "architecture": "amd64", "os": "linux", "author": name }).to_string();
             self.upload(&name, configuration.as_bytes()).await;
             let mut layers = Vec::new();
             for layer in 0..6 {
@@ -748,9 +777,11 @@ notifications:
     }
 
     async fn notifications(&self) -> Notifications {
-        let variables: Value = self.http.get(&self.debug_url).send().await.unwrap().json().await.unwrap();
+        let variables: Value =
+            self.http.get(&self.debug_url).send().await.unwrap().json().await.unwrap();
         let metrics = &variables["registry"]["notifications"]["endpoints"][0]["Metrics"];
-        let count = |name: &str| metrics[name].as_u64().unwrap_or_else(|| panic!("no {name}: {metrics}"));
+        let count =
+            |name: &str| metrics[name].as_u64().unwrap_or_else(|| panic!("no {name}: {metrics}"));
         Notifications {
             pending: count("Pending"),
             events: count("Events"),
@@ -785,8 +816,8 @@ notifications:
         }
     }
 
-    /// What it says of a repository. It lists tags; the images that have none are asked for, every one
-    /// that was ever there.
+    /// What it says of a repository. It lists tags; the images that have none are asked for, every
+    /// one that was ever there.
     async fn listing(&self, repository: &Repository) -> Listing {
         let mut listing = Listing::new();
         for manifest in &repository.manifests {

@@ -85,7 +85,9 @@ async fn images(catalog: &Catalog, repository: &str) -> Value {
     let request = json!({ "registryId": REGISTRY, "repositoryName": repository });
     let target = [("x-amz-target", "AmazonEC2ContainerRegistry_V20150921.DescribeImages")];
     let (_, mut answer) = send(&catalog.url, &target, request.to_string()).await;
-    let Some(images) = answer["imageDetails"].as_array_mut() else { return answer["__type"].take() };
+    let Some(images) = answer["imageDetails"].as_array_mut() else {
+        return answer["__type"].take();
+    };
     for image in &mut *images {
         let image = image.as_object_mut().unwrap();
         assert_eq!(image.remove("registryId").unwrap(), REGISTRY);
@@ -113,12 +115,15 @@ async fn open_questions(catalog: &Catalog) -> Vec<String> {
 /// An image without the time of its push, which is that of its event's arrival.
 fn without_time(mut images: Value) -> Value {
     for image in images.as_array_mut().unwrap() {
-        assert!(image.as_object_mut().unwrap().remove("imagePushedAt").unwrap().as_f64() > Some(1.7e9));
+        assert!(
+            image.as_object_mut().unwrap().remove("imagePushedAt").unwrap().as_f64() > Some(1.7e9)
+        );
     }
     images
 }
 
-const HARBOR_IMAGE: &str = "sha256:954b378c375d852eb3c63ab88978f640b4348b01c1b3456a024a81536dafbbf4";
+const HARBOR_IMAGE: &str =
+    "sha256:954b378c375d852eb3c63ab88978f640b4348b01c1b3456a024a81536dafbbf4";
 
 #[tokio::test]
 async fn harbor() {
@@ -202,8 +207,11 @@ fn quay_and_docker_hub_are_asked_at_their_own_hosts_with_the_credential_of_the_s
         let meaning = ingest_events::source::interpret(&event, &origin, REGION).unwrap();
         let Meaning::Statements(statements) = meaning else { panic!("{meaning:?}") };
         let Some(Statement::Push(question)) = statements.first() else { panic!("{statements:?}") };
-        let address =
-            RegistryAddress { host: host.to_owned(), encrypted: true, subscription: Some("one".to_owned()) };
+        let address = RegistryAddress {
+            host: host.to_owned(),
+            encrypted: true,
+            subscription: Some("one".to_owned()),
+        };
         assert_eq!(question.registry, Registry::Distribution(address));
     }
 }
@@ -243,7 +251,8 @@ async fn artifactory() {
         without_time(images(&catalog, "docker-remote-cache/library/ubuntu").await),
         json!([{ "imageDigest": digest, "imageTags": ["latest"] }])
     );
-    let mut deleted: Value = serde_json::from_str(&sample("jfrog-artifactory/docker-pushed.json")).unwrap();
+    let mut deleted: Value =
+        serde_json::from_str(&sample("jfrog-artifactory/docker-pushed.json")).unwrap();
     deleted["event_type"] = json!("deleted");
     let url = format!("{}/events/artifactory", catalog.url);
     let header = [("x-jfrog-event-auth", "token of artifactory")];
@@ -252,7 +261,8 @@ async fn artifactory() {
     assert_eq!(send(&url, &header, deleted.to_string()).await, (200, report(1, 0)));
     assert_eq!(images(&catalog, "docker-remote-cache/library/ubuntu").await, json!([]));
     // The other sample has made-up words for a checksum and a name.
-    let (status, answer) = deliver(&catalog, "artifactory", "jfrog-artifactory/docker-deleted.json").await;
+    let (status, answer) =
+        deliver(&catalog, "artifactory", "jfrog-artifactory/docker-deleted.json").await;
     assert_eq!(status, 400);
     assert!(answer["malformed"][0]["reason"].as_str().unwrap().contains("sha256"), "{answer}");
 }
@@ -296,19 +306,26 @@ async fn zot() {
 #[tokio::test]
 async fn ecr_and_distribution_have_credentials_too() {
     let catalog = catalog().await;
-    let mut push: Value = serde_json::from_str(&sample("aws-ecr/image-action-push-untagged.json")).unwrap();
+    let mut push: Value =
+        serde_json::from_str(&sample("aws-ecr/image-action-push-untagged.json")).unwrap();
     push["region"] = json!("us-east-1");
     let url = format!("{}/events/ecr", catalog.url);
     let header = [("authorization", "Bearer token of ecr")];
     assert_eq!(send(&url, &header, push.to_string()).await, (200, report(1, 0)));
-    take(&catalog, "distribution", "cncf-distribution/v2.8-push-manifest-tagged-with-references.json").await;
+    take(
+        &catalog,
+        "distribution",
+        "cncf-distribution/v2.8-push-manifest-tagged-with-references.json",
+    )
+    .await;
     assert_eq!(images(&catalog, "team/app").await.as_array().unwrap().len(), 1);
 }
 
 #[tokio::test]
 async fn who_shows_no_credential_is_refused_and_nothing_is_applied() {
     let catalog = catalog().await;
-    let unauthorized = (401, json!({ "message": "the credential of a subscription must be shown" }));
+    let unauthorized =
+        (401, json!({ "message": "the credential of a subscription must be shown" }));
     for source in SOURCES {
         let url = format!("{}/events/{source}", catalog.url);
         let right = format!("Bearer token of {source}");
@@ -330,11 +347,15 @@ async fn who_shows_no_credential_is_refused_and_nothing_is_applied() {
             assert_eq!(send(&url, &headers, "{}").await, unauthorized, "{url} {headers:?}");
         }
     }
-    let everything = catalog.store.table.client.scan().table_name(&catalog.store.table.name).send().await;
+    let everything =
+        catalog.store.table.client.scan().table_name(&catalog.store.table.name).send().await;
     assert_eq!(everything.unwrap().count, 1, "nothing but the number of the format");
     // An address tells nothing of who is subscribed.
     let (status, answer) = send(&format!("{}/events/carrier-pigeon", catalog.url), &[], "{}").await;
-    assert_eq!((status, answer), (404, json!({ "message": "there is no source 'carrier-pigeon'" })));
+    assert_eq!(
+        (status, answer),
+        (404, json!({ "message": "there is no source 'carrier-pigeon'" }))
+    );
 }
 
 #[tokio::test]
@@ -385,7 +406,10 @@ async fn signatures_and_passwords_and_prefixes() {
     let body = sample("github-packages/package-published-docker.json");
     let url = format!("{}/events/github", catalog.url);
     let right = format!("sha256={}", signature("It's a Secret to Everybody", &body));
-    assert_eq!(send(&url, &[("x-hub-signature-256", &right)], body.clone()).await, (200, report(1, 0)));
+    assert_eq!(
+        send(&url, &[("x-hub-signature-256", &right)], body.clone()).await,
+        (200, report(1, 0))
+    );
     assert_eq!(images(&catalog, "ghcr/codertocat/hello-world").await.as_array().unwrap().len(), 1);
     for wrong in [
         format!("sha256={}", signature("another key", &body)),
@@ -394,7 +418,11 @@ async fn signatures_and_passwords_and_prefixes() {
         right[..right.len() - 2].to_owned(),
         "sha256=zz".to_owned(),
     ] {
-        assert_eq!(send(&url, &[("x-hub-signature-256", &wrong)], body.clone()).await.0, 401, "{wrong}");
+        assert_eq!(
+            send(&url, &[("x-hub-signature-256", &wrong)], body.clone()).await.0,
+            401,
+            "{wrong}"
+        );
     }
     assert_eq!(send(&url, &[("x-hub-signature", &right)], body).await.0, 401, "the old header");
 
@@ -408,12 +436,19 @@ async fn signatures_and_passwords_and_prefixes() {
     let body = sample("harbor/push-artifact.json");
     let url = format!("{}/events/harbor", catalog.url);
     let basic = |pair: &str| format!("Basic {}", aws_smithy_types::base64::encode(pair));
-    assert_eq!(send(&url, &[("authorization", &basic("harbor:another"))], body.clone()).await.0, 200);
+    assert_eq!(
+        send(&url, &[("authorization", &basic("harbor:another"))], body.clone()).await.0,
+        200
+    );
     assert_eq!(images(&catalog, "harbor/alpine").await.as_array().unwrap().len(), 1);
-    assert_eq!(send(&url, &[("authorization", &basic("harbor:pass:word"))], body.clone()).await.0, 200);
+    assert_eq!(
+        send(&url, &[("authorization", &basic("harbor:pass:word"))], body.clone()).await.0,
+        200
+    );
     assert_eq!(send(&url, &[("authorization", &basic("harbor:wrong"))], body).await.0, 401);
     let first = json!({ "registryId": "000000000001", "repositoryName": "harbor/alpine" });
-    let (status, _) = send(&format!("{}/DescribeImages", catalog.url), &[], first.to_string()).await;
+    let (status, _) =
+        send(&format!("{}/DescribeImages", catalog.url), &[], first.to_string()).await;
     assert_eq!(status, 200);
 }
 
@@ -425,7 +460,8 @@ async fn hostile_bodies_get_an_orderly_answer_and_change_nothing() {
     for source in SOURCES {
         let url = format!("{}/events/{source}", catalog.url);
         let token = format!("Bearer token of {source}");
-        let headers = [("authorization", token.as_str()), ("x-jfrog-event-auth", "token of artifactory")];
+        let headers =
+            [("authorization", token.as_str()), ("x-jfrog-event-auth", "token of artifactory")];
         for body in [
             "",
             "{",
@@ -457,7 +493,8 @@ async fn hostile_bodies_get_an_orderly_answer_and_change_nothing() {
             (413, json!({ "message": "the body must not be larger than 1000000 bytes" }))
         );
     }
-    let everything = catalog.store.table.client.scan().table_name(&catalog.store.table.name).send().await;
+    let everything =
+        catalog.store.table.client.scan().table_name(&catalog.store.table.name).send().await;
     assert_eq!(everything.unwrap().count, 1, "nothing but the number of the format");
 }
 
@@ -514,7 +551,8 @@ async fn a_registry_that_is_slow_or_lies_or_never_ends_does_no_harm() {
         let catalog = Catalog::start_subscribed(Store::in_memory().await, &subscriptions).await;
         let started = Instant::now();
         let url = format!("{}/events/harbor", catalog.url);
-        let taken = send(&url, &[("authorization", "token")], sample("harbor/push-artifact.json")).await;
+        let taken =
+            send(&url, &[("authorization", "token")], sample("harbor/push-artifact.json")).await;
         assert_eq!(taken, (200, report(1, 0)), "{name}");
         assert!(started.elapsed() < Duration::from_secs(8), "{name}: {:?}", started.elapsed());
         assert_eq!(
@@ -571,7 +609,8 @@ async fn a_registry_is_shown_its_credential_once_it_asks_for_it() {
         }])
     };
     let body = r#"{"repository":"team/app","updated_tags":["v1","v2","v3"]}"#;
-    let catalog = Catalog::start_subscribed(Store::in_memory().await, &subscription("pass:word")).await;
+    let catalog =
+        Catalog::start_subscribed(Store::in_memory().await, &subscription("pass:word")).await;
     let url = format!("{}/events/quay?token=token", catalog.url);
     assert_eq!(send(&url, &[], body).await, (200, report(1, 0)));
     let images = without_time(images(&catalog, "team/app").await);
@@ -600,7 +639,9 @@ async fn a_list_that_breaks_off_is_no_answer() {
             let length = client.read(&mut request).await.unwrap_or_default();
             let request = String::from_utf8_lossy(&request[..length]).into_owned();
             let first = r#"{"name":"team/app","tags":["v1"]}"#;
-            let (status, more, body) = if request.contains("last=") || request.contains("/team/gone/") {
+            let (status, more, body) = if request.contains("last=")
+                || request.contains("/team/gone/")
+            {
                 ("404 Not Found", "", "{}")
             } else {
                 ("200 OK", "link: </v2/team/app/tags/list?n=1&last=v1>; rel=\"next\"\r\n", first)

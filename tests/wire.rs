@@ -45,12 +45,13 @@ const ECR: &str = "AmazonEC2ContainerRegistry_V20150921.DescribeImages";
 const ECR_PUBLIC: &str = "SpencerFrontendService.DescribeImages";
 
 const PRIVATE_NAME: &str = r"'must satisfy regular expression '[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*''";
-const PUBLIC_NAME: &str =
-    "'must satisfy regular expression '(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*''";
+const PUBLIC_NAME: &str = "'must satisfy regular expression '(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*''";
 const TAG_CHARACTERS: &str = "'must satisfy regular expression '[a-zA-Z0-9-_.]+''";
 const DIGEST_CHARACTERS: &str = "'must satisfy regular expression '[a-zA-Z0-9-_+.]+:[a-fA-F0-9]+''";
-const NEITHER_TAG_NOR_DIGEST: &str = "Invalid request parameters: both tag and digest cannot be null";
-const INVALID_TOKEN: &str = "Invalid parameter at 'nextToken' failed to satisfy constraint: 'Invalid token'";
+const NEITHER_TAG_NOR_DIGEST: &str =
+    "Invalid request parameters: both tag and digest cannot be null";
+const INVALID_TOKEN: &str =
+    "Invalid parameter at 'nextToken' failed to satisfy constraint: 'Invalid token'";
 
 const MEBIBYTE: usize = 1024 * 1024;
 
@@ -83,7 +84,8 @@ impl Wire {
         headers: &[(&str, &str)],
         body: impl Into<reqwest::Body>,
     ) -> Reply {
-        let mut request = self.http.request(method, format!("{}{path}", self.catalog.url)).body(body);
+        let mut request =
+            self.http.request(method, format!("{}{path}", self.catalog.url)).body(body);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -149,7 +151,10 @@ fn parse(response: Vec<u8>) -> (u16, HeaderMap, String) {
     let status = status.split(' ').nth(1).unwrap().parse().unwrap();
     let headers = lines.lines().map(|line| {
         let (name, value) = line.split_once(':').unwrap();
-        (http::HeaderName::try_from(name).unwrap(), http::HeaderValue::try_from(value.trim()).unwrap())
+        (
+            http::HeaderName::try_from(name).unwrap(),
+            http::HeaderValue::try_from(value.trim()).unwrap(),
+        )
     });
     (status, headers.collect(), body.to_owned())
 }
@@ -265,8 +270,9 @@ impl Reply {
 
     #[track_caller]
     fn assert_no_repository(&self, name: &str, registry: &str) {
-        let message =
-            format!("The repository with name '{name}' does not exist in the registry with id '{registry}'");
+        let message = format!(
+            "The repository with name '{name}' does not exist in the registry with id '{registry}'"
+        );
         self.assert_error(400, "RepositoryNotFoundException", &message);
     }
 
@@ -283,7 +289,8 @@ impl Reply {
 
 fn is_uuid(text: &str) -> bool {
     let lengths: Vec<usize> = text.split('-').map(str::len).collect();
-    lengths == [8, 4, 4, 4, 12] && text.chars().all(|digit| digit == '-' || digit.is_ascii_hexdigit())
+    lengths == [8, 4, 4, 4, 12]
+        && text.chars().all(|digit| digit == '-' || digit.is_ascii_hexdigit())
 }
 
 fn has_null(value: &Value) -> bool {
@@ -355,8 +362,10 @@ impl Row {
             ("imagePushedAt", self.pushed_at.to_string()),
             ("imageStatus", status.to_owned()),
         ];
-        let mut item: Item =
-            members.into_iter().map(|(name, value)| (name.to_owned(), AttributeValue::S(value))).collect();
+        let mut item: Item = members
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), AttributeValue::S(value)))
+            .collect();
         if !self.tags.is_empty() {
             let tags = self.tags.iter().cloned().map(AttributeValue::S).collect();
             item.insert("imageTags".to_owned(), AttributeValue::L(tags));
@@ -375,7 +384,8 @@ impl Row {
 }
 
 async fn put_rows(store: &Store, repository: &Repository, rows: &[Row]) {
-    let items = rows.iter().flat_map(|row| [Some(row.item(repository)), row.once_archived(repository)]);
+    let items =
+        rows.iter().flat_map(|row| [Some(row.item(repository)), row.once_archived(repository)]);
     put_items(store, items.flatten().collect()).await;
 }
 
@@ -396,7 +406,8 @@ async fn put_items(store: &Store, mut items: Vec<Item>) {
             let put = Put::builder().table_name(&store.table.name).set_item(Some(item)).build();
             TransactWriteItem::builder().put(put.unwrap()).build()
         });
-        let request = store.table.client.transact_write_items().set_transact_items(Some(puts.collect()));
+        let request =
+            store.table.client.transact_write_items().set_transact_items(Some(puts.collect()));
         request.send().await.unwrap();
         items = rest;
     }
@@ -422,7 +433,10 @@ impl Meddled {
     /// A store whose requests pass through `meddle`. The SDK does not try again, so that a failure
     /// comes through at once.
     async fn store(
-        meddle: impl Fn(&str, &mut Value) -> Option<Result<(u16, String), String>> + Send + Sync + 'static,
+        meddle: impl Fn(&str, &mut Value) -> Option<Result<(u16, String), String>>
+        + Send
+        + Sync
+        + 'static,
     ) -> Store {
         let meddled = Self { engine: Engine::in_memory().unwrap(), meddle: Arc::new(meddle) };
         let configuration = aws_sdk_dynamodb::Config::builder()
@@ -471,7 +485,11 @@ impl HttpConnector for Meddled {
 }
 
 impl HttpClient for Meddled {
-    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+    fn http_connector(
+        &self,
+        _: &HttpConnectorSettings,
+        _: &RuntimeComponents,
+    ) -> SharedHttpConnector {
         SharedHttpConnector::new(self.clone())
     }
 }
@@ -505,7 +523,11 @@ async fn r1_any_content_type_and_none_is_accepted() {
     {
         let headers = [("x-amz-target", ECR), ("content-type", content_type)];
         let reply = wire.send(Method::POST, "/", &headers, body).await;
-        assert_eq!((reply.status, reply.body.as_str()), (200, r#"{"imageDetails":[]}"#), "{content_type}");
+        assert_eq!(
+            (reply.status, reply.body.as_str()),
+            (200, r#"{"imageDetails":[]}"#),
+            "{content_type}"
+        );
     }
 }
 
@@ -531,12 +553,19 @@ async fn r1_describe_images_without_a_target_is_the_public_service() {
 async fn r1_other_methods_are_not_allowed() {
     let wire = Wire::start().await;
     for path in ["/", "/DescribeImages"] {
-        for method in ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "post", "QUERY"] {
+        for method in ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "post", "QUERY"]
+        {
             let headers = [("x-amz-target", ECR)];
             let method = Method::from_bytes(method.as_bytes()).unwrap();
-            let reply = wire.send(method.clone(), path, &headers, r#"{"repositoryName":"app"}"#).await;
-            assert_eq!((reply.status, reply.header("allow")), (405, Some("POST")), "{method} {path}");
-            let body = r#"{"__type":"MethodNotAllowedException","message":"The method must be POST."}"#;
+            let reply =
+                wire.send(method.clone(), path, &headers, r#"{"repositoryName":"app"}"#).await;
+            assert_eq!(
+                (reply.status, reply.header("allow")),
+                (405, Some("POST")),
+                "{method} {path}"
+            );
+            let body =
+                r#"{"__type":"MethodNotAllowedException","message":"The method must be POST."}"#;
             assert_eq!(reply.body, if method == "HEAD" { "" } else { body }, "{method} {path}");
         }
     }
@@ -545,8 +574,16 @@ async fn r1_other_methods_are_not_allowed() {
 #[tokio::test]
 async fn r1_other_paths_are_not_found() {
     let wire = Wire::start().await;
-    let paths =
-        ["//", "/describeimages", "/DescribeImages/", "/DescribeImages%20", "/%2F", "/v2/", "/é", "/events"];
+    let paths = [
+        "//",
+        "/describeimages",
+        "/DescribeImages/",
+        "/DescribeImages%20",
+        "/%2F",
+        "/v2/",
+        "/é",
+        "/events",
+    ];
     for path in paths {
         for method in [Method::POST, Method::GET] {
             let headers = [("x-amz-target", ECR)];
@@ -581,7 +618,8 @@ async fn r2_a_repository_whose_images_are_gone_has_an_empty_list() {
 async fn r3_r5_an_error_has_its_name_in_the_body_and_in_a_header() {
     let wire = Wire::start().await;
     wire.create("app").await;
-    let reply = wire.ecr(json!({ "repositoryName": "app", "imageIds": [{ "imageTag": "x" }] })).await;
+    let reply =
+        wire.ecr(json!({ "repositoryName": "app", "imageIds": [{ "imageTag": "x" }] })).await;
     assert_eq!(reply.status, 400);
     assert_eq!(reply.header("x-amzn-errortype"), Some("ImageNotFoundException"));
     assert_eq!(reply.header("content-type"), Some("application/x-amz-json-1.1"));
@@ -666,13 +704,16 @@ async fn r7_null_counts_as_absent() {
     let laid_out = "\t{ \"repositoryName\" :\r\n\"app\" , \"maxResults\" : null , \"filter\" : { \"tagStatus\" :\tnull } ,\n\
                     \"imageIds\" : [ { \"imageTag\" : null , \"imageDigest\"\r:\t\"sha256:1\" } , null ] } \n";
     wire.post(ECR, laid_out).await.assert_invalid(NEITHER_TAG_NOR_DIGEST);
-    let in_filter = json!({ "repositoryName": "app", "filter": { "tagStatus": null, "imageStatus": null } });
+    let in_filter =
+        json!({ "repositoryName": "app", "filter": { "tagStatus": null, "imageStatus": null } });
     assert_eq!(wire.ecr(in_filter).await.digests(), digests([1]));
     let in_image_ids = json!({ "repositoryName": "app", "maxResults": null, "nextToken": null, "imageIds": [
         { "imageTag": "v1", "imageDigest": null }, { "imageTag": null, "imageDigest": digest(1).as_str() },
     ] });
     assert_eq!(wire.ecr(in_image_ids).await.digests(), digests([1]));
-    wire.ecr(json!({ "repositoryName": null })).await.assert_violates("repositoryName", "'must not be null'");
+    wire.ecr(json!({ "repositoryName": null }))
+        .await
+        .assert_violates("repositoryName", "'must not be null'");
     for image_id in
         [json!(null), json!({ "imageTag": null }), json!({ "imageTag": null, "imageDigest": null })]
     {
@@ -693,8 +734,7 @@ async fn r8_unknown_members_are_ignored() {
     });
     assert_eq!(wire.ecr(body.clone()).await.digests(), digests([1]));
     assert_eq!(wire.ecr_public(body).await.digests(), digests([1]));
-    let body =
-        json!({ "repositoryName": "app", "imageIds": [{ "imageTag": "v1", "unknown": [1], "tag": 5 }] });
+    let body = json!({ "repositoryName": "app", "imageIds": [{ "imageTag": "v1", "unknown": [1], "tag": 5 }] });
     assert_eq!(wire.ecr(body).await.digests(), digests([1]));
     let body = json!({ "RepositoryName": "app" });
     wire.ecr(body).await.assert_violates("repositoryName", "'must not be null'");
@@ -707,7 +747,8 @@ async fn r8_what_an_unknown_member_holds_does_not_matter() {
     let wire = Wire::start().await;
     wire.create("app").await;
     // JSON's grammar limits neither the size of a number nor which escapes follow each other.
-    for value in ["1e400", "-0.1E-400", "123456789012345678901234567890", r#""\ud800""#, r#""\ud800\ud800""#]
+    for value in
+        ["1e400", "-0.1E-400", "123456789012345678901234567890", r#""\ud800""#, r#""\ud800\ud800""#]
     {
         for body in [
             format!(r#"{{"repositoryName":"app","unknown":{value}}}"#),
@@ -715,9 +756,15 @@ async fn r8_what_an_unknown_member_holds_does_not_matter() {
             format!(r#"{{"repositoryName":"app","filter":{{"unknown":{value}}}}}"#),
         ] {
             assert_eq!(wire.post(ECR, body.clone()).await.body, r#"{"imageDetails":[]}"#, "{body}");
-            assert_eq!(wire.post(ECR_PUBLIC, body.clone()).await.body, r#"{"imageDetails":[]}"#, "{body}");
+            assert_eq!(
+                wire.post(ECR_PUBLIC, body.clone()).await.body,
+                r#"{"imageDetails":[]}"#,
+                "{body}"
+            );
         }
-        let body = format!(r#"{{"repositoryName":"app","imageIds":[{{"imageTag":"x","unknown":{value}}}]}}"#);
+        let body = format!(
+            r#"{{"repositoryName":"app","imageIds":[{{"imageTag":"x","unknown":{value}}}]}}"#
+        );
         wire.post(ECR, body).await.assert_no_image("null", "x");
     }
 }
@@ -765,7 +812,9 @@ async fn r8_a_body_may_have_one_mebibyte() {
         let chunks: String = body(length)
             .as_bytes()
             .chunks(MEBIBYTE / 16)
-            .map(|chunk| format!("{:x}\r\n{}\r\n", chunk.len(), std::str::from_utf8(chunk).unwrap()))
+            .map(|chunk| {
+                format!("{:x}\r\n{}\r\n", chunk.len(), std::str::from_utf8(chunk).unwrap())
+            })
             .collect();
         let reply = wire.raw(format!("{head}{chunks}0\r\n\r\n").as_bytes()).await;
         assert_eq!(reply.status, status, "{reply:?}");
@@ -852,10 +901,11 @@ async fn r8_a_client_that_reads_last_gets_its_413() {
             let (whole, chunks) = (vec![b' '; length], in_chunks(length));
             for attempt in 1..=10 {
                 for (declared, body) in [(Some(length), &whole), (None, &chunks)] {
-                    let response = Writing::start(&address, path, declared).and_then(|mut client| {
-                        client.0.write_all(body)?;
-                        client.response()
-                    });
+                    let response =
+                        Writing::start(&address, path, declared).and_then(|mut client| {
+                            client.0.write_all(body)?;
+                            client.response()
+                        });
                     let response = response.unwrap_or_else(|error| {
                         panic!("{path}, length {declared:?}, attempt {attempt}: {error}")
                     });
@@ -913,7 +963,10 @@ async fn r8_a_body_without_end_is_cut_off() {
                 sent += MEBIBYTE;
                 assert!(sent < limit + MOST_DISCARDED + UNDER_WAY, "{path} reads on and on");
             }
-            assert!(sent + MEBIBYTE >= limit + MOST_DISCARDED, "{path} was closed after {sent} bytes");
+            assert!(
+                sent + MEBIBYTE >= limit + MOST_DISCARDED,
+                "{path} was closed after {sent} bytes"
+            );
         }
     };
     tokio::task::spawn_blocking(send).await.unwrap();
@@ -923,7 +976,8 @@ async fn r8_a_body_without_end_is_cut_off() {
 async fn r4_r10_a_body_that_breaks_off_gets_an_orderly_answer() {
     let wire = Wire::start().await;
     wire.create("app").await;
-    let head = format!("POST / HTTP/1.1\r\nHost: a\r\nX-Amz-Target: {ECR}\r\nConnection: close\r\n");
+    let head =
+        format!("POST / HTTP/1.1\r\nHost: a\r\nX-Amz-Target: {ECR}\r\nConnection: close\r\n");
     for rest in [
         // What was to be the length of the second part is none.
         "Transfer-Encoding: chunked\r\n\r\n18\r\n{\"repositoryName\":\"app\"}\r\nx\r\n",
@@ -942,7 +996,8 @@ async fn r8_an_empty_body_counts_as_an_empty_object() {
         wire.post(ECR_PUBLIC, body).await.assert_violates("repositoryName", "'must not be null'");
     }
     // Neither a length nor a body.
-    let request = format!("POST / HTTP/1.1\r\nHost: a\r\nX-Amz-Target: {ECR}\r\nConnection: close\r\n\r\n");
+    let request =
+        format!("POST / HTTP/1.1\r\nHost: a\r\nX-Amz-Target: {ECR}\r\nConnection: close\r\n\r\n");
     wire.raw(request.as_bytes()).await.assert_violates("repositoryName", "'must not be null'");
 }
 
@@ -974,11 +1029,20 @@ async fn r9_target_then_syntax_then_types_then_constraints_then_repository_then_
         assert_eq!(reply.json["__type"], "SerializationException", "{member}: {reply:?}");
     }
     let reply = wire.ecr(json!({ "repositoryName": "no-such", "maxResults": 0 })).await;
-    assert_eq!(reply.json["__type"], "InvalidParameterException", "constraints before the repository");
-    let reply = wire.ecr(json!({ "repositoryName": "no-such", "filter": { "tagStatus": "no-such" } })).await;
-    assert_eq!(reply.json["__type"], "InvalidParameterException", "constraints before the repository");
-    let reply =
-        wire.ecr(json!({ "repositoryName": "no-such", "imageIds": [{ "imageTag": "no-such" }] })).await;
+    assert_eq!(
+        reply.json["__type"], "InvalidParameterException",
+        "constraints before the repository"
+    );
+    let reply = wire
+        .ecr(json!({ "repositoryName": "no-such", "filter": { "tagStatus": "no-such" } }))
+        .await;
+    assert_eq!(
+        reply.json["__type"], "InvalidParameterException",
+        "constraints before the repository"
+    );
+    let reply = wire
+        .ecr(json!({ "repositoryName": "no-such", "imageIds": [{ "imageTag": "no-such" }] }))
+        .await;
     reply.assert_no_repository("no-such", REGISTRY);
 }
 
@@ -992,9 +1056,19 @@ async fn r9_constraints_are_checked_in_the_order_of_their_rules() {
     });
     let steps: [(&str, Value, &str, &str); 14] = [
         ("repositoryName", json!("A"), "repositoryName", "'must not be null'"),
-        ("repositoryName", json!("A!"), "repositoryName", "'must have length greater than or equal to 2'"),
+        (
+            "repositoryName",
+            json!("A!"),
+            "repositoryName",
+            "'must have length greater than or equal to 2'",
+        ),
         ("repositoryName", json!("app"), "repositoryName", PRIVATE_NAME),
-        ("registryId", json!(REGISTRY), "registryId", "'must satisfy regular expression [0-9]{12}'"),
+        (
+            "registryId",
+            json!(REGISTRY),
+            "registryId",
+            "'must satisfy regular expression [0-9]{12}'",
+        ),
         (
             "imageIds",
             json!(vec![json!({}); 101]),
@@ -1015,10 +1089,30 @@ async fn r9_constraints_are_checked_in_the_order_of_their_rules() {
         ),
         ("imageIds", json!([{}]), "imageDigest", DIGEST_CHARACTERS),
         ("imageIds", json!([{ "imageTag": "v1" }]), "", NEITHER_TAG_NOR_DIGEST),
-        ("maxResults", json!(0), "maxResults", "'Member must have value less than or equal to 1000'"),
-        ("maxResults", json!(1), "maxResults", "'Member must have value greater than or equal to 1'"),
-        ("maxResults", json!(null), "maxResults", "'must not be specified when imageIds is specified'"),
-        ("nextToken", json!(null), "nextToken", "'must not be specified when imageIds is specified'"),
+        (
+            "maxResults",
+            json!(0),
+            "maxResults",
+            "'Member must have value less than or equal to 1000'",
+        ),
+        (
+            "maxResults",
+            json!(1),
+            "maxResults",
+            "'Member must have value greater than or equal to 1'",
+        ),
+        (
+            "maxResults",
+            json!(null),
+            "maxResults",
+            "'must not be specified when imageIds is specified'",
+        ),
+        (
+            "nextToken",
+            json!(null),
+            "nextToken",
+            "'must not be specified when imageIds is specified'",
+        ),
         (
             "filter",
             json!({ "imageStatus": "no-such" }),
@@ -1153,7 +1247,9 @@ async fn r10_a_form_feed_is_no_json_whitespace() {
 #[tokio::test]
 async fn r10_what_is_no_object_is_refused() {
     let wire = Wire::start().await;
-    for body in ["[]", "[{\"repositoryName\":\"app\"}]", "\"app\"", "5", "1.5", "true", "false", "null"] {
+    for body in
+        ["[]", "[{\"repositoryName\":\"app\"}]", "\"app\"", "5", "1.5", "true", "false", "null"]
+    {
         wire.post(ECR, body).await.assert_serialization("The request body must be a JSON object.");
     }
 }
@@ -1162,13 +1258,15 @@ async fn r10_what_is_no_object_is_refused() {
 async fn r10_invalid_utf8_is_refused() {
     let wire = Wire::start().await;
     wire.create("app").await;
-    let invalid: [&[u8]; 6] = [b"\xff", b"\x80", b"\xc3", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf4\x90\x80\x80"];
+    let invalid: [&[u8]; 6] =
+        [b"\xff", b"\x80", b"\xc3", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf4\x90\x80\x80"];
     for bytes in invalid {
         let bodies = [
             [b"{\"repositoryName\":\"ap", bytes, b"\"}"].concat(),
             [b"{\"repositoryName\":\"app\",\"unknown\":\"", bytes, b"\"}"].concat(),
             [b"{\"repositoryName\":\"app\",\"", bytes, b"\":1}"].concat(),
-            [b"{\"repositoryName\":\"app\",\"imageIds\":[{\"imageTag\":\"", bytes, b"\"}]}"].concat(),
+            [b"{\"repositoryName\":\"app\",\"imageIds\":[{\"imageTag\":\"", bytes, b"\"}]}"]
+                .concat(),
             [b"{\"repositoryName\":\"app\"}", bytes].concat(),
             bytes.to_vec(),
         ];
@@ -1255,7 +1353,9 @@ async fn r11_the_type_of_every_image_id_is_checked() {
 async fn r12_r13_a_repository_name_must_be_given() {
     let wire = Wire::start().await;
     let message = r#"{"__type":"InvalidParameterException","message":"Invalid parameter at 'repositoryName' failed to satisfy constraint: 'must not be null'"}"#;
-    for body in [json!({}), json!({ "repositoryName": null }), json!({ "registryId": "x", "imageIds": [] })] {
+    for body in
+        [json!({}), json!({ "repositoryName": null }), json!({ "registryId": "x", "imageIds": [] })]
+    {
         for target in [ECR, ECR_PUBLIC] {
             let reply = wire.post(target, body.to_string()).await;
             assert_eq!((reply.status, reply.body.as_str()), (400, message));
@@ -1267,15 +1367,19 @@ async fn r12_r13_a_repository_name_must_be_given() {
 async fn r14_repository_name_length_is_checked_before_the_pattern() {
     let wire = Wire::start().await;
     for target in [ECR, ECR_PUBLIC] {
-        let ask = async |name: &str| wire.post(target, json!({ "repositoryName": name }).to_string()).await;
+        let ask = async |name: &str| {
+            wire.post(target, json!({ "repositoryName": name }).to_string()).await
+        };
         // "é" has one character and two bytes.
         for name in ["", "a", "A", "/", " ", "é"] {
             let reply = ask(name).await;
-            reply.assert_violates("repositoryName", "'must have length greater than or equal to 2'");
+            reply
+                .assert_violates("repositoryName", "'must have length greater than or equal to 2'");
         }
         let most = if target == ECR { 256 } else { 205 };
         let too_long = format!("'must have length less than or equal to {most}'");
-        for name in ["a".repeat(most + 1), "A".repeat(most + 1), "/".repeat(most + 1), "é".repeat(most + 1)]
+        for name in
+            ["a".repeat(most + 1), "A".repeat(most + 1), "/".repeat(most + 1), "é".repeat(most + 1)]
         {
             ask(&name).await.assert_violates("repositoryName", &too_long);
         }
@@ -1292,8 +1396,19 @@ async fn r14_repository_name_length_is_checked_before_the_pattern() {
 #[tokio::test]
 async fn r15_repository_name_pattern() {
     let wire = Wire::start().await;
-    let good =
-        ["ab", "a1", "00", "a.b", "a_b", "a-b", "a/b", "a/b/c/d/e/f", "team/app.x-y_z", "a.b_c-d/0", "1/2"];
+    let good = [
+        "ab",
+        "a1",
+        "00",
+        "a.b",
+        "a_b",
+        "a-b",
+        "a/b",
+        "a/b/c/d/e/f",
+        "team/app.x-y_z",
+        "a.b_c-d/0",
+        "1/2",
+    ];
     let private_only = ["a__b", "a--b", "a---b", "a------b/c", "x/a__b", "a__b--c.d_e/f"];
     let bad = [
         "a___b",
@@ -1338,7 +1453,9 @@ async fn r15_repository_name_pattern() {
         "a\"b",
     ];
     for (target, pattern) in [(ECR, PRIVATE_NAME), (ECR_PUBLIC, PUBLIC_NAME)] {
-        let ask = async |name: &str| wire.post(target, json!({ "repositoryName": name }).to_string()).await;
+        let ask = async |name: &str| {
+            wire.post(target, json!({ "repositoryName": name }).to_string()).await
+        };
         for name in good {
             ask(name).await.assert_no_repository(name, REGISTRY);
         }
@@ -1409,7 +1526,8 @@ async fn r17_one_to_a_hundred_image_ids() {
         wire.push("app", time(0), number, None).await;
     }
     let ask = async |target: &str, image_ids: Value| {
-        wire.post(target, json!({ "repositoryName": "app", "imageIds": image_ids }).to_string()).await
+        wire.post(target, json!({ "repositoryName": "app", "imageIds": image_ids }).to_string())
+            .await
     };
     let by_digest = |number: u64| json!({ "imageDigest": digest(number).as_str() });
     for target in [ECR, ECR_PUBLIC] {
@@ -1435,9 +1553,10 @@ async fn r18_an_image_tag_is_checked() {
             let request = json!({ "repositoryName": "app", "imageIds": [{ "imageTag": tag }] });
             wire.post(target, request.to_string()).await
         };
-        for tag in
-            ["a b", "a:b", "a@b", "a/b", "a+b", "é", "😀", "v1\n", "\n", "\0", "*", "a'b", "a\"b", "${x}"]
-        {
+        for tag in [
+            "a b", "a:b", "a@b", "a/b", "a+b", "é", "😀", "v1\n", "\n", "\0", "*", "a'b", "a\"b",
+            "${x}",
+        ] {
             ask(tag).await.assert_violates("imageTag", TAG_CHARACTERS);
         }
         ask("").await.assert_violates("imageTag", "'must have length greater than or equal to 1'");
@@ -1458,7 +1577,8 @@ async fn r19_an_image_digest_is_checked() {
     wire.create("app").await;
     for target in [ECR, ECR_PUBLIC] {
         let ask = async |digest: &str| {
-            let request = json!({ "repositoryName": "app", "imageIds": [{ "imageDigest": digest }] });
+            let request =
+                json!({ "repositoryName": "app", "imageIds": [{ "imageDigest": digest }] });
             wire.post(target, request.to_string()).await
         };
         let bad = [
@@ -1511,7 +1631,8 @@ async fn r19_the_expression_does_not_limit_the_length_of_a_digest() {
 async fn r20_an_image_id_names_a_tag_or_a_digest() {
     let wire = Wire::start().await;
     wire.push("app", time(0), 1, Some("v1")).await;
-    for image_ids in [json!([{}]), json!([{ "imageTag": "v1" }, {}]), json!([null]), json!([{ "tag": "v1" }])]
+    for image_ids in
+        [json!([{}]), json!([{ "imageTag": "v1" }, {}]), json!([null]), json!([{ "tag": "v1" }])]
     {
         for target in [ECR, ECR_PUBLIC] {
             let request = json!({ "repositoryName": "app", "imageIds": image_ids });
@@ -1538,13 +1659,25 @@ async fn r21_max_results_is_1_to_1000() {
         }
         for small in [0, -1, -1000, i64::from(i32::MIN), i64::from(i32::MIN) - 1, i64::MIN] {
             let reply = ask(target, json!(small)).await;
-            reply.assert_violates("maxResults", "'Member must have value greater than or equal to 1'");
+            reply.assert_violates(
+                "maxResults",
+                "'Member must have value greater than or equal to 1'",
+            );
         }
-        for large in
-            [1001, 2000, i64::from(i32::MAX), i64::from(i32::MAX) + 1, 1 << 32, (1 << 32) + 1, i64::MAX]
-        {
+        for large in [
+            1001,
+            2000,
+            i64::from(i32::MAX),
+            i64::from(i32::MAX) + 1,
+            1 << 32,
+            (1 << 32) + 1,
+            i64::MAX,
+        ] {
             let reply = ask(target, json!(large)).await;
-            reply.assert_violates("maxResults", "'Member must have value less than or equal to 1000'");
+            reply.assert_violates(
+                "maxResults",
+                "'Member must have value less than or equal to 1000'",
+            );
         }
     }
 }
@@ -1556,7 +1689,10 @@ async fn r21_max_results_beyond_64_bits_is_over_1000() {
     for (number, constraint) in [
         ("9223372036854775808", "'Member must have value less than or equal to 1000'"),
         ("18446744073709551616", "'Member must have value less than or equal to 1000'"),
-        ("100000000000000000000000000000000", "'Member must have value less than or equal to 1000'"),
+        (
+            "100000000000000000000000000000000",
+            "'Member must have value less than or equal to 1000'",
+        ),
         ("-9223372036854775809", "'Member must have value greater than or equal to 1'"),
     ] {
         let body = format!(r#"{{"repositoryName":"app","maxResults":{number}}}"#);
@@ -1596,7 +1732,9 @@ async fn r23_filters_are_enumerations() {
         wire.ecr(json!({ "repositoryName": "app", "filter": filter, "imageIds": image_ids })).await
     };
     for image_ids in [json!(null), json!([{ "imageTag": "v1" }])] {
-        for bad in ["", "tagged", "Tagged", "TAGGED ", "TAGGED,UNTAGGED", "ALL", "NONE", "ACTIVE", "\u{0}"] {
+        for bad in
+            ["", "tagged", "Tagged", "TAGGED ", "TAGGED,UNTAGGED", "ALL", "NONE", "ACTIVE", "\u{0}"]
+        {
             let reply = ask(json!({ "tagStatus": bad }), image_ids.clone()).await;
             let words = "'Member must satisfy enum value set: [TAGGED, UNTAGGED, ANY]'";
             reply.assert_violates("filter.tagStatus", words);
@@ -1633,7 +1771,8 @@ async fn r8_r23_the_public_service_ignores_a_filter() {
         assert_eq!(wire.ecr_public(request).await.digests(), digests([1, 2]));
     }
     // A token holds for every filter, since no filter is part of the request.
-    let request = json!({ "repositoryName": "app", "maxResults": 1, "filter": { "tagStatus": "TAGGED" } });
+    let request =
+        json!({ "repositoryName": "app", "maxResults": 1, "filter": { "tagStatus": "TAGGED" } });
     let token = wire.ecr_public(request).await.next_token();
     let request = json!({ "repositoryName": "app", "nextToken": token });
     assert_eq!(wire.ecr_public(request).await.digests(), digests([1]));
@@ -1652,8 +1791,7 @@ async fn r24_a_repository_that_does_not_exist() {
     for target in [ECR, ECR_PUBLIC] {
         for image_ids in [json!(null), json!([{ "imageTag": "v1" }])] {
             let ask = async |name: &str, registry: Value| {
-                let request =
-                    json!({ "repositoryName": name, "registryId": registry, "imageIds": image_ids });
+                let request = json!({ "repositoryName": name, "registryId": registry, "imageIds": image_ids });
                 wire.post(target, request.to_string()).await
             };
             ask("no-such", json!(null)).await.assert_no_repository("no-such", REGISTRY);
@@ -1684,7 +1822,8 @@ async fn r24_registries_are_apart() {
     wire.apply(&elsewhere, time(0), pushed(2, Some("v1"), Content::default())).await;
     for (registry, number) in [(json!(null), 1), (json!(REGISTRY), 1), (json!("210987654321"), 2)] {
         for image_ids in [json!(null), json!([{ "imageTag": "v1" }])] {
-            let request = json!({ "repositoryName": "app", "registryId": registry, "imageIds": image_ids });
+            let request =
+                json!({ "repositoryName": "app", "registryId": registry, "imageIds": image_ids });
             let image = wire.ecr(request).await.image();
             assert_eq!(image["imageDigest"], digest(number).as_str());
             let shown = if number == 1 { REGISTRY } else { "210987654321" };
@@ -1700,7 +1839,11 @@ async fn r25_an_image_that_does_not_exist() {
     let no_such = format!("sha256:{}", "ab".repeat(32));
     for target in [ECR, ECR_PUBLIC] {
         let ask = async |image_id: Value| {
-            wire.post(target, json!({ "repositoryName": "app", "imageIds": [image_id] }).to_string()).await
+            wire.post(
+                target,
+                json!({ "repositoryName": "app", "imageIds": [image_id] }).to_string(),
+            )
+            .await
         };
         ask(json!({ "imageTag": "x" })).await.assert_no_image("null", "x");
         ask(json!({ "imageTag": "null" })).await.assert_no_image("null", "null");
@@ -1728,8 +1871,9 @@ async fn r25_deleted_images_and_tags_do_not_exist() {
     wire.apply(&app, time(2), ChangeKind::TagDeleted { tag: tag("v2") }).await;
     let kind = ChangeKind::ImageUntagged { digest: digest(3), tag: tag("v3") };
     wire.apply(&app, time(2), kind).await;
-    let ask =
-        async |image_id: Value| wire.ecr(json!({ "repositoryName": "app", "imageIds": [image_id] })).await;
+    let ask = async |image_id: Value| {
+        wire.ecr(json!({ "repositoryName": "app", "imageIds": [image_id] })).await
+    };
     for tag in ["v1", "v2", "v3"] {
         ask(json!({ "imageTag": tag })).await.assert_no_image("null", tag);
     }
@@ -1738,7 +1882,10 @@ async fn r25_deleted_images_and_tags_do_not_exist() {
         let reply = ask(json!({ "imageDigest": digest.as_str() })).await;
         reply.assert_no_image(digest.as_str(), "null");
     }
-    assert_eq!(ask(json!({ "imageDigest": digest(2).as_str() })).await.image().get("imageTags"), None);
+    assert_eq!(
+        ask(json!({ "imageDigest": digest(2).as_str() })).await.image().get("imageTags"),
+        None
+    );
 }
 
 #[tokio::test]
@@ -1775,11 +1922,17 @@ async fn r27_a_tag_and_a_digest_must_fit() {
     for target in [ECR, ECR_PUBLIC] {
         let ask = async |number: u64, tag: &str| {
             let image_id = json!({ "imageDigest": digest(number).as_str(), "imageTag": tag });
-            wire.post(target, json!({ "repositoryName": "app", "imageIds": [image_id] }).to_string()).await
+            wire.post(
+                target,
+                json!({ "repositoryName": "app", "imageIds": [image_id] }).to_string(),
+            )
+            .await
         };
         assert_eq!(ask(1, "v1").await.digests(), digests([1]));
         assert_eq!(ask(4, "moved").await.digests(), digests([4]));
-        for (number, tag) in [(1, "v2"), (2, "v1"), (1, "no-such"), (9, "v1"), (9, "no-such"), (3, "moved")] {
+        for (number, tag) in
+            [(1, "v2"), (2, "v1"), (1, "no-such"), (9, "v1"), (9, "no-such"), (3, "moved")]
+        {
             ask(number, tag).await.assert_no_image(digest(number).as_str(), tag);
         }
     }
@@ -1794,7 +1947,8 @@ async fn r28_images_come_once_in_the_order_asked_with_all_their_tags() {
     wire.push("app", time(3), 3, None).await;
     let by_digest = |number: u64| json!({ "imageDigest": digest(number).as_str() });
     let by_tag = |tag: &str| json!({ "imageTag": tag });
-    let both = |number: u64, tag: &str| json!({ "imageDigest": digest(number).as_str(), "imageTag": tag });
+    let both =
+        |number: u64, tag: &str| json!({ "imageDigest": digest(number).as_str(), "imageTag": tag });
     let upper = json!({ "imageDigest": digest(1).as_str().to_uppercase() });
     for target in [ECR, ECR_PUBLIC] {
         for (image_ids, expected) in [
@@ -1861,8 +2015,10 @@ async fn r30_a_listing_is_filtered() {
     wire.create("app").await;
     let statuses = [ImageStatus::Active, ImageStatus::Archived, ImageStatus::Activating];
     let images = statuses.iter().flat_map(|status| [(*status, &[][..]), (*status, &["v1", "v2"])]);
-    let rows: Vec<Row> =
-        (1..).zip(images).map(|(number, (status, tags))| Row::new(number, time(0), status, tags)).collect();
+    let rows: Vec<Row> = (1..)
+        .zip(images)
+        .map(|(number, (status, tags))| Row::new(number, time(0), status, tags))
+        .collect();
     put_rows(wire.store(), &repository("app"), &rows).await;
     // Of two images each the odd one has no tag.
     for (filter, expected) in [
@@ -1891,9 +2047,12 @@ async fn r30_an_image_changes_sides_with_its_tags_and_its_status() {
     let app = repository("app");
     let sides = async || {
         let mut sides = Vec::new();
-        for (tag_status, image_status) in
-            [("TAGGED", "ACTIVE"), ("UNTAGGED", "ACTIVE"), ("TAGGED", "ARCHIVED"), ("UNTAGGED", "ARCHIVED")]
-        {
+        for (tag_status, image_status) in [
+            ("TAGGED", "ACTIVE"),
+            ("UNTAGGED", "ACTIVE"),
+            ("TAGGED", "ARCHIVED"),
+            ("UNTAGGED", "ARCHIVED"),
+        ] {
             let filter = json!({ "tagStatus": tag_status, "imageStatus": image_status });
             let reply = wire.ecr(json!({ "repositoryName": "app", "filter": filter })).await;
             sides.extend(reply.digests().into_iter().map(|_| (tag_status, image_status)));
@@ -1920,7 +2079,11 @@ async fn r31_tags_have_a_case_and_digests_have_none() {
     wire.push("app", time(1), 2, Some("Latest")).await;
     for target in [ECR, ECR_PUBLIC] {
         let ask = async |image_id: Value| {
-            wire.post(target, json!({ "repositoryName": "app", "imageIds": [image_id] }).to_string()).await
+            wire.post(
+                target,
+                json!({ "repositoryName": "app", "imageIds": [image_id] }).to_string(),
+            )
+            .await
         };
         assert_eq!(ask(json!({ "imageTag": "latest" })).await.digests(), digests([0xabc]));
         assert_eq!(ask(json!({ "imageTag": "Latest" })).await.digests(), digests([2]));
@@ -1968,11 +2131,13 @@ async fn r32_a_page_has_100_results_by_default_and_1000_at_most() {
             (0..count).map(|number| Row::new(number, time(0), ImageStatus::Active, &[])).collect();
         put_rows(wire.store(), &repository(name), &rows).await;
     }
-    let page = async |target: &str, name: &str, max_results: Option<usize>, token: Option<String>| {
-        let request = json!({ "repositoryName": name, "maxResults": max_results, "nextToken": token });
-        let reply = wire.post(target, request.to_string()).await;
-        (reply.images().len(), reply.next_token())
-    };
+    let page =
+        async |target: &str, name: &str, max_results: Option<usize>, token: Option<String>| {
+            let request =
+                json!({ "repositoryName": name, "maxResults": max_results, "nextToken": token });
+            let reply = wire.post(target, request.to_string()).await;
+            (reply.images().len(), reply.next_token())
+        };
     for target in [ECR, ECR_PUBLIC] {
         assert_eq!(page(target, "app-99", None, None).await, (99, None));
         assert_eq!(page(target, "app-100", None, None).await, (100, None));
@@ -2092,7 +2257,8 @@ async fn listed() -> (Wire, String) {
     for number in 1..=4 {
         wire.push("app", time(0), number, None).await;
     }
-    let token = wire.ecr(json!({ "repositoryName": "app", "maxResults": 1 })).await.next_token().unwrap();
+    let token =
+        wire.ecr(json!({ "repositoryName": "app", "maxResults": 1 })).await.next_token().unwrap();
     (wire, token)
 }
 
@@ -2104,7 +2270,8 @@ async fn r35_a_token_is_opaque_url_safe_and_short() {
     for number in 0..2 {
         let digest = if number == 0 { longest_digest.clone() } else { digest(number) };
         let kind = ChangeKind::ImagePushed { digest, tag: None, content: Content::default() };
-        wire.apply(&repository(&longest_name), time(1 - i64::try_from(number).unwrap()), kind).await;
+        wire.apply(&repository(&longest_name), time(1 - i64::try_from(number).unwrap()), kind)
+            .await;
     }
     let mut tokens = BTreeSet::new();
     for _ in 0..10 {
@@ -2112,7 +2279,8 @@ async fn r35_a_token_is_opaque_url_safe_and_short() {
         assert_eq!(page.digests(), [longest_digest.as_str()]);
         let token = page.next_token().unwrap();
         assert!(token.len() < 1024, "{}", token.len());
-        let is_url_safe = |character: char| character.is_ascii_alphanumeric() || "-_".contains(character);
+        let is_url_safe =
+            |character: char| character.is_ascii_alphanumeric() || "-_".contains(character);
         assert!(token.chars().all(is_url_safe), "{token}");
         // The position is not to be read in it, neither as it is nor in Base64.
         assert!(!token.contains("aaaaaaaa") && !token.contains("YWFhYWFh"), "{token}");
@@ -2127,7 +2295,8 @@ async fn r35_a_token_is_opaque_url_safe_and_short() {
 async fn r35_a_token_may_be_used_twice_and_with_another_page_size() {
     let (wire, token) = listed().await;
     let ask = async |max_results: Value| {
-        wire.ecr(json!({ "repositoryName": "app", "nextToken": token, "maxResults": max_results })).await
+        wire.ecr(json!({ "repositoryName": "app", "nextToken": token, "maxResults": max_results }))
+            .await
     };
     for _ in 0..2 {
         assert_eq!(ask(json!(null)).await.digests(), digests([2, 3, 4]));
@@ -2163,14 +2332,16 @@ async fn r35_a_token_belongs_to_service_registry_and_repository() {
             wire.apply(&repository(registry, name), time(0), kind).await;
         }
         for target in [ECR, ECR_PUBLIC] {
-            let request = json!({ "repositoryName": name, "registryId": registry, "maxResults": 1 });
+            let request =
+                json!({ "repositoryName": name, "registryId": registry, "maxResults": 1 });
             let token = wire.post(target, request.to_string()).await.next_token().unwrap();
             tokens.push((target, registry, name, token));
         }
     }
     for (of_target, of_registry, of_name, token) in &tokens {
         for (target, registry, name, _) in &tokens {
-            let request = json!({ "repositoryName": name, "registryId": registry, "nextToken": token });
+            let request =
+                json!({ "repositoryName": name, "registryId": registry, "nextToken": token });
             let reply = wire.post(target, request.to_string()).await;
             if (of_target, of_registry, of_name) == (target, registry, name) {
                 assert_eq!(reply.digests(), digests([2]));
@@ -2315,7 +2486,11 @@ async fn r35_tokens_outlive_restarts_and_new_keys_but_not_the_removal_of_their_k
     let token = before.ecr(request.clone()).await.next_token().unwrap();
     drop(before);
 
-    assert_eq!(go_on(&restart(old.clone()).await, &token).await.digests(), digests([2]), "restarted");
+    assert_eq!(
+        go_on(&restart(old.clone()).await, &token).await.digests(),
+        digests([2]),
+        "restarted"
+    );
     let rotated = restart(format!("{new}{old}")).await;
     let page = go_on(&rotated, &token).await;
     assert_eq!(page.digests(), digests([2]), "with a new key before the old one");
@@ -2339,13 +2514,12 @@ struct Known {
 impl Known {
     /// Few milliseconds, so that pages end between images of one of them.
     fn any() -> impl Strategy<Value = Self> {
-        (0..3_u32, select(vec![0_u32, 1, 999_999]), any::<bool>(), proptest::bool::weighted(0.3)).prop_map(
-            |(milliseconds, rest, tagged, archived)| Self {
+        (0..3_u32, select(vec![0_u32, 1, 999_999]), any::<bool>(), proptest::bool::weighted(0.3))
+            .prop_map(|(milliseconds, rest, tagged, archived)| Self {
                 nanoseconds: milliseconds * 1_000_000 + rest,
                 tagged,
                 archived,
-            },
-        )
+            })
     }
 
     async fn put(&self, wire: &Wire, name: &str, number: u64) {
@@ -2415,7 +2589,9 @@ struct Listing {
     between: Vec<Vec<Between>>,
 }
 
-fn any_listing(between: impl Strategy<Value = Vec<Vec<Between>>>) -> impl Strategy<Value = Listing> {
+fn any_listing(
+    between: impl Strategy<Value = Vec<Vec<Between>>>,
+) -> impl Strategy<Value = Listing> {
     let images = btree_map((0..40_u64).prop_map(|number| 2 * number), Known::any(), 0..16);
     (images, any_filter(), vec(1..6_usize, 1..4), 1..5_u64, between).prop_map(
         |(images, filter, page_sizes, most_items, between)| Listing {
@@ -2435,7 +2611,8 @@ fn check_listings(
     listings: &impl Strategy<Value = Listing>,
     property: impl AsyncFn(&Wire, &str, &Listing),
 ) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let most_items = Arc::new(AtomicU64::new(u64::MAX));
     let wire = runtime.block_on(giving_few(Arc::clone(&most_items)));
     let number = AtomicUsize::new(0);
@@ -2478,10 +2655,16 @@ fn r30_r33_r34_joined_pages_equal_a_plain_filter_and_sort() {
         for (page, size) in full.iter().zip(listing.page_sizes.iter().cycle()) {
             assert_eq!(page.images().len(), *size);
         }
-        assert!(!last.images().is_empty() || full.is_empty(), "a token was given though nothing followed");
+        assert!(
+            !last.images().is_empty() || full.is_empty(),
+            "a token was given though nothing followed"
+        );
         // The public service lists what is active, whatever the filter.
-        let joined: Vec<String> =
-            self::pages(wire, ECR_PUBLIC, &request, &sizes).await.iter().flat_map(Reply::digests).collect();
+        let joined: Vec<String> = self::pages(wire, ECR_PUBLIC, &request, &sizes)
+            .await
+            .iter()
+            .flat_map(Reply::digests)
+            .collect();
         assert_eq!(joined, expected(&listing.images, &json!({})));
     });
 }
@@ -2496,7 +2679,8 @@ fn r36_a_listing_has_every_image_that_was_there_all_the_time_exactly_once() {
         let mut next_number = 1;
         let mut joined: Vec<Value> = Vec::new();
         let mut token: Option<String> = None;
-        for (size, between) in listing.page_sizes.iter().cycle().zip(listing.between.iter().cycle()) {
+        for (size, between) in listing.page_sizes.iter().cycle().zip(listing.between.iter().cycle())
+        {
             let page = wire
                 .ecr(json!({
                     "repositoryName": name, "filter": listing.filter, "maxResults": size, "nextToken": token,
@@ -2510,7 +2694,12 @@ fn r36_a_listing_has_every_image_that_was_there_all_the_time_exactly_once() {
             }
             assert_eq!(page.images().len(), *size, "pages are exact whatever happens between them");
             let delete = async |digest: &Digest| {
-                wire.apply(&repository, time(100), ChangeKind::ImageDeleted { digest: digest.clone() }).await;
+                wire.apply(
+                    &repository,
+                    time(100),
+                    ChangeKind::ImageDeleted { digest: digest.clone() },
+                )
+                .await;
             };
             let last = Digest::parse(&digest_of(joined.last().unwrap())).unwrap();
             for between in between {
@@ -2542,7 +2731,10 @@ fn r36_a_listing_has_every_image_that_was_there_all_the_time_exactly_once() {
             }
         }
         let order: Vec<_> = joined.iter().map(order_of).collect();
-        assert!(order.is_sorted_by(|before, after| before < after), "in order, nothing twice: {order:?}");
+        assert!(
+            order.is_sorted_by(|before, after| before < after),
+            "in order, nothing twice: {order:?}"
+        );
         let all: BTreeSet<String> = joined.iter().map(digest_of).collect();
         assert_eq!(all.len(), joined.len(), "nothing twice, also not as the newest");
         let stayed = expected(&stayed, &listing.filter);
@@ -2566,7 +2758,8 @@ async fn r36_listings_hold_while_others_push_and_delete_all_the_time() {
         tokio::spawn(async move {
             let mut changes = 0_i64;
             // Between all that stay, one after the other comes and goes.
-            for number in (1..).map(|round: u64| (round * 7919) % 24_000).filter(|number| number % 1000 != 0)
+            for number in
+                (1..).map(|round: u64| (round * 7919) % 24_000).filter(|number| number % 1000 != 0)
             {
                 let pushed = pushed(number, None, Content::default());
                 let deleted = ChangeKind::ImageDeleted { digest: digest(number) };
@@ -2625,13 +2818,14 @@ async fn r33_pages_end_before_five_mebibytes() {
     wire.push("app", time(2), 1, Some("v2")).await;
     wire.push("app", time(3), 2, None).await;
     wire.apply(&app, time(4), ChangeKind::ImageArchived { digest: digest(2) }).await;
-    let written = wire.store().table.client.scan().table_name(&wire.store().table.name).send().await.unwrap();
+    let written =
+        wire.store().table.client.scan().table_name(&wire.store().table.name).send().await.unwrap();
     let is_listed = |item: &&Item| item.contains_key("imageDigest");
     let mut written: Vec<Item> = written.items().iter().filter(is_listed).cloned().collect();
     written.sort_by_key(|item| item[SORT].as_s().unwrap().clone());
     let archived = Row::new(2, time(3), ImageStatus::Archived, &[]);
-    let [archived, once_archived] =
-        [archived.item(&app), archived.once_archived(&app).unwrap()].map(|mut item| {
+    let [archived, once_archived] = [archived.item(&app), archived.once_archived(&app).unwrap()]
+        .map(|mut item| {
             item.insert("lastArchivedAt".to_owned(), AttributeValue::S(time(4).to_string()));
             item
         });
@@ -2717,7 +2911,8 @@ async fn put_image_with_tags(wire: &Wire, number: u64, tags: &[String]) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r61_a_reply_to_image_ids_that_would_pass_five_mebibytes_is_refused() {
     const LAMBDA_LIMIT: usize = 6_000_000;
-    const TOO_LARGE: &str = "'the images must fit into a reply of 5242880 bytes; ask for fewer at once'";
+    const TOO_LARGE: &str =
+        "'the images must fit into a reply of 5242880 bytes; ask for fewer at once'";
     let in_json = |text: &str| Value::from(text).to_string().len();
     // As a page's: with its comma, in Lambda's JSON.
     let weight = |image: &Value| in_json(&image.to_string()) - "\"\"".len() + ",".len();
@@ -2755,12 +2950,17 @@ async fn r61_a_reply_to_image_ids_that_would_pass_five_mebibytes_is_refused() {
     let image = wire.ecr(request(&ids(&[100]))).await.image();
     let weighed: usize = reply.images().iter().map(weight).sum();
     let missing = 5 * MEBIBYTE - weighed - weight(&image);
-    for (number, last, missing, status) in [(101, "y", missing, 200), (102, "z", missing + 1, 400)] {
+    for (number, last, missing, status) in [(101, "y", missing, 200), (102, "z", missing + 1, 400)]
+    {
         // A tag weighs five bytes more than its characters: most have 300, and two have the rest.
         let long = missing / 305 - 1;
         let rest = missing - 305 * long - 10;
         let mut tags = tags(number, long);
-        tags.extend([last.repeat(rest / 2), last.repeat(rest.div_ceil(2) - 1) + "-", last.to_owned()]);
+        tags.extend([
+            last.repeat(rest / 2),
+            last.repeat(rest.div_ceil(2) - 1) + "-",
+            last.to_owned(),
+        ]);
         put_image_with_tags(&wire, number, &tags).await;
         let numbers: Vec<u64> = (1..=17).chain([number]).collect();
         let reply = wire.ecr(request(&ids(&numbers))).await;
@@ -2806,9 +3006,12 @@ async fn known_image() -> Wire {
         Some(BTreeMap::from([("CRITICAL".to_owned(), 10), ("MEDIUM".to_owned(), 9)]));
     let scan = Scan { status: "COMPLETE".to_owned(), finding_severity_counts, completed_at };
     wire.apply(&app, completed_at, ChangeKind::ImageScanned { digest: digest(1), scan }).await;
-    wire.apply(&app, at("2026-05-15T15:35:00Z"), ChangeKind::ImagePulled { digest: digest(1) }).await;
-    wire.apply(&app, at("2026-05-15T15:36:00Z"), ChangeKind::ImageArchived { digest: digest(1) }).await;
-    let kind = ChangeKind::ImageRestored { digest: digest(1), activated_at: at("2026-05-15T15:37:00Z") };
+    wire.apply(&app, at("2026-05-15T15:35:00Z"), ChangeKind::ImagePulled { digest: digest(1) })
+        .await;
+    wire.apply(&app, at("2026-05-15T15:36:00Z"), ChangeKind::ImageArchived { digest: digest(1) })
+        .await;
+    let kind =
+        ChangeKind::ImageRestored { digest: digest(1), activated_at: at("2026-05-15T15:37:00Z") };
     wire.apply(&app, at("2026-05-15T15:36:30Z"), kind).await;
     wire
 }
@@ -2827,14 +3030,16 @@ async fn r37_the_public_service_tells_eight_members() {
     let wire = known_image().await;
     let expected = r#"{"imageDetails":[{"registryId":"123456789012","repositoryName":"app","imageDigest":"sha256:0000000000000000000000000000000000000000000000000000000000000001","imageTags":["latest","v1"],"imageSizeInBytes":12345,"imagePushedAt":1778859183.778,"imageManifestMediaType":"application/vnd.oci.image.manifest.v1+json","artifactMediaType":"application/vnd.oci.image.config.v1+json"}]}"#;
     assert_eq!(wire.ecr_public(json!({ "repositoryName": "app" })).await.body, expected);
-    let by_digest = json!({ "repositoryName": "app", "imageIds": [{ "imageDigest": digest(1).as_str() }] });
+    let by_digest =
+        json!({ "repositoryName": "app", "imageIds": [{ "imageDigest": digest(1).as_str() }] });
     assert_eq!(wire.ecr_public(by_digest).await.body, expected, "asked for by its digest");
 }
 
 #[tokio::test]
 async fn r37_tags_are_in_ascending_byte_order() {
     let wire = Wire::start().await;
-    let sorted = ["-", ".", "1.0", "1.10", "1.9", "10", "9", "B", "Z", "_", "a", "a-", "a.", "aa", "z"];
+    let sorted =
+        ["-", ".", "1.0", "1.10", "1.9", "10", "9", "B", "Z", "_", "a", "a-", "a.", "aa", "z"];
     for (index, tag) in (0..).zip(sorted.iter().rev()) {
         wire.push("app", time(index), 1, Some(tag)).await;
     }
@@ -2851,7 +3056,8 @@ async fn r37_tags_are_in_ascending_byte_order() {
 async fn r37_an_archived_image_says_so() {
     let wire = Wire::start().await;
     wire.push("app", time(0), 1, None).await;
-    wire.apply(&repository("app"), time(1000), ChangeKind::ImageArchived { digest: digest(1) }).await;
+    wire.apply(&repository("app"), time(1000), ChangeKind::ImageArchived { digest: digest(1) })
+        .await;
     let request = json!({ "repositoryName": "app", "filter": { "imageStatus": "ARCHIVED" } });
     let image = wire.ecr(request).await.image();
     assert_eq!(
@@ -2865,8 +3071,10 @@ async fn r37_an_archived_image_says_so() {
 async fn r37_a_scan_without_counts_has_a_status_only() {
     let wire = Wire::start().await;
     wire.push("app", time(0), 1, None).await;
-    let scan = Scan { status: "FAILED".to_owned(), finding_severity_counts: None, completed_at: time(1) };
-    wire.apply(&repository("app"), time(1), ChangeKind::ImageScanned { digest: digest(1), scan }).await;
+    let scan =
+        Scan { status: "FAILED".to_owned(), finding_severity_counts: None, completed_at: time(1) };
+    wire.apply(&repository("app"), time(1), ChangeKind::ImageScanned { digest: digest(1), scan })
+        .await;
     let image = wire.ecr(json!({ "repositoryName": "app" })).await.image();
     assert_eq!(image["imageScanStatus"], json!({ "status": "FAILED" }));
     assert_eq!(image.get("imageScanFindingsSummary"), None);
@@ -2876,8 +3084,9 @@ async fn r37_a_scan_without_counts_has_a_status_only() {
 async fn r38_the_first_push_since_the_last_deletion_counts() {
     let wire = Wire::start().await;
     let app = repository("app");
-    let pushed_at =
-        async || wire.ecr(json!({ "repositoryName": "app" })).await.image()["imagePushedAt"].clone();
+    let pushed_at = async || {
+        wire.ecr(json!({ "repositoryName": "app" })).await.image()["imagePushedAt"].clone()
+    };
     wire.push("app", time(1000), 1, Some("v1")).await;
     assert_eq!(pushed_at().await, json!(1_767_225_601));
     wire.push("app", time(2000), 1, Some("v2")).await;
@@ -2942,7 +3151,8 @@ async fn r39_the_size_of_an_image_is_that_of_its_configuration_and_layers() {
     let event = sample("cncf-distribution/v2.8-push-manifest-tagged-with-references.json");
     wire.ingest("/events/distribution", event).await;
     for target in [ECR, ECR_PUBLIC] {
-        let request = json!({ "repositoryName": "team/app", "imageIds": [{ "imageTag": "1.0.0" }] });
+        let request =
+            json!({ "repositoryName": "team/app", "imageIds": [{ "imageTag": "1.0.0" }] });
         let image = wire.post(target, request.to_string()).await.image();
         assert_eq!(image["imageSizeInBytes"], json!(37 + 3000));
     }
@@ -2953,7 +3163,8 @@ async fn r39_an_image_may_have_a_thousand_tags_of_300_characters() {
     let wire = Wire::start().await;
     let tags: Vec<String> = (0..1000).map(|index| format!("{index:0>300}")).collect();
     wire.create("app").await;
-    let row = Row { number: 1, pushed_at: time(0), status: ImageStatus::Active, tags: tags.clone() };
+    let row =
+        Row { number: 1, pushed_at: time(0), status: ImageStatus::Active, tags: tags.clone() };
     put_rows(wire.store(), &repository("app"), &[row]).await;
     // The writer gets fewer, but no shorter ones.
     for (index, tag) in (0..).zip(&tags[..20]) {
@@ -3022,8 +3233,11 @@ async fn r40_unknown_operations_have_no_message() {
     ] {
         refused(wire.post(target, body).await, target);
     }
-    let head = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 0\r\nX-Amz-Target: ";
-    for target in [&b"\xff\xfe"[..], "AmazonEC2ContainerRegistry_V20150921.DescribeImagés".as_bytes()] {
+    let head =
+        b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 0\r\nX-Amz-Target: ";
+    for target in
+        [&b"\xff\xfe"[..], "AmazonEC2ContainerRegistry_V20150921.DescribeImagés".as_bytes()]
+    {
         refused(wire.raw(&[head, target, b"\r\n\r\n"].concat()).await, "bytes outside ASCII");
     }
 }
@@ -3067,12 +3281,16 @@ async fn r40_operations_of_the_services_that_the_catalog_does_not_serve() {
 }
 
 /// A catalog of an image, whose DynamoDB answers one operation with something else.
-async fn failing(operation: &'static str, answer: Result<(u16, &'static str), &'static str>) -> Wire {
+async fn failing(
+    operation: &'static str,
+    answer: Result<(u16, &'static str), &'static str>,
+) -> Wire {
     let fails = Arc::new(AtomicBool::new(false));
     let store = {
         let fails = Arc::clone(&fails);
         Meddled::store(move |called, _| {
-            let answer = answer.map(|(status, body)| (status, body.to_owned())).map_err(str::to_owned);
+            let answer =
+                answer.map(|(status, body)| (status, body.to_owned())).map_err(str::to_owned);
             (called == operation && fails.load(Ordering::Relaxed)).then_some(answer)
         })
     };
@@ -3135,14 +3353,21 @@ async fn r45_an_internal_error_says_nothing_of_the_inside() {
                 400,
                 r#"{"__type":"com.amazon.coral.service#UnrecognizedClientException","message":"The security token included in the request is inside."}"#,
             )),
-            Ok((400, r#"{"__type":"com.amazon.coral.validate#ValidationException","message":"inside"}"#)),
+            Ok((
+                400,
+                r#"{"__type":"com.amazon.coral.validate#ValidationException","message":"inside"}"#,
+            )),
             Err("the connection to inside:8000 was refused"),
         ] {
             let wire = failing(operation, answer).await;
             for target in [ECR, ECR_PUBLIC] {
                 let reply = wire.post(target, request.to_string()).await;
                 let expected = r#"{"__type":"ServerException","message":"The catalog could not answer the request. Try again later."}"#;
-                assert_eq!((reply.status, reply.body.as_str()), (500, expected), "{operation}: {answer:?}");
+                assert_eq!(
+                    (reply.status, reply.body.as_str()),
+                    (500, expected),
+                    "{operation}: {answer:?}"
+                );
             }
         }
     }
@@ -3159,7 +3384,11 @@ async fn r45_an_item_that_cannot_be_read_is_an_internal_error() {
     ]);
     put_items(wire.store(), vec![broken]).await;
     let reply = wire.ecr(json!({ "repositoryName": "app" })).await;
-    reply.assert_error(500, "ServerException", "The catalog could not answer the request. Try again later.");
+    reply.assert_error(
+        500,
+        "ServerException",
+        "The catalog could not answer the request. Try again later.",
+    );
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
-//! The functions' binaries as they are deployed, under the Lambda runtime emulator: events in, answers,
-//! logs and metrics out. Their table is in DynamoDB Local, their secret on a server of moto.
+//! The functions' binaries as they are deployed, under the Lambda runtime emulator: events in,
+//! answers, logs and metrics out. Their table is in DynamoDB Local, their secret on a server of
+//! moto.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -63,8 +64,14 @@ impl Surroundings {
             "--no-require-each-included-type",
         ]);
         let key = key["RandomPassword"].as_str().unwrap();
-        let secret =
-            moto.aws(&["secretsmanager", "create-secret", "--name", "page-tokens", "--secret-string", key]);
+        let secret = moto.aws(&[
+            "secretsmanager",
+            "create-secret",
+            "--name",
+            "page-tokens",
+            "--secret-string",
+            key,
+        ]);
         let list = json!([{
             "id": "harbor-1",
             "source": "harbor",
@@ -102,8 +109,8 @@ impl Surroundings {
         })
     }
 
-    /// Starts a process of a function, under an emulator of its own: one that outlived the process would
-    /// hand the next invocation to it, and wait.
+    /// Starts a process of a function, under an emulator of its own: one that outlived the process
+    /// would hand the next invocation to it, and wait.
     fn function(&self, name: &'static str) -> Function {
         let port = free_port();
         let emulator = tool("functions", "cargo-lambda")
@@ -168,10 +175,18 @@ impl Surroundings {
             "--message-attribute-names",
             "All",
         ]);
-        let messages: Vec<Value> = serde_json::from_value(received["Messages"].take()).unwrap_or_default();
+        let messages: Vec<Value> =
+            serde_json::from_value(received["Messages"].take()).unwrap_or_default();
         for message in &messages {
             let handle = message["ReceiptHandle"].as_str().unwrap();
-            self.moto.aws(&["sqs", "delete-message", "--queue-url", queue_url, "--receipt-handle", handle]);
+            self.moto.aws(&[
+                "sqs",
+                "delete-message",
+                "--queue-url",
+                queue_url,
+                "--receipt-handle",
+                handle,
+            ]);
         }
         messages
     }
@@ -223,7 +238,9 @@ impl Function {
     /// Each line that it wrote, all of which are JSON.
     fn lines(&self) -> Vec<Value> {
         let log = std::fs::read_to_string(&self.log).unwrap();
-        log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))).collect()
+        log.lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}")))
+            .collect()
     }
 
     /// The first metrics that it wrote with these dimensions besides the stack.
@@ -276,14 +293,18 @@ impl Wire {
     }
 }
 
-/// The emulator tells every invocation the deadline 600000, ten minutes after the beginning of 1970,
-/// where Lambda tells the time. This is a way to it that does as Lambda does.
+/// The emulator tells every invocation the deadline 600000, ten minutes after the beginning of
+/// 1970, where Lambda tells the time. This is a way to it that does as Lambda does.
 fn with_deadlines(emulator: &str) -> String {
     let tell_time = |bytes: Vec<u8>| {
         let text = String::from_utf8_lossy(&bytes);
-        let deadline = Timestamp::now().as_milliseconds() + i64::try_from(TIMEOUT.as_millis()).unwrap();
-        text.replace("lambda-runtime-deadline-ms: 600000", &format!("lambda-runtime-deadline-ms: {deadline}"))
-            .into_bytes()
+        let deadline =
+            Timestamp::now().as_milliseconds() + i64::try_from(TIMEOUT.as_millis()).unwrap();
+        text.replace(
+            "lambda-runtime-deadline-ms: 600000",
+            &format!("lambda-runtime-deadline-ms: {deadline}"),
+        )
+        .into_bytes()
     };
     proxy(emulator, |bytes| bytes, tell_time)
 }
@@ -302,7 +323,8 @@ fn proxy(
             let client = client.unwrap();
             // The server may have ended with its test.
             let Ok(server) = TcpStream::connect(&upstream) else { continue };
-            let (client_too, server_too) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            let (client_too, server_too) =
+                (client.try_clone().unwrap(), server.try_clone().unwrap());
             let (there, back) = (there.clone(), back.clone());
             std::thread::spawn(move || forward(client_too, server_too, there));
             std::thread::spawn(move || forward(server, client, back));
@@ -321,8 +343,8 @@ fn forward(mut from: TcpStream, mut to: TcpStream, change: impl Fn(Vec<u8>) -> V
     let _ = to.shutdown(Shutdown::Both);
 }
 
-/// A request as an HTTP API of API Gateway hands it over, with a body of a media type that it does not
-/// know, signed by a caller of the account 123456789012.
+/// A request as an HTTP API of API Gateway hands it over, with a body of a media type that it does
+/// not know, signed by a caller of the account 123456789012.
 fn request(body: &str) -> Value {
     json!({
         "version": "2.0",
@@ -466,7 +488,10 @@ fn failed(answer: &Value) -> BTreeSet<&str> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn describe_images_answers_api_gateway() {
-    let Some(surroundings) = Surroundings::start("describe_images_answers_api_gateway").await else { return };
+    let Some(surroundings) = Surroundings::start("describe_images_answers_api_gateway").await
+    else {
+        return;
+    };
     for number in 1..=3 {
         surroundings.push(number).await;
     }
@@ -476,13 +501,20 @@ async fn describe_images_answers_api_gateway() {
     let cold = function.started.elapsed();
     assert_eq!(status, 200);
     let digests = |page: &Value| -> Vec<Value> {
-        page["imageDetails"].as_array().unwrap().iter().map(|image| image["imageDigest"].clone()).collect()
+        page["imageDetails"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|image| image["imageDigest"].clone())
+            .collect()
     };
     assert_eq!(digests(&first), [json!(digest(3)), json!(digest(2))]);
     let warm_started = Instant::now();
     assert_eq!(digests(&function.request(page).await.1), [json!(digest(3)), json!(digest(2))]);
     let warm = warm_started.elapsed();
-    print(format!("describe-images answers {cold:.1?} after its start, and {warm:.1?} once it runs"));
+    print(format!(
+        "describe-images answers {cold:.1?} after its start, and {warm:.1?} once it runs"
+    ));
 
     // Another key seals from now on; tokens of the one before still open, in any process.
     let key = "0123456789abcdef".repeat(4);
@@ -506,10 +538,15 @@ async fn describe_images_answers_api_gateway() {
     let message = refused["message"].as_str().unwrap();
     assert!(message.ends_with("in the registry with id '123456789012'"), "{message}");
     let errors = function.metrics(&["Error"]);
-    assert_eq!((&errors["Errors"], &errors["Error"]), (&json!(1), &json!("RepositoryNotFoundException")));
+    assert_eq!(
+        (&errors["Errors"], &errors["Error"]),
+        (&json!(1), &json!("RepositoryNotFoundException"))
+    );
 
-    let large =
-        format!(r#"{{"repositoryName":"my-repository-name","nextToken":"{}"}}"#, "a".repeat(1024 * 1024));
+    let large = format!(
+        r#"{{"repositoryName":"my-repository-name","nextToken":"{}"}}"#,
+        "a".repeat(1024 * 1024)
+    );
     let (status, refused) = function.request(&large).await;
     assert_eq!((status, &refused["__type"]), (413, &json!("RequestEntityTooLargeException")));
 
@@ -528,7 +565,10 @@ async fn describe_images_answers_api_gateway() {
     assert_eq!(line["images"], 2);
     assert!(line["timestamp"].is_string() && line["request_id"].is_string(), "{line}");
     assert!(line["span"]["requestId"].is_string(), "Lambda's own: {line}");
-    assert!(line["latency"].as_f64() > Some(0.0) && line["consumed_capacity"].as_f64() > Some(0.0), "{line}");
+    assert!(
+        line["latency"].as_f64() > Some(0.0) && line["consumed_capacity"].as_f64() > Some(0.0),
+        "{line}"
+    );
 
     assert_eq!(metrics["_aws"]["CloudWatchMetrics"][0]["Namespace"], "ImageCatalog");
     assert_eq!(metrics["Stack"], "catalog");
@@ -547,7 +587,9 @@ async fn describe_images_answers_api_gateway() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ingest_events_applies_batches() {
-    let Some(surroundings) = Surroundings::start("ingest_events_applies_batches").await else { return };
+    let Some(surroundings) = Surroundings::start("ingest_events_applies_batches").await else {
+        return;
+    };
     let function = surroundings.function("ingest-events");
     let (status, answer) = function.invoke(&batch(&[("first", pushed(1))])).await;
     let cold = function.started.elapsed();
@@ -571,7 +613,10 @@ async fn ingest_events_applies_batches() {
     print(format!(
         "ingest-events applies an event {cold:.1?} after its start; a batch of six, once it runs, takes {warm:.1?}"
     ));
-    assert_eq!((status, failed(&answer)), (200, BTreeSet::from(["malformed", "no JSON", "too large"])));
+    assert_eq!(
+        (status, failed(&answer)),
+        (200, BTreeSet::from(["malformed", "no JSON", "too large"]))
+    );
     assert_eq!(listed(&surroundings).await, [digest(1).to_string(), digest(3).to_string()]);
 
     let applied = function.metrics(&["Type", "Outcome"]);
@@ -598,10 +643,15 @@ async fn ingest_events_applies_batches() {
     // The sample is of 2019.
     assert!(metrics["EventAge"][0].as_f64() > Some(7.0 * 365.0 * 86_400_000.0), "{metrics}");
     assert!(metrics["ConsumedWriteCapacity"][0].as_f64() > Some(0.0), "{metrics}");
-    let line =
-        function.lines().into_iter().find(|line| line["message"] == "a message was not applied").unwrap();
+    let line = function
+        .lines()
+        .into_iter()
+        .find(|line| line["message"] == "a message was not applied")
+        .unwrap();
     assert!(
-        line["message_id"].is_string() && line["reason"].is_string() && line["span"]["requestId"].is_string()
+        line["message_id"].is_string()
+            && line["reason"].is_string()
+            && line["span"]["requestId"].is_string()
     );
 }
 
@@ -614,7 +664,8 @@ async fn listed(surroundings: &Surroundings) -> Vec<String> {
         .list(&repository("my-repository-name"), &filter, None, 100, |_| false)
         .await
         .unwrap();
-    let mut digests: Vec<String> = listed.images.iter().map(|image| image.image_digest.to_string()).collect();
+    let mut digests: Vec<String> =
+        listed.images.iter().map(|image| image.image_digest.to_string()).collect();
     digests.sort();
     digests
 }
@@ -635,7 +686,8 @@ async fn what_is_not_done_in_time_is_given_back_and_nothing_is_half_done() {
     assert!(started.elapsed() < TIMEOUT, "{:?}", started.elapsed());
     surroundings.wire.is_stalled.store(false, Ordering::Relaxed);
 
-    // Lambda ends a process whose time is up. What it was about to do is wholly done, or not at all.
+    // Lambda ends a process whose time is up. What it was about to do is wholly done, or not at
+    // all.
     drop(function);
     let again = surroundings.function("ingest-events");
     let (_, answer) = again.invoke(&messages).await;
@@ -662,7 +714,8 @@ async fn receive_webhook_puts_webhooks_into_the_queue() {
         }
         event["routeKey"] = json!("POST /events/{source}");
         event["requestContext"]["authorizer"].take();
-        event["headers"] = json!({ "authorization": authorization, "content-type": "application/json" });
+        event["headers"] =
+            json!({ "authorization": authorization, "content-type": "application/json" });
         event["body"] = json!(body);
         event["isBase64Encoded"] = json!(false);
         event
@@ -676,13 +729,15 @@ async fn receive_webhook_puts_webhooks_into_the_queue() {
     let warm_started = Instant::now();
     let (_, taken) = function.invoke(&webhook("Bearer token of harbor")).await;
     let warm = warm_started.elapsed();
-    print(format!("receive-webhook answers {cold:.1?} after its start, and {warm:.1?} once it runs"));
+    print(format!(
+        "receive-webhook answers {cold:.1?} after its start, and {warm:.1?} once it runs"
+    ));
     assert_eq!(taken["statusCode"], 202, "{taken}");
     let [message] = &received()[..] else { panic!("one message") };
     assert_eq!(message["Body"], json!(body));
     let received_at = message["MessageAttributes"]["receivedAt"]["StringValue"].as_str().unwrap();
-    let age =
-        Timestamp::now().as_milliseconds() - received_at.parse::<Timestamp>().unwrap().as_milliseconds();
+    let age = Timestamp::now().as_milliseconds()
+        - received_at.parse::<Timestamp>().unwrap().as_milliseconds();
     assert!((0..60_000).contains(&age), "{received_at}");
     assert_eq!(message["MessageAttributes"]["subscription"]["StringValue"], "harbor-1");
 
@@ -696,7 +751,8 @@ async fn receive_webhook_puts_webhooks_into_the_queue() {
     let registry = catalog::RegistryId::parse("210987654321").unwrap();
     let alpine = catalog::Repository { registry, ..repository("harbor/alpine") };
     let filter = catalog::reader::Filter { tag_status: None, image_status: None };
-    let listed = surroundings.store.reader.list(&alpine, &filter, None, 10, |_| false).await.unwrap();
+    let listed =
+        surroundings.store.reader.list(&alpine, &filter, None, 10, |_| false).await.unwrap();
     assert_eq!(listed.images.len(), 1);
 
     // The queue is away: the registry is told to send it again.
@@ -704,12 +760,15 @@ async fn receive_webhook_puts_webhooks_into_the_queue() {
     let (_, failed) = function.invoke(&webhook("Bearer token of harbor")).await;
     assert_eq!(failed["statusCode"], 503, "{failed}");
     let said = format!("{:?}", function.lines());
-    assert!(!said.contains("token of") && !said.contains("alpine"), "neither credentials nor bodies: {said}");
+    assert!(
+        !said.contains("token of") && !said.contains("alpine"),
+        "neither credentials nor bodies: {said}"
+    );
     assert_eq!(function.metrics(&["Status"])["Webhooks"], 1);
 }
 
-/// A message that has been tried often enough goes to a queue of its own, with the reason, and with all that
-/// it takes to apply it later.
+/// A message that has been tried often enough goes to a queue of its own, with the reason, and with
+/// all that it takes to apply it later.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_applied_becomes_a_dead_letter_with_its_reason() {
     let test = "what_cannot_be_applied_becomes_a_dead_letter_with_its_reason";
@@ -738,7 +797,8 @@ async fn what_cannot_be_applied_becomes_a_dead_letter_with_its_reason() {
     letters.sort_by_key(|letter| letter["Body"].as_str().unwrap().len());
     let [small, large] = &letters[..] else { panic!("two dead letters: {letters:#?}") };
     assert_eq!(small["Body"], json!(malformed.to_string()));
-    let attribute = |letter: &Value, name: &str| letter["MessageAttributes"][name]["StringValue"].clone();
+    let attribute =
+        |letter: &Value, name: &str| letter["MessageAttributes"][name]["StringValue"].clone();
     let reason = attribute(small, "reason");
     assert!(reason.as_str().unwrap().starts_with("'time' is not valid"), "{reason}");
     assert_eq!(attribute(small, "receivedAt"), "2026-11-22T00:00:00.000000000Z");
@@ -746,7 +806,8 @@ async fn what_cannot_be_applied_becomes_a_dead_letter_with_its_reason() {
     let reason = attribute(large, "reason");
     assert!(reason.as_str().unwrap().ends_with("than one DynamoDB item can hold"), "{reason}");
 
-    // The subscription that a dead letter is of is made later; then it can be applied, to this very table.
+    // The subscription that a dead letter is of is made later; then it can be applied, to this very
+    // table.
     let mut unknown = batch(&[("unknown", sample("harbor/push-artifact.json"))]);
     let message = &mut unknown["Records"][0];
     message["attributes"]["ApproximateReceiveCount"] = json!("3");
@@ -793,7 +854,12 @@ async fn what_cannot_be_applied_becomes_a_dead_letter_with_its_reason() {
     assert!(known.contains(&repository("harbor/alpine")), "{known:?}");
 
     // Where the queue is away, the one that they came from moves them.
-    surroundings.moto.aws(&["sqs", "delete-queue", "--queue-url", &surroundings.dead_letter_queue_url]);
+    surroundings.moto.aws(&[
+        "sqs",
+        "delete-queue",
+        "--queue-url",
+        &surroundings.dead_letter_queue_url,
+    ]);
     let (_, answer) = function.invoke(&tried(3)).await;
     assert_eq!(failed(&answer), BTreeSet::from(["malformed", "too large"]));
 }
@@ -801,7 +867,9 @@ async fn what_cannot_be_applied_becomes_a_dead_letter_with_its_reason() {
 /// From the message of the schedule on, message by message, until the queue is empty.
 #[tokio::test(flavor = "multi_thread")]
 async fn reconcile_follows_its_queue() {
-    let Some(surroundings) = Surroundings::start("reconcile_follows_its_queue").await else { return };
+    let Some(surroundings) = Surroundings::start("reconcile_follows_its_queue").await else {
+        return;
+    };
     let aws = |arguments: &[&str]| surroundings.moto.aws(arguments);
     let manifest = |name: &str| {
         json!({
@@ -856,21 +924,34 @@ async fn reconcile_follows_its_queue() {
     );
     let filter = catalog::reader::Filter { tag_status: None, image_status: None };
     for name in ["team/app", "team/tool"] {
-        let listed =
-            surroundings.store.reader.list(&repository(name), &filter, None, 10, |_| false).await.unwrap();
-        let mut tags: Vec<String> =
-            listed.images.iter().flat_map(|image| &image.image_tags).map(ToString::to_string).collect();
+        let listed = surroundings
+            .store
+            .reader
+            .list(&repository(name), &filter, None, 10, |_| false)
+            .await
+            .unwrap();
+        let mut tags: Vec<String> = listed
+            .images
+            .iter()
+            .flat_map(|image| &image.image_tags)
+            .map(ToString::to_string)
+            .collect();
         tags.sort();
         assert_eq!(tags, ["v1", "v2"], "{name}");
         assert!(listed.images.iter().all(|image| image.image_size_in_bytes == Some(5)));
     }
-    let mut known = surroundings.store.reader.repositories(&repository("any").registry).await.unwrap();
+    let mut known =
+        surroundings.store.reader.repositories(&repository("any").registry).await.unwrap();
     known.sort_by_key(ToString::to_string);
     assert_eq!(known, [repository("gone"), repository("team/app"), repository("team/tool")]);
     assert_eq!(function.metrics(&[])["RepositoriesCompared"], 1);
     let drift = function.metrics(&["Kind"]);
     assert!(drift["Drift"].as_u64() > Some(0), "{drift}");
-    let line = function.lines().into_iter().find(|line| line["message"] == "compared a repository").unwrap();
+    let line = function
+        .lines()
+        .into_iter()
+        .find(|line| line["message"] == "compared a repository")
+        .unwrap();
     assert_eq!(line["drift"], 5, "the repository, two images, two tags: {line}");
 
     // What cannot be followed is given back.
@@ -900,7 +981,9 @@ async fn items(store: &Store) -> BTreeSet<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn events_of_other_triggers_get_a_clear_error() {
-    let Some(surroundings) = Surroundings::start("events_of_other_triggers_get_a_clear_error").await else {
+    let Some(surroundings) =
+        Surroundings::start("events_of_other_triggers_get_a_clear_error").await
+    else {
         return;
     };
     for (name, event, says) in [
@@ -925,7 +1008,9 @@ async fn events_of_other_triggers_get_a_clear_error() {
 /// Each function's role allows just the operations that it asks for, which `template.rs` knows.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_functions_ask_for_what_their_roles_allow() {
-    let Some(surroundings) = Surroundings::start("the_functions_ask_for_what_their_roles_allow").await else {
+    let Some(surroundings) =
+        Surroundings::start("the_functions_ask_for_what_their_roles_allow").await
+    else {
         return;
     };
     let take = || std::mem::take(&mut *surroundings.wire.operations.lock().unwrap());
@@ -945,8 +1030,9 @@ async fn the_functions_ask_for_what_their_roles_allow() {
     ]);
     let (_, answer) = ingest.invoke(&messages).await;
     assert_eq!(failed(&answer), BTreeSet::new());
-    let operations =
-        BTreeSet::from(["batchgetitem", "getitem", "query", "transactwriteitems"].map(str::to_owned));
+    let operations = BTreeSet::from(
+        ["batchgetitem", "getitem", "query", "transactwriteitems"].map(str::to_owned),
+    );
     assert_eq!(take(), operations);
     drop(ingest);
 

@@ -55,7 +55,8 @@ fn built(test: &str) -> Option<&'static Path> {
     Some(BUILT.get_or_init(|| {
         let folder = root().join("target/sam");
         succeed(
-            sam.args(["build", "--parameter-overrides", "Architecture=x86_64", "--build-dir"]).arg(&folder),
+            sam.args(["build", "--parameter-overrides", "Architecture=x86_64", "--build-dir"])
+                .arg(&folder),
         );
         folder
     }))
@@ -91,7 +92,11 @@ impl Moto {
                 .envs([("AWS_ACCESS_KEY_ID", "key"), ("AWS_SECRET_ACCESS_KEY", "secret")])
                 .env("AWS_DEFAULT_REGION", "us-east-1"),
         );
-        if output.stdout.is_empty() { Value::Null } else { serde_json::from_slice(&output.stdout).unwrap() }
+        if output.stdout.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice(&output.stdout).unwrap()
+        }
     }
 }
 

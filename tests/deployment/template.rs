@@ -14,7 +14,9 @@ use crate::{Moto, built, root, succeed, tool};
 #[test]
 fn sam_and_cfn_lint_find_nothing() {
     let test = "sam_and_cfn_lint_find_nothing";
-    let (Some(mut sam), Some(mut cfn_lint)) = (tool(test, "sam"), tool(test, "cfn-lint")) else { return };
+    let (Some(mut sam), Some(mut cfn_lint)) = (tool(test, "sam"), tool(test, "cfn-lint")) else {
+        return;
+    };
     succeed(sam.args(["validate", "--lint"]));
     succeed(cfn_lint.arg("template.yaml"));
 }
@@ -38,7 +40,8 @@ fn the_policy_check_fails_nothing_and_each_exception_has_a_reason() {
     print(format!("checkov: {}, each exception with its reason", report["summary"]));
 }
 
-pub(crate) const FUNCTIONS: [&str; 4] = ["DescribeImages", "ReceiveWebhook", "IngestEvents", "Reconcile"];
+pub(crate) const FUNCTIONS: [&str; 4] =
+    ["DescribeImages", "ReceiveWebhook", "IngestEvents", "Reconcile"];
 
 /// What CloudFormation makes of the template with some parameters.
 fn transformed(test: &str, parameters: &[&str]) -> Option<Value> {
@@ -70,10 +73,12 @@ fn the_build_resolves_what_cloudformation_does_not_know() {
 
 #[test]
 fn every_route_but_that_of_webhooks_demands_a_signature() {
-    let Some(template) = transformed("every_route_but_that_of_webhooks_demands_a_signature", &[]) else {
+    let Some(template) = transformed("every_route_but_that_of_webhooks_demands_a_signature", &[])
+    else {
         return;
     };
-    let [(_, api)] = resources(&template, "AWS::ApiGatewayV2::Api").into_iter().collect::<Vec<_>>()[..]
+    let [(_, api)] =
+        resources(&template, "AWS::ApiGatewayV2::Api").into_iter().collect::<Vec<_>>()[..]
     else {
         panic!("one API");
     };
@@ -84,12 +89,16 @@ fn every_route_but_that_of_webhooks_demands_a_signature() {
         // Registries cannot sign; their function checks what they show.
         let security = if path == "/events/{source}" { "NONE" } else { "AWS_IAM" };
         assert_eq!(methods["post"]["security"], json!([{ security: [] }]), "{path}");
-        assert_eq!(methods["post"]["x-amazon-apigateway-integration"]["payloadFormatVersion"], "2.0");
+        assert_eq!(
+            methods["post"]["x-amazon-apigateway-integration"]["payloadFormatVersion"],
+            "2.0"
+        );
     }
     let scheme = &api["Body"]["components"]["securitySchemes"]["AWS_IAM"];
     assert_eq!(scheme["x-amazon-apigateway-authtype"], "awsSigv4");
 
-    let [(_, stage)] = resources(&template, "AWS::ApiGatewayV2::Stage").into_iter().collect::<Vec<_>>()[..]
+    let [(_, stage)] =
+        resources(&template, "AWS::ApiGatewayV2::Stage").into_iter().collect::<Vec<_>>()[..]
     else {
         panic!("one stage");
     };
@@ -99,7 +108,10 @@ fn every_route_but_that_of_webhooks_demands_a_signature() {
     );
     let format = stage["AccessLogSettings"]["Format"].as_str().unwrap();
     assert!(!format.contains('\n') && !format.contains("authorization"), "{format}");
-    assert_eq!(stage["DefaultRouteSettings"]["ThrottlingRateLimit"], json!({ "Ref": "RequestsPerSecond" }));
+    assert_eq!(
+        stage["DefaultRouteSettings"]["ThrottlingRateLimit"],
+        json!({ "Ref": "RequestsPerSecond" })
+    );
 }
 
 /// What IAM actions are allowed on.
@@ -128,7 +140,9 @@ fn statements(template: &Value, role: &str) -> Vec<(Vec<String>, Value)> {
 
 #[test]
 fn roles_allow_what_their_functions_do_and_no_more() {
-    let Some(template) = transformed("roles_allow_what_their_functions_do_and_no_more", &[]) else { return };
+    let Some(template) = transformed("roles_allow_what_their_functions_do_and_no_more", &[]) else {
+        return;
+    };
     let arn = |name: &str| json!({ "Fn::GetAtt": [name, "Arn"] });
     let allowed = |actions: &[&str], resource: Value| {
         (actions.iter().map(|action| (*action).to_owned()).collect::<Vec<_>>(), resource)
@@ -193,7 +207,12 @@ fn roles_allow_what_their_functions_do_and_no_more() {
             allowed(&["dynamodb:Query"], json!({ "Fn::Sub": "${Table.Arn}/index/tag-status" })),
             allowed(&["secretsmanager:GetSecretValue"], json!({ "Ref": "SubscriptionsSecret" })),
             allowed(
-                &["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:SendMessage"],
+                &[
+                    "sqs:ReceiveMessage",
+                    "sqs:DeleteMessage",
+                    "sqs:GetQueueAttributes",
+                    "sqs:SendMessage"
+                ],
                 arn("ReconcileQueue")
             ),
             allowed(
@@ -216,7 +235,10 @@ fn roles_allow_what_their_functions_do_and_no_more() {
     for (name, _) in resources(&template, "AWS::IAM::Role") {
         for (actions, resource) in statements(&template, name) {
             assert!(actions.iter().all(|action| !action.contains('*')), "{name}: {actions:?}");
-            assert!(resource != "*" || actions.iter().all(|action| action.starts_with("xray:")), "{name}");
+            assert!(
+                resource != "*" || actions.iter().all(|action| action.starts_with("xray:")),
+                "{name}"
+            );
         }
     }
     for (name, function) in resources(&template, "AWS::Lambda::Function") {
@@ -226,7 +248,9 @@ fn roles_allow_what_their_functions_do_and_no_more() {
 
 #[test]
 fn events_reach_the_queue_and_only_from_the_rules() {
-    let Some(template) = transformed("events_reach_the_queue_and_only_from_the_rules", &[]) else { return };
+    let Some(template) = transformed("events_reach_the_queue_and_only_from_the_rules", &[]) else {
+        return;
+    };
     let arn = |name: &str| json!({ "Fn::GetAtt": [name, "Arn"] });
     let policy = resources(&template, "AWS::SQS::QueuePolicy")["QueuePolicy"];
     assert_eq!(
@@ -251,7 +275,9 @@ fn events_reach_the_queue_and_only_from_the_rules() {
         }])
     );
     for (name, rule) in resources(&template, "AWS::Events::Rule") {
-        let [target] = &rule["Targets"].as_array().unwrap()[..] else { panic!("{name}: one target") };
+        let [target] = &rule["Targets"].as_array().unwrap()[..] else {
+            panic!("{name}: one target")
+        };
         let queue = if name == "ReconcileRule" { "ReconcileQueue" } else { "EventsQueue" };
         assert_eq!(target["Arn"], arn(queue));
         if rule.get("ScheduleExpression").is_some() {
@@ -267,7 +293,10 @@ fn events_reach_the_queue_and_only_from_the_rules() {
     for (queue, function) in [("EventsQueue", "IngestEvents"), ("ReconcileQueue", "Reconcile")] {
         let queue = resources(&template, "AWS::SQS::Queue")[queue];
         let function = resources(&template, "AWS::Lambda::Function")[function];
-        assert_eq!(queue["VisibilityTimeout"].as_u64().unwrap(), 6 * function["Timeout"].as_u64().unwrap());
+        assert_eq!(
+            queue["VisibilityTimeout"].as_u64().unwrap(),
+            6 * function["Timeout"].as_u64().unwrap()
+        );
     }
     let mappings = resources(&template, "AWS::Lambda::EventSourceMapping");
     assert_eq!(mappings.len(), 2);
@@ -299,23 +328,30 @@ fn protection_follows_its_parameter() {
         table["Properties"]["DeletionProtectionEnabled"],
         json!({ "Fn::If": ["IsProtected", true, false] })
     );
-    assert_eq!(table["Properties"]["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"], true);
+    assert_eq!(
+        table["Properties"]["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"],
+        true
+    );
     assert_eq!(table["Properties"]["SSESpecification"]["SSEEnabled"], true);
 }
 
 /// The metrics that alarms and the dashboard look at are those that the functions write.
 #[test]
 fn alarms_have_actions_and_the_dashboard_is_json() {
-    let Some(template) = transformed("alarms_have_actions_and_the_dashboard_is_json", &[]) else { return };
+    let Some(template) = transformed("alarms_have_actions_and_the_dashboard_is_json", &[]) else {
+        return;
+    };
     let alarms = resources(&template, "AWS::CloudWatch::Alarm");
     assert_eq!(alarms.len(), 11);
     let operations = std::fs::read_to_string(root().join("docs/operations.md")).unwrap();
     for (name, alarm) in &alarms {
-        let to_topic =
-            json!([{ "Fn::If": ["HasAlarmTopic", { "Ref": "AlarmTopicArn" }, { "Ref": "AWS::NoValue" }] }]);
+        let to_topic = json!([{ "Fn::If": ["HasAlarmTopic", { "Ref": "AlarmTopicArn" }, { "Ref": "AWS::NoValue" }] }]);
         assert_eq!(alarm["AlarmActions"], to_topic, "{name}");
         assert_eq!(alarm["OKActions"], to_topic, "{name}");
-        assert!(operations.contains(&format!("`{name}`")), "docs/operations.md does not tell of {name}");
+        assert!(
+            operations.contains(&format!("`{name}`")),
+            "docs/operations.md does not tell of {name}"
+        );
     }
     let dashboard = resources(&template, "AWS::CloudWatch::Dashboard")["Dashboard"];
     let body = dashboard["DashboardBody"]["Fn::Sub"].as_str().unwrap();
@@ -324,7 +360,10 @@ fn alarms_have_actions_and_the_dashboard_is_json() {
     assert!(widgets.len() > 5);
     for name in alarms.keys() {
         let arn = format!("${{{name}.Arn}}");
-        assert!(widgets[0]["properties"]["alarms"].as_array().unwrap().contains(&json!(arn)), "{name}");
+        assert!(
+            widgets[0]["properties"]["alarms"].as_array().unwrap().contains(&json!(arn)),
+            "{name}"
+        );
     }
 }
 
@@ -370,10 +409,9 @@ impl Stack {
         }
         template.as_object_mut().unwrap().remove("Outputs");
         // The dashboard refers to the alarms.
-        template["Resources"]
-            .as_object_mut()
-            .unwrap()
-            .retain(|_, resource| !resource["Type"].as_str().unwrap().starts_with("AWS::CloudWatch::"));
+        template["Resources"].as_object_mut().unwrap().retain(|_, resource| {
+            !resource["Type"].as_str().unwrap().starts_with("AWS::CloudWatch::")
+        });
         let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("template.json");
         std::fs::write(&file, template.to_string()).unwrap();
         moto.aws(&[
@@ -388,7 +426,8 @@ impl Stack {
         ]);
         let stack = moto.aws(&["cloudformation", "describe-stacks", "--stack-name", "catalog"]);
         assert_eq!(stack["Stacks"][0]["StackStatus"], "CREATE_COMPLETE");
-        let made = moto.aws(&["cloudformation", "describe-stack-resources", "--stack-name", "catalog"]);
+        let made =
+            moto.aws(&["cloudformation", "describe-stack-resources", "--stack-name", "catalog"]);
         let names = made["StackResources"]
             .as_array()
             .unwrap()
@@ -403,8 +442,14 @@ impl Stack {
 
     fn queue(&self, name: &str) -> BTreeMap<String, String> {
         let url = &self.names[name];
-        let attributes =
-            self.moto.aws(&["sqs", "get-queue-attributes", "--queue-url", url, "--attribute-names", "All"]);
+        let attributes = self.moto.aws(&[
+            "sqs",
+            "get-queue-attributes",
+            "--queue-url",
+            url,
+            "--attribute-names",
+            "All",
+        ]);
         serde_json::from_value(attributes["Attributes"].clone()).unwrap()
     }
 }
@@ -416,20 +461,31 @@ fn archive(test: &str, function: &str) -> Option<PathBuf> {
     let mut python = tool(test, "python3")?;
     succeed(python.args(["-m", "zipfile", "--create"]).arg(&archive).arg(&bootstrap));
     let megabytes = |file: &Path| std::fs::metadata(file).unwrap().len() as f64 / 1e6;
-    print(format!("{function}: {:.1} MB, its archive {:.1} MB", megabytes(&bootstrap), megabytes(&archive)));
+    print(format!(
+        "{function}: {:.1} MB, its archive {:.1} MB",
+        megabytes(&bootstrap),
+        megabytes(&archive)
+    ));
     Some(archive)
 }
 
 #[tokio::test]
 async fn the_deployed_table_is_the_one_that_the_code_defines() {
-    let Some(stack) = Stack::deploy("the_deployed_table_is_the_one_that_the_code_defines") else { return };
-    let described =
-        stack.moto.aws(&["dynamodb", "describe-table", "--table-name", &stack.names["Table"]])["Table"]
-            .clone();
+    let Some(stack) = Stack::deploy("the_deployed_table_is_the_one_that_the_code_defines") else {
+        return;
+    };
+    let described = stack.moto.aws(&[
+        "dynamodb",
+        "describe-table",
+        "--table-name",
+        &stack.names["Table"],
+    ])["Table"]
+        .clone();
 
     let store = Store::in_memory().await;
     let client = &store.table.client;
-    let defined = client.describe_table().table_name(&store.table.name).send().await.unwrap().table.unwrap();
+    let defined =
+        client.describe_table().table_name(&store.table.name).send().await.unwrap().table.unwrap();
     let keys = |schema: &[aws_sdk_dynamodb::types::KeySchemaElement]| -> Value {
         schema
             .iter()
@@ -442,17 +498,19 @@ async fn the_deployed_table_is_the_one_that_the_code_defines() {
         attributes.sort();
         attributes
     };
-    let deployed_attributes = described["AttributeDefinitions"].as_array().unwrap().iter().map(|attribute| {
-        let text = |name: &str| attribute[name].as_str().unwrap().to_owned();
-        (text("AttributeName"), text("AttributeType"))
-    });
+    let deployed_attributes =
+        described["AttributeDefinitions"].as_array().unwrap().iter().map(|attribute| {
+            let text = |name: &str| attribute[name].as_str().unwrap().to_owned();
+            (text("AttributeName"), text("AttributeType"))
+        });
     let defined_attributes = defined.attribute_definitions().iter().map(|attribute| {
         (attribute.attribute_name().to_owned(), attribute.attribute_type().as_str().to_owned())
     });
     assert_eq!(sorted(deployed_attributes.collect()), sorted(defined_attributes.collect()));
-    let ([deployed], [defined_index]) =
-        (&described["GlobalSecondaryIndexes"].as_array().unwrap()[..], defined.global_secondary_indexes())
-    else {
+    let ([deployed], [defined_index]) = (
+        &described["GlobalSecondaryIndexes"].as_array().unwrap()[..],
+        defined.global_secondary_indexes(),
+    ) else {
         panic!("one index");
     };
     assert_eq!(deployed["IndexName"], json!(defined_index.index_name().unwrap()));
@@ -473,10 +531,15 @@ async fn the_deployed_table_is_the_one_that_the_code_defines() {
 
 #[test]
 fn what_cannot_be_applied_goes_to_a_queue_of_its_own() {
-    let Some(stack) = Stack::deploy("what_cannot_be_applied_goes_to_a_queue_of_its_own") else { return };
+    let Some(stack) = Stack::deploy("what_cannot_be_applied_goes_to_a_queue_of_its_own") else {
+        return;
+    };
     let queue = stack.queue("EventsQueue");
     let redrive: Value = serde_json::from_str(&queue["RedrivePolicy"]).unwrap();
-    assert_eq!(redrive["deadLetterTargetArn"], json!(stack.queue("UnappliedEventsQueue")["QueueArn"]));
+    assert_eq!(
+        redrive["deadLetterTargetArn"],
+        json!(stack.queue("UnappliedEventsQueue")["QueueArn"])
+    );
     assert_eq!(redrive["maxReceiveCount"].to_string().trim_matches('"'), "5");
     assert_eq!(queue["VisibilityTimeout"], "360");
     let function = stack.moto.aws(&[
@@ -490,7 +553,10 @@ fn what_cannot_be_applied_goes_to_a_queue_of_its_own() {
     assert_eq!(variables["DEAD_LETTER_QUEUE_URL"], json!(stack.names["UnappliedEventsQueue"]));
     let queue = stack.queue("ReconcileQueue");
     let redrive: Value = serde_json::from_str(&queue["RedrivePolicy"]).unwrap();
-    assert_eq!(redrive["deadLetterTargetArn"], json!(stack.queue("UncomparedRepositoriesQueue")["QueueArn"]));
+    assert_eq!(
+        redrive["deadLetterTargetArn"],
+        json!(stack.queue("UncomparedRepositoriesQueue")["QueueArn"])
+    );
     for name in [
         "EventsQueue",
         "UnappliedEventsQueue",
@@ -523,8 +589,14 @@ fn roles_are_for_lambda_alone() {
         );
         let attached = stack.moto.aws(&["iam", "list-attached-role-policies", "--role-name", name]);
         assert_eq!(attached["AttachedPolicies"], json!([]));
-        let document =
-            stack.moto.aws(&["iam", "get-role-policy", "--role-name", name, "--policy-name", policy]);
+        let document = stack.moto.aws(&[
+            "iam",
+            "get-role-policy",
+            "--role-name",
+            name,
+            "--policy-name",
+            policy,
+        ]);
         // The server of moto keeps it as Python writes it.
         let document = document["PolicyDocument"].as_str().unwrap();
         let document: Value =
@@ -543,8 +615,9 @@ fn roles_are_for_lambda_alone() {
 
 /// Each sample of an event, as EventBridge delivers it, and whether the catalog wants it.
 fn eventbridge_samples() -> Vec<(&'static str, Value, bool)> {
-    let event =
-        |file: &'static str| -> Value { serde_json::from_str(&sample(&format!("aws-ecr/{file}"))).unwrap() };
+    let event = |file: &'static str| -> Value {
+        serde_json::from_str(&sample(&format!("aws-ecr/{file}"))).unwrap()
+    };
     let mut samples: Vec<(&'static str, Value, bool)> = [
         "eventbridge-cloudtrail-create-repository.json",
         "image-action-archive.json",
@@ -561,9 +634,11 @@ fn eventbridge_samples() -> Vec<(&'static str, Value, bool)> {
     ]
     .map(|file| (file, event(file), true))
     .to_vec();
-    for file in
-        ["cloudtrail-create-repository.json", "cloudtrail-policy-execution.json", "cloudtrail-put-image.json"]
-    {
+    for file in [
+        "cloudtrail-create-repository.json",
+        "cloudtrail-policy-execution.json",
+        "cloudtrail-put-image.json",
+    ] {
         let record = event(file);
         let detail_type = match record["eventType"].as_str() {
             Some("AwsServiceEvent") => "AWS Service Event via CloudTrail",
@@ -588,7 +663,9 @@ fn eventbridge_samples() -> Vec<(&'static str, Value, bool)> {
 
 #[test]
 fn the_rules_take_every_event_that_the_catalog_can_use() {
-    let Some(stack) = Stack::deploy("the_rules_take_every_event_that_the_catalog_can_use") else { return };
+    let Some(stack) = Stack::deploy("the_rules_take_every_event_that_the_catalog_can_use") else {
+        return;
+    };
     let url = &stack.names["EventsQueue"];
     // To the server of moto, every event fits a rule that has a schedule and no pattern.
     let reminder = &stack.names["ReminderRule"];
@@ -611,7 +688,14 @@ fn the_rules_take_every_event_that_the_catalog_can_use() {
             let delivered: Value = serde_json::from_str(message["Body"].as_str().unwrap()).unwrap();
             assert_eq!(delivered["detail"], event["detail"], "{name}");
             let handle = message["ReceiptHandle"].as_str().unwrap();
-            stack.moto.aws(&["sqs", "delete-message", "--queue-url", url, "--receipt-handle", handle]);
+            stack.moto.aws(&[
+                "sqs",
+                "delete-message",
+                "--queue-url",
+                url,
+                "--receipt-handle",
+                handle,
+            ]);
         }
     }
 }

@@ -17,8 +17,8 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use catalog::reader::Filter;
 use catalog::{Change, RegistryId, Timestamp};
 use end_to_end::{
-    InProcess, REGION, REGISTRY, Store, configuration, digest, free_port, json_response, operation, print,
-    require, tools,
+    InProcess, REGION, REGISTRY, Store, configuration, digest, free_port, json_response, operation,
+    print, require, tools,
 };
 use futures_util::{StreamExt as _, stream};
 use ingest_events::Ingest;
@@ -134,7 +134,8 @@ impl Server {
         let mut everything = Everything::new();
         for repository in listed.repositories() {
             let name = repository.repository_name().unwrap();
-            let pages = client.describe_images().repository_name(name).into_paginator().items().send();
+            let pages =
+                client.describe_images().repository_name(name).into_paginator().items().send();
             let details: Vec<ImageDetail> = pages.collect::<Result<_, _>>().await.unwrap();
             let seen = |detail: ImageDetail| {
                 let seen = Seen {
@@ -180,7 +181,10 @@ impl Limit {
             return Ok(self.pass_on(request).await);
         }
         self.throttled.fetch_add(1, Ordering::Relaxed);
-        Ok(json_response(400, &json!({ "__type": "ThrottlingException", "message": "Rate exceeded" })))
+        Ok(json_response(
+            400,
+            &json!({ "__type": "ThrottlingException", "message": "Rate exceeded" }),
+        ))
     }
 
     /// moto's answer; it answers with everything at once, so it is cut into pages here.
@@ -229,8 +233,11 @@ async fn put(client: &aws_sdk_ecr::Client, repository: &str, tag: &str, number: 
 async fn catalogued(store: &Store) -> Everything {
     let filter = Filter { tag_status: None, image_status: None };
     let mut everything = Everything::new();
-    for repository in store.reader.repositories(&RegistryId::parse(REGISTRY).unwrap()).await.unwrap() {
-        let page = store.reader.list(&repository, &filter, None, 10 * IMAGES, |_| false).await.unwrap();
+    for repository in
+        store.reader.repositories(&RegistryId::parse(REGISTRY).unwrap()).await.unwrap()
+    {
+        let page =
+            store.reader.list(&repository, &filter, None, 10 * IMAGES, |_| false).await.unwrap();
         let images = page.images.into_iter().map(|image| {
             let seen = Seen {
                 tags: image.image_tags.iter().map(|tag| tag.as_str().to_owned()).collect(),
@@ -277,12 +284,14 @@ async fn an_empty_catalog_is_filled_and_what_events_did_not_tell_is_repaired() {
     let ecr = || server.ecr();
     let started = Instant::now();
     let differences = reconcile(&store, ecr()).await;
-    let (_, throttled) = server.print(&format!("filled with {} images", REPOSITORIES * IMAGES), started);
+    let (_, throttled) =
+        server.print(&format!("filled with {} images", REPOSITORIES * IMAGES), started);
     assert!(throttled > 0);
     let there = server.everything().await;
     assert_eq!(there.values().map(BTreeMap::len).sum::<usize>(), REPOSITORIES * IMAGES);
     assert!(catalogued(&store).await == there, "the catalog is what the registry is");
-    let tags: usize = there.values().flat_map(|images| images.values()).map(|image| image.tags.len()).sum();
+    let tags: usize =
+        there.values().flat_map(|images| images.values()).map(|image| image.tags.len()).sum();
     assert_eq!(differences.len(), REPOSITORIES + REPOSITORIES * IMAGES + tags);
 
     let started = Instant::now();
@@ -294,7 +303,8 @@ async fn an_empty_catalog_is_filled_and_what_events_did_not_tell_is_repaired() {
     let client = server.client();
     let id = |tag: &str| ImageIdentifier::builder().image_tag(tag).build();
     put(&client, "team/app-00", "release-0", 1).await;
-    let untag = client.batch_delete_image().repository_name("team/app-01").image_ids(id("release-100"));
+    let untag =
+        client.batch_delete_image().repository_name("team/app-01").image_ids(id("release-100"));
     untag.send().await.unwrap();
     let delete = client.batch_delete_image().repository_name("team/app-02").image_ids(id("v7"));
     delete.send().await.unwrap();
@@ -305,7 +315,10 @@ async fn an_empty_catalog_is_filled_and_what_events_did_not_tell_is_repaired() {
     let mut differences: Vec<String> =
         reconcile(&store, ecr()).await.iter().map(|change| Described(change).to_string()).collect();
     differences.sort();
-    assert!(catalogued(&store).await == there, "the catalog is what the registry is: {differences:#?}");
+    assert!(
+        catalogued(&store).await == there,
+        "the catalog is what the registry is: {differences:#?}"
+    );
     let gone = |repository: &str| format!("{REGISTRY}/{repository}: the repository is gone");
     assert!(differences.contains(&gone("team/app-03")), "{differences:#?}");
     assert_eq!(differences.len(), 8, "{differences:#?}");
@@ -347,16 +360,19 @@ async fn deliver(ingest: &Ingest, bodies: &[String]) {
     assert_eq!(response.batch_item_failures.len(), 0);
 }
 
-/// Asks again, round after round as the schedule does, until every question of a store is settled, and
-/// tells how many there were. A slow answer leaves its repository's questions to the next round.
+/// Asks again, round after round as the schedule does, until every question of a store is settled,
+/// and tells how many there were. A slow answer leaves its repository's questions to the next
+/// round.
 async fn settle_all(ingest: &Ingest, store: &Store) -> usize {
     let deadline = Instant::now() + Duration::from_mins(10);
     let questions = OpenQuestions::new(store.table.clone());
     let mut settled = 0;
     while !questions.list(None).await.unwrap().is_empty() {
         assert!(Instant::now() < deadline, "questions are left open");
-        settled +=
-            ingest.settle_questions(tokio::time::Instant::now() + Duration::from_mins(1)).await.unwrap();
+        settled += ingest
+            .settle_questions(tokio::time::Instant::now() + Duration::from_mins(1))
+            .await
+            .unwrap();
     }
     settled
 }
@@ -366,7 +382,8 @@ async fn pushes_are_completed_with_what_amazon_ecr_tells() {
     let Some(server) = Server::start("pushes_are_completed", 35.0).await else { return };
     let store = Store::in_memory().await;
     let subscriptions = Secret::known(Subscriptions::default());
-    let ingest = Ingest::new(store.table.clone(), REGION.to_owned(), subscriptions, Some(server.ecr()));
+    let ingest =
+        Ingest::new(store.table.clone(), REGION.to_owned(), subscriptions, Some(server.ecr()));
     let there = server.everything().await;
     let mut events = Vec::new();
     for (repository, images) in &there {
@@ -383,9 +400,17 @@ async fn pushes_are_completed_with_what_amazon_ecr_tells() {
     let in_a_minute = || tokio::time::Instant::now() + Duration::from_mins(1);
     server.limit.is_down.store(true, Ordering::Relaxed);
     deliver(&ingest, &events[..10]).await;
-    assert_eq!(ingest.settle_questions(in_a_minute()).await.unwrap(), 0, "Amazon ECR does not answer");
+    assert_eq!(
+        ingest.settle_questions(in_a_minute()).await.unwrap(),
+        0,
+        "Amazon ECR does not answer"
+    );
     let known = catalogued(&store).await;
-    assert_eq!(known["team/app-00"].len(), 10, "what is known is applied while Amazon ECR does not answer");
+    assert_eq!(
+        known["team/app-00"].len(),
+        10,
+        "what is known is applied while Amazon ECR does not answer"
+    );
     assert!(known["team/app-00"].values().all(|image| image.size.is_none()));
     server.limit.is_down.store(false, Ordering::Relaxed);
     assert_eq!(settle_all(&ingest, &store).await, 10);
@@ -398,13 +423,19 @@ async fn pushes_are_completed_with_what_amazon_ecr_tells() {
     let pushes = events.len() - 10;
     let (requests, throttled) =
         server.print(&format!("{pushes} pushes, {left} of them completed later"), started);
-    assert!(throttled > 0 && requests < pushes / 8, "images of one repository are asked for together");
+    assert!(
+        throttled > 0 && requests < pushes / 8,
+        "images of one repository are asked for together"
+    );
     let mut known = catalogued(&store).await;
     let gone = known.get_mut("team/app-00").unwrap().remove(digest(1).as_str()).unwrap();
     assert_eq!((gone.size, gone.tags), (None, BTreeSet::from(["gone".to_owned()])));
     let without_times = |everything: Everything| -> BTreeMap<String, BTreeMap<String, Seen>> {
         let images = |images: BTreeMap<String, Seen>| {
-            images.into_iter().map(|(digest, seen)| (digest, Seen { pushed_at: 0, ..seen })).collect()
+            images
+                .into_iter()
+                .map(|(digest, seen)| (digest, Seen { pushed_at: 0, ..seen }))
+                .collect()
         };
         everything.into_iter().map(|(repository, all)| (repository, images(all))).collect()
     };
@@ -449,7 +480,14 @@ async fn the_command_line_compares_with_amazon_ecr() {
     assert_eq!(reconcile(&two), "2 repositories compared, 0 differences repaired\n");
 
     // A repository that is gone is removed only if that is wanted.
-    server.client().delete_repository().repository_name("team/app-01").force(true).send().await.unwrap();
+    server
+        .client()
+        .delete_repository()
+        .repository_name("team/app-01")
+        .force(true)
+        .send()
+        .await
+        .unwrap();
     assert_eq!(reconcile(&two), "2 repositories compared, 0 differences repaired\n");
     let gone = format!("{REGISTRY}/team/app-01: the repository is gone\n");
     let pruned = reconcile(&[&two[..], &["--prune", "--dry-run"]].concat());
@@ -477,20 +515,27 @@ async fn the_command_line_compares_with_amazon_ecr() {
     let there = server.everything().await;
     let (digest, image) = there["team/app-00"].first_key_value().unwrap();
     let post = async |path: &str, body: String| -> Value {
-        let posted = reqwest::Client::new().post(format!("{url}{path}")).body(body).send().await.unwrap();
+        let posted =
+            reqwest::Client::new().post(format!("{url}{path}")).body(body).send().await.unwrap();
         posted.error_for_status().unwrap().json().await.unwrap()
     };
     post("/events/ecr", pushed("team/app-00", digest, None)).await;
-    let described = post("/DescribeImages", json!({ "repositoryName": "team/app-00" }).to_string()).await;
+    let described =
+        post("/DescribeImages", json!({ "repositoryName": "team/app-00" }).to_string()).await;
     drop(serving);
     assert_eq!(described["imageDetails"][0]["imageSizeInBytes"], json!(image.size.unwrap()));
 
     // A person sees how far it is.
     let command = format!("{binary} reconcile --from ecr --dry-run --data {data}");
     let Some(script) = require("the_command_line", "script") else { return };
-    let seen =
-        run(&script.display().to_string(), &["--quiet", "--return", "--command", &command, "/dev/null"]);
+    let seen = run(
+        &script.display().to_string(),
+        &["--quiet", "--return", "--command", &command, "/dev/null"],
+    );
     let seen = String::from_utf8(seen.stdout).unwrap();
-    assert!(seen.contains(&format!("/{REPOSITORIES} ")) || seen.contains(" of 49 repositories"), "{seen}");
+    assert!(
+        seen.contains(&format!("/{REPOSITORIES} ")) || seen.contains(" of 49 repositories"),
+        "{seen}"
+    );
     std::fs::remove_dir_all(folder).unwrap();
 }

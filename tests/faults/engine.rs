@@ -1,5 +1,5 @@
-//! A DynamoDB that fails: the embedded engine behind a connector that, instead of passing a request on,
-//! answers as the service does when it is too busy, or not at all, as a network does.
+//! A DynamoDB that fails: the embedded engine behind a connector that, instead of passing a request
+//! on, answers as the service does when it is too busy, or not at all, as a network does.
 
 use std::collections::HashMap;
 use std::io;
@@ -32,7 +32,8 @@ pub(crate) enum Fault {
     ServerError,
     /// The item is in a transaction at this moment; of a write of one item.
     Conflict,
-    /// The transaction is still being worked on that an earlier request with the same token asked for.
+    /// The transaction is still being worked on that an earlier request with the same token asked
+    /// for.
     InProgress,
     /// A transaction is not done, with this reason.
     Cancelled(&'static str),
@@ -134,8 +135,8 @@ pub(crate) struct FaultyEngine {
     plan: Arc<Mutex<Plan>>,
     faults: Arc<AtomicUsize>,
     requests: Arc<AtomicUsize>,
-    /// As DynamoDB does, remembers which transactions it has done, and does none twice. Without it, a
-    /// transaction that is sent again meets its own writes.
+    /// As DynamoDB does, remembers which transactions it has done, and does none twice. Without it,
+    /// a transaction that is sent again meets its own writes.
     done: Option<Arc<Mutex<HashMap<String, String>>>>,
 }
 
@@ -157,10 +158,11 @@ impl FaultyEngine {
         }
     }
 
-    /// A client as [`Engine::client`] makes it, but one that hardly waits before it tries again. It has a
-    /// budget of retries for itself, so that one test does not use up another one's.
+    /// A client as [`Engine::client`] makes it, but one that hardly waits before it tries again. It
+    /// has a budget of retries for itself, so that one test does not use up another one's.
     pub(crate) fn client(&self) -> aws_sdk_dynamodb::Client {
-        let partition = RetryPartition::custom("faults").token_bucket(TokenBucket::default()).build();
+        let partition =
+            RetryPartition::custom("faults").token_bucket(TokenBucket::default()).build();
         let retries = RetryConfig::standard()
             .with_initial_backoff(Duration::from_millis(1))
             .with_max_backoff(Duration::from_millis(4));
@@ -184,7 +186,8 @@ impl FaultyEngine {
     /// Fails in a number of any hundred requests.
     pub(crate) fn fail_at_random(&self, mut random: Random, percent: u64) {
         self.fail(move |request| {
-            let fitting: Vec<Fault> = Fault::ALL.into_iter().filter(|fault| fault.fits(request)).collect();
+            let fitting: Vec<Fault> =
+                Fault::ALL.into_iter().filter(|fault| fault.fits(request)).collect();
             (random.below(100) < percent).then(|| *random.one_of(&fitting))
         });
     }
@@ -222,10 +225,14 @@ impl FaultyEngine {
                 "ThrottlingException",
                 "Throughput exceeds the current capacity of your table or index.",
             )),
-            Some(Fault::ServerError) => Ok(error(500, "InternalServerError", "Internal server error")),
-            Some(Fault::Conflict) => {
-                Ok(error(400, "TransactionConflictException", "Transaction is ongoing for the item"))
+            Some(Fault::ServerError) => {
+                Ok(error(500, "InternalServerError", "Internal server error"))
             }
+            Some(Fault::Conflict) => Ok(error(
+                400,
+                "TransactionConflictException",
+                "Transaction is ongoing for the item",
+            )),
             Some(Fault::InProgress) => Ok(error(
                 400,
                 "TransactionInProgressException",
@@ -249,7 +256,8 @@ impl FaultyEngine {
                 }
                 *http.body_mut() = SdkBody::from(asked.to_string());
                 let answer = self.pass_on(http, &request).await?;
-                let mut body: Value = serde_json::from_slice(answer.body().bytes().unwrap()).unwrap();
+                let mut body: Value =
+                    serde_json::from_slice(answer.body().bytes().unwrap()).unwrap();
                 body["UnprocessedKeys"] = left;
                 Ok(json_response(200, &body))
             }
@@ -262,13 +270,21 @@ impl FaultyEngine {
         }
     }
 
-    async fn pass_on(&self, http: HttpRequest, request: &Request) -> Result<HttpResponse, ConnectorError> {
-        let Some(done) = self.done.as_ref().filter(|_| request.operation == "TransactWriteItems") else {
+    async fn pass_on(
+        &self,
+        http: HttpRequest,
+        request: &Request,
+    ) -> Result<HttpResponse, ConnectorError> {
+        let Some(done) = self.done.as_ref().filter(|_| request.operation == "TransactWriteItems")
+        else {
             return self.engine.call(http).await;
         };
         let token = request.body()["ClientRequestToken"].as_str().unwrap().to_owned();
         if let Some(answer) = done.lock().unwrap().get(&token) {
-            return Ok(HttpResponse::new(StatusCode::try_from(200).unwrap(), SdkBody::from(answer.as_str())));
+            return Ok(HttpResponse::new(
+                StatusCode::try_from(200).unwrap(),
+                SdkBody::from(answer.as_str()),
+            ));
         }
         let answer = self.engine.call(http).await?;
         if answer.status().is_success() {
@@ -290,7 +306,11 @@ impl HttpConnector for FaultyEngine {
 }
 
 impl HttpClient for FaultyEngine {
-    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+    fn http_connector(
+        &self,
+        _: &HttpConnectorSettings,
+        _: &RuntimeComponents,
+    ) -> SharedHttpConnector {
         SharedHttpConnector::new(self.clone())
     }
 }

@@ -35,12 +35,17 @@ use crate::messages::{
 const LONG: Duration = Duration::from_mins(1);
 
 /// Hands messages to the function; tells the ids of those that it gives back.
-async fn deliver(ingest: &Ingest, messages: Vec<SqsMessage>, time_left: Duration) -> BTreeSet<String> {
+async fn deliver(
+    ingest: &Ingest,
+    messages: Vec<SqsMessage>,
+    time_left: Duration,
+) -> BTreeSet<String> {
     let registry = RegistryId::parse(REGISTRY).unwrap();
     let deadline = tokio::time::Instant::now() + time_left;
     let response = handler::handle(ingest, &registry, None, batch(messages), deadline).await;
     let failures = response.batch_item_failures;
-    let ids: BTreeSet<String> = failures.iter().map(|failure| failure.item_identifier.clone()).collect();
+    let ids: BTreeSet<String> =
+        failures.iter().map(|failure| failure.item_identifier.clone()).collect();
     assert_eq!(ids.len(), failures.len(), "no message is named twice");
     ids
 }
@@ -79,7 +84,11 @@ fn push_of_size(number: u64, tag_name: &str, size: i64) -> ChangeKind {
     with_content(push(number, tag_name), content)
 }
 
-fn push_of_index(number: u64, tag_name: &str, manifests: impl IntoIterator<Item = u64>) -> ChangeKind {
+fn push_of_index(
+    number: u64,
+    tag_name: &str,
+    manifests: impl IntoIterator<Item = u64>,
+) -> ChangeKind {
     let content = Content {
         manifest_media_type: Some(OCI_INDEX.to_owned()),
         manifests: Some(manifests.into_iter().map(digest).collect()),
@@ -90,7 +99,9 @@ fn push_of_index(number: u64, tag_name: &str, manifests: impl IntoIterator<Item 
 
 fn with_content(push: ChangeKind, content: Content) -> ChangeKind {
     match push {
-        ChangeKind::ImagePushed { digest, tag, .. } => ChangeKind::ImagePushed { digest, tag, content },
+        ChangeKind::ImagePushed { digest, tag, .. } => {
+            ChangeKind::ImagePushed { digest, tag, content }
+        }
         other => other,
     }
 }
@@ -123,7 +134,8 @@ mod queue {
     fn any_history() -> impl Strategy<Value = History> {
         let any_message = prop_oneof![
             vec((any_time(), ecr_kind()), 1..4).prop_map(|changes| (Source::Ecr, changes)),
-            vec((any_time(), notified_kind()), 1..4).prop_map(|changes| (Source::Distribution, changes)),
+            vec((any_time(), notified_kind()), 1..4)
+                .prop_map(|changes| (Source::Distribution, changes)),
         ];
         let circumstances = (
             any::<u64>(),
@@ -192,11 +204,12 @@ mod queue {
     /// Digest 4 is an index of 1 to 3, digest 3 one of 1 and 2.
     fn notified_kind() -> impl Strategy<Value = ChangeKind> {
         let tag_or_none = prop_oneof![4 => any_tag(), 1 => Just("")];
-        let push = (1..5_u64, tag_or_none, 1..4_i64).prop_map(|(number, name, size)| match number {
-            4 => push_of_index(number, name, 1..=3),
-            3 => push_of_index(number, name, 1..=2),
-            _ => push_of_size(number, name, size),
-        });
+        let push =
+            (1..5_u64, tag_or_none, 1..4_i64).prop_map(|(number, name, size)| match number {
+                4 => push_of_index(number, name, 1..=3),
+                3 => push_of_index(number, name, 1..=2),
+                _ => push_of_size(number, name, size),
+            });
         prop_oneof![
             8 => push,
             2 => (1..5_u64).prop_map(|number| ChangeKind::ImageDeleted { digest: digest(number) }),
@@ -285,9 +298,11 @@ mod queue {
     fn whatever_fails_what_is_not_given_back_is_applied() {
         let histories = (histories() * 3 / 20).max(1);
         let started = Instant::now();
-        let (faults, given_back, number) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+        let (faults, given_back, number) =
+            (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
         let check = || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let configuration = Config {
                 cases: histories.div_ceil(THREADS),
                 failure_persistence: None,
@@ -337,7 +352,11 @@ mod batches {
             Fault::Cancelled("ThrottlingError"),
         ] {
             tests.spawn(check(fault, "/broken", "of the broken repository"));
-            tests.spawn(check(fault, digest(66).as_str().to_owned().leak(), "of the broken digest"));
+            tests.spawn(check(
+                fault,
+                digest(66).as_str().to_owned().leak(),
+                "of the broken digest",
+            ));
         }
         tests.join_all().await;
     }
@@ -361,7 +380,11 @@ mod batches {
                 let [one, two, three] = &changes[..] else { panic!("three changes") };
                 [
                     message(&format!("{number}: 1"), Source::Ecr, std::slice::from_ref(one)),
-                    message(&format!("{number}: 2"), Source::Distribution, std::slice::from_ref(two)),
+                    message(
+                        &format!("{number}: 2"),
+                        Source::Distribution,
+                        std::slice::from_ref(two),
+                    ),
                     message(&format!("{number}: 3"), Source::Ecr, std::slice::from_ref(three)),
                 ]
             })
@@ -374,12 +397,16 @@ mod batches {
             text_message("unknown subscription", &json!({ "events": [] }), Some("carrier pigeon")),
         ]);
         let failed = deliver(&ingest, messages.clone(), LONG).await;
-        assert_eq!(failed, BTreeSet::from([broken, "poison", "unknown subscription"].map(str::to_owned)));
+        assert_eq!(
+            failed,
+            BTreeSet::from([broken, "poison", "unknown subscription"].map(str::to_owned))
+        );
         engine.heal();
         for changes in &good {
             store.assert_equals_model(&changes[0].repository, changes).await;
         }
-        let of_digests = if broken == "of the broken digest" { &broken_digest[1..] } else { &broken_digest };
+        let of_digests =
+            if broken == "of the broken digest" { &broken_digest[1..] } else { &broken_digest };
         store.assert_equals_model(&broken_digest[0].repository, of_digests).await;
 
         messages.retain(|message| failed.contains(message.message_id.as_ref().unwrap()));
@@ -411,13 +438,18 @@ mod batches {
             let (engine, store) = faulty_store(true).await;
             let ingest = ingest(&store);
             engine.fail(move |request| (request.operation == "PutItem").then_some(fault));
-            assert_eq!(deliver(&ingest, vec![message.clone()], LONG).await, BTreeSet::from(once.clone()));
+            assert_eq!(
+                deliver(&ingest, vec![message.clone()], LONG).await,
+                BTreeSet::from(once.clone())
+            );
             assert!(engine.faults() > 0);
             engine.heal();
             assert_eq!(store.answers(&repository("app"), &[]).await.unwrap(), None, "{fault:?}");
             assert_eq!(deliver(&ingest, vec![message.clone()], LONG).await, BTreeSet::new());
-            let items = store.table.client.scan().table_name(&store.table.name).send().await.unwrap();
-            let questions = items.items().iter().filter(|item| item.contains_key("question")).count();
+            let items =
+                store.table.client.scan().table_name(&store.table.name).send().await.unwrap();
+            let questions =
+                items.items().iter().filter(|item| item.contains_key("question")).count();
             assert_eq!(questions, 1, "{fault:?}");
             let kind = with_content(
                 push(1, "v1"),
@@ -481,13 +513,18 @@ mod kinds {
         let repository = repository("app");
         // A deletion of another repository that comes late has to find the images that are there
         // again.
-        let mut deletion = changes(&super::repository("gone"), [push(1, "v1"), push(2, "v2"), push(3, "v3")]);
+        let mut deletion =
+            changes(&super::repository("gone"), [push(1, "v1"), push(2, "v2"), push(3, "v3")]);
         let again = deletion.iter().map(|change| Change { time: time(100), ..change.clone() });
         deletion.extend(again.collect::<Vec<_>>());
         for change in &deletion {
             store.writer.apply(change).await.unwrap();
         }
-        deletion.push(Change { time: time(50), kind: ChangeKind::RepositoryDeleted, ..deletion[0].clone() });
+        deletion.push(Change {
+            time: time(50),
+            kind: ChangeKind::RepositoryDeleted,
+            ..deletion[0].clone()
+        });
         let changes = history(&repository);
         let mut waiting = messages(&changes);
         waiting.push(message("deletion", Source::Ecr, &deletion[6..]));
@@ -561,7 +598,9 @@ mod kinds {
                         fails.then_some(fault)
                     });
                     match store.answers(&repository, &asked).await {
-                        Ok(answers) => assert_eq!(answers, expected, "{fault:?} at request {first}"),
+                        Ok(answers) => {
+                            assert_eq!(answers, expected, "{fault:?} at request {first}")
+                        }
                         Err(_) => {
                             assert!(goes_on, "{fault:?} at request {first} alone is an error");
                             assert!(!fault.is_part_of_an_answer(), "{fault:?} is no error");
@@ -603,7 +642,8 @@ mod cut_off {
     async fn a_push_of_a_large_index() {
         let before = [push_of_size(1, "", 100), push_of_size(150, "", 200), push(300, "latest")];
         let (index, later) = (push_of_index(400, "latest", 1..=150), push_of_size(75, "", 300));
-        assert_whole_or_not_at_all("a push of an index of 150 manifests", &before, index, later).await;
+        assert_whole_or_not_at_all("a push of an index of 150 manifests", &before, index, later)
+            .await;
     }
 
     #[tokio::test]
@@ -621,21 +661,25 @@ mod cut_off {
         let tags = (0..45).map(|number| push(1, &format!("v{number}")));
         let before: Vec<ChangeKind> = tags.chain([push(2, "latest")]).collect();
         let deletion = ChangeKind::ImageDeleted { digest: digest(1) };
-        assert_whole_or_not_at_all("a deletion of an image", &before, deletion, push(1, "v44")).await;
+        assert_whole_or_not_at_all("a deletion of an image", &before, deletion, push(1, "v44"))
+            .await;
     }
 
     #[tokio::test]
     async fn a_deletion_of_a_tag_by_which_an_image_goes() {
         let before = [push(1, "v1"), push(2, "latest")];
         let deletion = ChangeKind::ImageUntagged { digest: digest(1), tag: tag("v1") };
-        assert_whole_or_not_at_all("a deletion of the last tag", &before, deletion, push(1, "")).await;
+        assert_whole_or_not_at_all("a deletion of the last tag", &before, deletion, push(1, ""))
+            .await;
     }
 
     #[tokio::test]
     async fn a_deletion_of_a_repository() {
-        let before = [push(1, "v1"), push(2, "v2"), push(3, ""), push_of_index(4, "latest", [1, 2])];
+        let before =
+            [push(1, "v1"), push(2, "v2"), push(3, ""), push_of_index(4, "latest", [1, 2])];
         let deletion = ChangeKind::RepositoryDeleted;
-        let mut all = changes(&repository("app"), before.into_iter().chain([deletion, push(2, "v3")]));
+        let mut all =
+            changes(&repository("app"), before.into_iter().chain([deletion, push(2, "v3")]));
         all.iter_mut().zip(0..).for_each(|(change, at)| change.time = time(at));
         cut_off_anywhere("a deletion of a repository", &all, false).await;
     }
@@ -726,7 +770,10 @@ fn is_between([before, after]: &[Option<Answers>; 2], cut: Option<&Answers>) -> 
         before.get(digest) == Some(image) || after.get(digest) == Some(image)
     };
     cut.iter().all(is_one_of_two)
-        && before.keys().filter(|digest| after.contains_key(*digest)).all(|digest| cut.contains_key(digest))
+        && before
+            .keys()
+            .filter(|digest| after.contains_key(*digest))
+            .all(|digest| cut.contains_key(digest))
 }
 
 /// Clocks that are off: the catalog's, and those of registries.

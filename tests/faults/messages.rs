@@ -72,7 +72,8 @@ pub(crate) fn source_of(kind: &ChangeKind) -> Source {
 
 fn ecr_event(change: &Change) -> Value {
     let action = |action: &str, digest: &Digest, members: Value| {
-        let mut detail = json!({ "result": "SUCCESS", "image-digest": digest, "action-type": action });
+        let mut detail =
+            json!({ "result": "SUCCESS", "image-digest": digest, "action-type": action });
         detail.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
         ("ECR Image Action", detail)
     };
@@ -89,7 +90,11 @@ fn ecr_event(change: &Change) -> Value {
     };
     let (detail_type, mut detail) = match &change.kind {
         ChangeKind::ImagePushed { digest, tag, content } => {
-            assert_eq!((content.size_in_bytes, &content.manifests), (None, &None), "ECR does not tell this");
+            assert_eq!(
+                (content.size_in_bytes, &content.manifests),
+                (None, &None),
+                "ECR does not tell this"
+            );
             let members = json!({
                 "image-tag": tag,
                 "manifest-media-type": content.manifest_media_type,
@@ -98,12 +103,15 @@ fn ecr_event(change: &Change) -> Value {
             action("PUSH", digest, members)
         }
         ChangeKind::ImageDeleted { digest } => action("DELETE", digest, json!({})),
-        ChangeKind::ImageUntagged { digest, tag } => action("DELETE", digest, json!({ "image-tag": tag })),
+        ChangeKind::ImageUntagged { digest, tag } => {
+            action("DELETE", digest, json!({ "image-tag": tag }))
+        }
         ChangeKind::ImageArchived { digest } => {
             action("UPDATE_STORAGE_CLASS", digest, json!({ "target-storage-class": "ARCHIVE" }))
         }
         ChangeKind::ImageRestored { digest, activated_at } => {
-            let members = json!({ "target-storage-class": "STANDARD", "last-activated-at": activated_at });
+            let members =
+                json!({ "target-storage-class": "STANDARD", "last-activated-at": activated_at });
             action("UPDATE_STORAGE_CLASS", digest, members)
         }
         ChangeKind::ImageScanned { digest, scan } => {
@@ -136,7 +144,9 @@ fn ecr_event(change: &Change) -> Value {
 fn notification(change: &Change) -> Value {
     let (action, mut target) = match &change.kind {
         ChangeKind::ImagePushed { digest, tag, content } => ("push", pushed(digest, content, tag)),
-        ChangeKind::ImagePulled { digest } => ("pull", json!({ "mediaType": OCI_IMAGE, "digest": digest })),
+        ChangeKind::ImagePulled { digest } => {
+            ("pull", json!({ "mediaType": OCI_IMAGE, "digest": digest }))
+        }
         ChangeKind::ImageDeleted { digest } => ("delete", json!({ "digest": digest })),
         ChangeKind::TagDeleted { tag } => ("delete", json!({ "tag": tag })),
         other => panic!("distribution does not tell of {other:?}"),

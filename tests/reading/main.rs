@@ -134,7 +134,11 @@ async fn an_image_that_was_there_all_the_time_is_listed_exactly_once() {
         next: |moves, state, random| match random.below(8) {
             0..=3 => {
                 let number = *random.one_of(&[1, 3, 5, 7, 9]);
-                if state.0[&number].is_archived { Move::Restore(number) } else { Move::Archive(number) }
+                if state.0[&number].is_archived {
+                    Move::Restore(number)
+                } else {
+                    Move::Archive(number)
+                }
             }
             4 | 5 => come_and_go(moves, state),
             _ => Move::Tag(1 + random.below(6), random.one_of::<&str>(&["latest", "edge", "v1"])),
@@ -231,10 +235,16 @@ async fn query(store: &Store, index: Option<&str>, partition: &str, consistent: 
 async fn late_replicas_answer_from_the_past_and_catch_up() {
     let store = Store::new(StaleEngine::new(Random(1)).client()).await;
     let repository = repository("app");
-    let moves =
-        [Move::Push(1), Move::Tag(2, "latest"), Move::Push(3), Move::Tag(1, "latest"), Move::Delete(3)];
+    let moves = [
+        Move::Push(1),
+        Move::Tag(2, "latest"),
+        Move::Push(3),
+        Move::Tag(1, "latest"),
+        Move::Delete(3),
+    ];
     for (done, at) in moves.into_iter().zip(1..) {
-        let change = Change { repository: repository.clone(), time: time(at), kind: done.kind(time(at)) };
+        let change =
+            Change { repository: repository.clone(), time: time(at), kind: done.kind(time(at)) };
         store.writer.apply(&change).await.unwrap();
     }
     let written_at = Instant::now();
@@ -242,7 +252,11 @@ async fn late_replicas_answer_from_the_past_and_catch_up() {
     let now = query(&store, None, &partition, true).await;
     let mut others = 0;
     while written_at.elapsed() <= MAX_AGE {
-        assert_eq!(query(&store, None, &partition, true).await, now, "a consistent read is not late");
+        assert_eq!(
+            query(&store, None, &partition, true).await,
+            now,
+            "a consistent read is not late"
+        );
         others += usize::from(query(&store, None, &partition, false).await != now);
     }
     assert!(others > 0, "some answers are late");
@@ -250,11 +264,15 @@ async fn late_replicas_answer_from_the_past_and_catch_up() {
     let indexed = |item: &&Item| item.contains_key(REPOSITORY_TAG_STATUS);
     for item in now.iter().filter(indexed) {
         let value = &item[REPOSITORY_TAG_STATUS];
-        let same: Vec<Item> =
-            now.iter().filter(|other| other.get(REPOSITORY_TAG_STATUS) == Some(value)).cloned().collect();
+        let same: Vec<Item> = now
+            .iter()
+            .filter(|other| other.get(REPOSITORY_TAG_STATUS) == Some(value))
+            .cloned()
+            .collect();
         let partition = value.as_s().unwrap();
         assert_eq!(query(&store, Some(TAG_STATUS_INDEX), partition, false).await, same);
     }
-    let image = store.reader.find(&repository, &[by_tag("latest").identifier()]).await.unwrap().images;
+    let image =
+        store.reader.find(&repository, &[by_tag("latest").identifier()]).await.unwrap().images;
     assert_eq!(image[0].as_ref().unwrap().image_digest, digest(1));
 }

@@ -47,7 +47,9 @@ impl Move {
             Self::DeleteTag(name) => ChangeKind::TagDeleted { tag: tag(name) },
             Self::Delete(number) => ChangeKind::ImageDeleted { digest: digest(number) },
             Self::Archive(number) => ChangeKind::ImageArchived { digest: digest(number) },
-            Self::Restore(number) => ChangeKind::ImageRestored { digest: digest(number), activated_at: time },
+            Self::Restore(number) => {
+                ChangeKind::ImageRestored { digest: digest(number), activated_at: time }
+            }
         }
     }
 }
@@ -123,8 +125,10 @@ impl State {
     /// Whether an image is there and passes a filter.
     pub(crate) fn passes(&self, number: u64, filter: &Filter) -> bool {
         self.0.get(&number).is_some_and(|image| {
-            let tag_status = if image.tags.is_empty() { TagStatus::Untagged } else { TagStatus::Tagged };
-            let image_status = if image.is_archived { ImageStatus::Archived } else { ImageStatus::Active };
+            let tag_status =
+                if image.tags.is_empty() { TagStatus::Untagged } else { TagStatus::Tagged };
+            let image_status =
+                if image.is_archived { ImageStatus::Archived } else { ImageStatus::Active };
             filter.tag_status.is_none_or(|wanted| wanted == tag_status)
                 && filter.image_status.is_none_or(|wanted| wanted == image_status)
         })
@@ -184,7 +188,8 @@ impl Timeline {
 /// every state.
 pub(crate) fn are_its_tags(image: &Image, states: &[Arc<State>]) -> bool {
     let number = number(&image.image_digest);
-    let at_some_moment = |name: &Tag| states.iter().any(|state| state.has_tag(number, name.as_str()));
+    let at_some_moment =
+        |name: &Tag| states.iter().any(|state| state.has_tag(number, name.as_str()));
     let has = |name: &str| image.image_tags.iter().any(|tag| tag.as_str() == name);
     let mut all_the_time: Option<BTreeSet<&'static str>> = None;
     for state in states {

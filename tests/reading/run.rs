@@ -112,11 +112,18 @@ impl Figures {
     }
 
     /// Prints them; returns the errors, for the end of the test.
-    pub(crate) fn print(&self, test: &str, engine: &str, moves: usize, took: Duration) -> Vec<String> {
+    pub(crate) fn print(
+        &self,
+        test: &str,
+        engine: &str,
+        moves: usize,
+        took: Duration,
+    ) -> Vec<String> {
         let errors: usize = self.errors.values().map(|(number, _)| number).sum();
         let kinds: Vec<_> =
             self.errors.iter().map(|(kind, (number, _))| format!("{number} {kind}")).collect();
-        let kinds = if kinds.is_empty() { String::new() } else { format!(" ({})", kinds.join(", ")) };
+        let kinds =
+            if kinds.is_empty() { String::new() } else { format!(" ({})", kinds.join(", ")) };
         print(format!(
             "{test}, {engine}: {} reads, {} images due, {errors} errors{kinds}, {moves} moves, {:.1} s",
             self.reads,
@@ -134,7 +141,8 @@ impl Figures {
 /// are errors.
 pub(crate) async fn run(plan: Plan) {
     let _one_at_a_time = ONE_AT_A_TIME.lock().await;
-    let mut errors = run_on("embedded engine", Store::in_memory().await, Duration::ZERO, &plan).await;
+    let mut errors =
+        run_on("embedded engine", Store::in_memory().await, Duration::ZERO, &plan).await;
     if cfg!(feature = "external")
         && let Some(local) = DynamoDbLocal::start(plan.test).await
     {
@@ -149,7 +157,8 @@ pub(crate) async fn run(plan: Plan) {
 async fn run_on(engine: &str, store: Store, lateness: Duration, plan: &Plan) -> Vec<String> {
     let repository = repository("app");
     let scene = Arc::new(Scene { store, repository, lateness, timeline: Timeline::new() });
-    let mut mover = Mover { scene: Arc::clone(&scene), next: plan.next, random: Random(2), moves: 0 };
+    let mut mover =
+        Mover { scene: Arc::clone(&scene), next: plan.next, random: Random(2), moves: 0 };
     for done in &plan.set_up {
         mover.apply(*done).await;
     }
@@ -163,12 +172,22 @@ async fn run_on(engine: &str, store: Store, lateness: Duration, plan: &Plan) -> 
     let moving = tokio::task::spawn_blocking({
         let is_over = Arc::clone(&is_over);
         // It has a runtime of its own, so that it does not wait for the readers.
-        move || Builder::new_current_thread().enable_all().build().unwrap().block_on(mover.go_on(is_over))
+        move || {
+            Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap()
+                .block_on(mover.go_on(is_over))
+        }
     });
     let left = Arc::new(AtomicUsize::new(plan.reads));
     let readers: Vec<_> = (0..READERS)
         .map(|reader| {
-            tokio::spawn(Arc::clone(&scene).read(plan.question, Random(3 + reader), Arc::clone(&left)))
+            tokio::spawn(Arc::clone(&scene).read(
+                plan.question,
+                Random(3 + reader),
+                Arc::clone(&left),
+            ))
         })
         .collect();
     let mut figures = Figures::default();
@@ -210,7 +229,8 @@ impl Mover {
     async fn apply(&mut self, done: Move) {
         self.moves += 1;
         let time = time(self.moves.cast_signed());
-        let change = Change { repository: self.scene.repository.clone(), time, kind: done.kind(time) };
+        let change =
+            Change { repository: self.scene.repository.clone(), time, kind: done.kind(time) };
         self.scene.timeline.begin(done);
         self.scene.store.writer.apply(&change).await.unwrap();
         self.scene.timeline.end();
@@ -235,7 +255,10 @@ impl Scene {
         left: Arc<AtomicUsize>,
     ) -> Figures {
         let mut figures = Figures::default();
-        while left.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
+        while left
+            .try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
+            .is_ok()
+        {
             figures.add(match question {
                 Question::Find(choose) => {
                     let asked = choose(&self.timeline.latest(), &mut random);
@@ -295,10 +318,16 @@ impl Scene {
         loop {
             let limit = usize::try_from(1 + random.below(MAX_PAGE)).unwrap();
             let after = listed.last().map(Image::position);
-            let page =
-                self.store.reader.list(&self.repository, filter, after.as_ref(), limit, |_| false).await?;
+            let page = self
+                .store
+                .reader
+                .list(&self.repository, filter, after.as_ref(), limit, |_| false)
+                .await?;
             if page.images.len() > limit || page.more && page.images.len() < limit {
-                return Err(Wrong::new("a page of another size", (limit, page.images.len(), page.more)));
+                return Err(Wrong::new(
+                    "a page of another size",
+                    (limit, page.images.len(), page.more),
+                ));
             }
             listed.extend(page.images);
             if !page.more {
@@ -331,7 +360,8 @@ impl Scene {
                 return Err(wrong("not passing", *number));
             }
         }
-        if let Some(pair) = listed.windows(2).find(|pair| pair[0].image_pushed_at <= pair[1].image_pushed_at)
+        if let Some(pair) =
+            listed.windows(2).find(|pair| pair[0].image_pushed_at <= pair[1].image_pushed_at)
         {
             return Err(wrong("out of order under", number(&pair[1].image_digest)));
         }

@@ -81,7 +81,8 @@ impl Versions {
     fn read(&mut self, now: Instant, key: &Key) -> Option<Arc<Value>> {
         let age = Duration::from_micros(self.random.below(MAX_AGE.as_micros().try_into().unwrap()));
         let versions = self.items.get(key)?;
-        let version = versions.iter().rfind(|version| now.duration_since(version.written_at) >= age)?;
+        let version =
+            versions.iter().rfind(|version| now.duration_since(version.written_at) >= age)?;
         version.item.clone()
     }
 
@@ -150,8 +151,12 @@ impl std::fmt::Debug for StaleEngine {
 impl StaleEngine {
     /// An empty one. The random numbers are the ages of its answers.
     pub(crate) fn new(random: Random) -> Self {
-        let versions =
-            Versions { items: BTreeMap::new(), indexed: HashMap::new(), writes: VecDeque::new(), random };
+        let versions = Versions {
+            items: BTreeMap::new(),
+            indexed: HashMap::new(),
+            writes: VecDeque::new(),
+            random,
+        };
         Self {
             engine: Engine::in_memory().unwrap(),
             writing: Arc::default(),
@@ -189,7 +194,11 @@ impl StaleEngine {
     }
 
     fn get(&self, request: &Value) -> Value {
-        allow("GetItem", request, &["TableName", "Key", "ConsistentRead", "ReturnConsumedCapacity"]);
+        allow(
+            "GetItem",
+            request,
+            &["TableName", "Key", "ConsistentRead", "ReturnConsumedCapacity"],
+        );
         let item = self.versions.lock().unwrap().read(Instant::now(), &key(&request["Key"]));
         let mut answer =
             json!({ "ConsumedCapacity": capacity(&request["TableName"], units(item.as_slice())) });
@@ -211,7 +220,8 @@ impl StaleEngine {
             let consumed: f64 = items.iter().map(|item| units(item.as_slice())).sum();
             let capacities = answer["ConsumedCapacity"].as_array_mut().unwrap();
             capacities.push(capacity(&table.as_str().into(), consumed));
-            answer["Responses"][table] = items.iter().flatten().map(|item| Value::clone(item)).collect();
+            answer["Responses"][table] =
+                items.iter().flatten().map(|item| Value::clone(item)).collect();
         }
         answer
     }
@@ -229,11 +239,12 @@ impl StaleEngine {
             "ReturnConsumedCapacity",
         ];
         allow("Query", request, &known);
-        let partition_attribute = match request.get("IndexName").map(|index| index.as_str().unwrap()) {
-            None => REPOSITORY,
-            Some(TAG_STATUS_INDEX) => REPOSITORY_TAG_STATUS,
-            Some(index) => panic!("StaleEngine does not know the index {index}"),
-        };
+        let partition_attribute =
+            match request.get("IndexName").map(|index| index.as_str().unwrap()) {
+                None => REPOSITORY,
+                Some(TAG_STATUS_INDEX) => REPOSITORY_TAG_STATUS,
+                Some(index) => panic!("StaleEngine does not know the index {index}"),
+            };
         let conditions = conditions(request);
         assert_eq!(conditions[0].attribute, partition_attribute, "StaleEngine: {request}");
         let mut versions = self.versions.lock().unwrap();
@@ -241,7 +252,8 @@ impl StaleEngine {
         let keys = versions.keys(&conditions[0]);
         let rows = keys.into_iter().filter_map(|(partition, sort)| {
             let key = (partition, sort);
-            let item = versions.read(now, &key).filter(|item| conditions.iter().all(|c| c.holds(item)))?;
+            let item =
+                versions.read(now, &key).filter(|item| conditions.iter().all(|c| c.holds(item)))?;
             Some(((key.1, key.0), item))
         });
         // By sort key; on the index, several items can have the same.
@@ -252,8 +264,9 @@ impl StaleEngine {
             after.remove(&(sort, partition));
             rows = after;
         }
-        let limit =
-            request.get("Limit").map_or(usize::MAX, |limit| limit.as_u64().unwrap().try_into().unwrap());
+        let limit = request
+            .get("Limit")
+            .map_or(usize::MAX, |limit| limit.as_u64().unwrap().try_into().unwrap());
         let items: Vec<Arc<Value>> = rows.into_values().take(limit).collect();
         let mut answer = json!({
             "Items": items.iter().map(|item| Value::clone(item)).collect::<Value>(),
@@ -281,9 +294,14 @@ impl HttpConnector for StaleEngine {
                 return HttpConnectorFuture::new(self.clone().write(http, writes));
             }
             "GetItem" if !is_consistent(&request) => self.get(&request),
-            "BatchGetItem" if !request["RequestItems"].as_object().unwrap().values().all(is_consistent) => {
+            "BatchGetItem"
+                if !request["RequestItems"].as_object().unwrap().values().all(is_consistent) =>
+            {
                 let tables = request["RequestItems"].as_object().unwrap();
-                assert!(!tables.values().any(is_consistent), "StaleEngine answers one way at a time");
+                assert!(
+                    !tables.values().any(is_consistent),
+                    "StaleEngine answers one way at a time"
+                );
                 self.batch_get(&request)
             }
             "Query" if !is_consistent(&request) => self.query(&request),
@@ -294,7 +312,11 @@ impl HttpConnector for StaleEngine {
 }
 
 impl HttpClient for StaleEngine {
-    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+    fn http_connector(
+        &self,
+        _: &HttpConnectorSettings,
+        _: &RuntimeComponents,
+    ) -> SharedHttpConnector {
         SharedHttpConnector::new(self.clone())
     }
 }
@@ -322,12 +344,16 @@ fn writes(operation: &str, request: &Value) -> Vec<(Key, Option<Value>)> {
 /// Refuses what would be answered wrongly.
 fn allow(operation: &str, request: &Value, known: &[&str]) {
     for (name, value) in request.as_object().unwrap() {
-        assert!(known.contains(&name.as_str()), "StaleEngine does not know {name} of {operation}: {value}");
+        assert!(
+            known.contains(&name.as_str()),
+            "StaleEngine does not know {name} of {operation}: {value}"
+        );
     }
 }
 
 fn key(item: &Value) -> Key {
-    let part = |name| text(item, name).unwrap_or_else(|| panic!("StaleEngine: no {name} in {item}"));
+    let part =
+        |name| text(item, name).unwrap_or_else(|| panic!("StaleEngine: no {name} in {item}"));
     (part(REPOSITORY).to_owned(), part(SORT).to_owned())
 }
 

@@ -14,8 +14,8 @@ use crate::service::Service;
 pub struct Caller {
     /// The caller's account. Its registry is meant by requests that name none.
     pub account: RegistryId,
-    /// What the caller may read; nothing where that was decided before the request came here, as IAM
-    /// does on AWS.
+    /// What the caller may read; nothing where that was decided before the request came here, as
+    /// IAM does on AWS.
     pub permissions: Option<Permissions>,
 }
 
@@ -49,7 +49,9 @@ impl Caller {
         if let Some(caller) = request.extensions().get::<Self>() {
             return Some(caller.clone());
         }
-        let RequestContext::ApiGatewayV2(context) = request.request_context_ref()? else { return None };
+        let RequestContext::ApiGatewayV2(context) = request.request_context_ref()? else {
+            return None;
+        };
         let account = context.authorizer.as_ref()?.iam.as_ref()?.account_id.as_deref()?;
         Some(Self { account: RegistryId::parse(account).ok()?, permissions: None })
     }
@@ -72,7 +74,11 @@ impl Caller {
             caller: permissions.arn.clone(),
             action: format!("{}:DescribeImages", service.as_str()),
             resource: service.repository_arn(&permissions.region, repository),
-            policy: if repository.registry == self.account { "identity-based" } else { "resource-based" },
+            policy: if repository.registry == self.account {
+                "identity-based"
+            } else {
+                "resource-based"
+            },
         })
     }
 }

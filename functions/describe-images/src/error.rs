@@ -60,7 +60,9 @@ pub enum DescribeImagesError {
     #[error("{0}")]
     InvalidParameter(String),
     /// No such repository.
-    #[error("The repository with name '{repository}' does not exist in the registry with id '{registry}'")]
+    #[error(
+        "The repository with name '{repository}' does not exist in the registry with id '{registry}'"
+    )]
     RepositoryNotFound {
         /// The repository that was asked for.
         repository: String,

@@ -1,5 +1,5 @@
-//! From an HTTP request to an HTTP response, in the order of the services' own checks: path, method,
-//! size, target, body.
+//! From an HTTP request to an HTTP response, in the order of the services' own checks: path,
+//! method, size, target, body.
 
 use std::time::Instant;
 
@@ -49,8 +49,8 @@ struct Answer {
 }
 
 impl DescribeImages {
-    /// Answers from this reader; a request without `registryId` is about the registry of the caller's
-    /// account, or, if nobody signed it, about the default registry.
+    /// Answers from this reader; a request without `registryId` is about the registry of the
+    /// caller's account, or, if nobody signed it, about the default registry.
     #[must_use]
     pub fn new(reader: Reader, keyring: Secret<Keyring>, default_registry: RegistryId) -> Self {
         Self { reader, keyring, default_registry }
@@ -75,7 +75,11 @@ impl DescribeImages {
         respond(request_id, result)
     }
 
-    async fn answer(&self, request: &Request, asked: &mut Asked) -> Result<Answer, DescribeImagesError> {
+    async fn answer(
+        &self,
+        request: &Request,
+        asked: &mut Asked,
+    ) -> Result<Answer, DescribeImagesError> {
         let path = request.uri().path();
         if path != "/" && path != "/DescribeImages" {
             return Err(DescribeImagesError::NotFound);
@@ -98,8 +102,8 @@ impl DescribeImages {
         let keyring = self.keyring.value().await.map_err(DescribeImagesError::Server)?;
         let Described { response, consumed_capacity } =
             describe_images(&self.reader, &keyring, service, request).await?;
-        let body =
-            serde_json::to_string(&response).map_err(|error| DescribeImagesError::Server(Box::new(error)))?;
+        let body = serde_json::to_string(&response)
+            .map_err(|error| DescribeImagesError::Server(Box::new(error)))?;
         Ok(Answer { body, images: response.image_details.len(), consumed_capacity })
     }
 }
@@ -150,7 +154,12 @@ fn find_service(path: &str, target: Option<&HeaderValue>) -> Result<Service, Des
 }
 
 /// Counts the request, and writes one line about it to the log: no body, no token.
-fn record(request_id: Uuid, started: Instant, asked: &Asked, result: &Result<Answer, DescribeImagesError>) {
+fn record(
+    request_id: Uuid,
+    started: Instant,
+    asked: &Asked,
+    result: &Result<Answer, DescribeImagesError>,
+) {
     let service = asked.service.map(Service::as_str);
     let repository = asked.request.as_ref().map(|request| &request.repository);
     let registry = repository.map(|repository| repository.registry.as_str());

@@ -35,10 +35,13 @@ impl IntoResponse for Text {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let telemetry = Telemetry::init(&METRIC_UNITS)?;
-    let required = |name: &str| env::var(name).map_err(|_| format!("the variable {name} is not set"));
+    let required =
+        |name: &str| env::var(name).map_err(|_| format!("the variable {name} is not set"));
     let configuration = aws_config::load_defaults(BehaviorVersion::latest()).await;
-    let table =
-        Table { client: aws_sdk_dynamodb::Client::new(&configuration), name: required("TABLE_NAME")? };
+    let table = Table {
+        client: aws_sdk_dynamodb::Client::new(&configuration),
+        name: required("TABLE_NAME")?,
+    };
     table.check_format().await?;
     // The key before the current one opens tokens, too.
     let keyring = Secret::stored(

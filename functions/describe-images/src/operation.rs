@@ -61,7 +61,8 @@ async fn describe_requested(
     image_ids: &[RequestedImage],
     filter: &Filter,
 ) -> Result<Described, DescribeImagesError> {
-    let identifiers: Vec<ImageIdentifier> = image_ids.iter().filter_map(|id| id.identifier.clone()).collect();
+    let identifiers: Vec<ImageIdentifier> =
+        image_ids.iter().filter_map(|id| id.identifier.clone()).collect();
     let found = reader
         .find(repository, &identifiers)
         .await

@@ -117,8 +117,12 @@ impl Keyring {
         sealed.push(u8::from(position.is_index));
         sealed.extend(position.digest.as_str().as_bytes());
         let associated_data = Aad::from(listing.associated_data());
-        key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), associated_data, &mut sealed)
-            .ok()?;
+        key.seal_in_place_append_tag(
+            Nonce::assume_unique_for_key(nonce),
+            associated_data,
+            &mut sealed,
+        )
+        .ok()?;
         let token = [&[VERSION][..], id, &nonce, &sealed].concat();
         Some(URL_SAFE_NO_PAD.encode(token))
     }

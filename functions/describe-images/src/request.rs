@@ -77,12 +77,17 @@ impl DescribeImagesRequest {
     ) -> Result<Self, DescribeImagesError> {
         let body = Body::decode(service, body)?;
 
-        let name = body.repository_name.ok_or_else(|| invalid("repositoryName", "must not be null"))?;
-        let name = service.parse_repository_name(&name).map_err(|rule| invalid("repositoryName", rule))?;
+        let name =
+            body.repository_name.ok_or_else(|| invalid("repositoryName", "must not be null"))?;
+        let name =
+            service.parse_repository_name(&name).map_err(|rule| invalid("repositoryName", rule))?;
         let registry = match body.registry_id {
             None => default_registry.clone(),
             Some(id) => RegistryId::parse(&id).map_err(|_| {
-                invalid("registryId", format_args!("must satisfy regular expression {REGISTRY_ID_PATTERN}"))
+                invalid(
+                    "registryId",
+                    format_args!("must satisfy regular expression {REGISTRY_ID_PATTERN}"),
+                )
             })?,
         };
         let repository = Repository { registry, name };
@@ -102,9 +107,10 @@ impl DescribeImagesRequest {
             Some(_) => return Err(member("maxResults", "value greater than or equal to 1")),
         };
         if image_ids.is_some() {
-            for (name, given) in
-                [("maxResults", body.max_results.is_some()), ("nextToken", body.next_token.is_some())]
-            {
+            for (name, given) in [
+                ("maxResults", body.max_results.is_some()),
+                ("nextToken", body.next_token.is_some()),
+            ] {
                 if given {
                     return Err(invalid(name, "must not be specified when imageIds is specified"));
                 }
@@ -145,8 +151,8 @@ impl DescribeImagesRequest {
 }
 
 impl RequestedImage {
-    /// Checks all tags, then all digests, then that each has one of them: the order of the rules, not
-    /// of the images.
+    /// Checks all tags, then all digests, then that each has one of them: the order of the rules,
+    /// not of the images.
     fn parse_all(image_ids: Vec<ImageId>) -> Result<Vec<Self>, DescribeImagesError> {
         let mut tags = Vec::with_capacity(image_ids.len());
         for image_id in &image_ids {
@@ -157,19 +163,23 @@ impl RequestedImage {
         for image_id in &image_ids {
             digests.push(image_id.image_digest.as_deref().map(parse_digest).transpose()?);
         }
-        if image_ids.iter().any(|image_id| image_id.image_digest.is_none() && image_id.image_tag.is_none()) {
+        if image_ids
+            .iter()
+            .any(|image_id| image_id.image_digest.is_none() && image_id.image_tag.is_none())
+        {
             return Err(DescribeImagesError::InvalidParameter(
                 "Invalid request parameters: both tag and digest cannot be null".to_owned(),
             ));
         }
-        let images = image_ids.into_iter().zip(digests).zip(tags).map(|((image_id, digest), tag)| Self {
-            identifier: match digest {
-                Some(None) => None,
-                digest => Some(ImageIdentifier { digest: digest.flatten(), tag }),
-            },
-            image_digest: image_id.image_digest,
-            image_tag: image_id.image_tag,
-        });
+        let images =
+            image_ids.into_iter().zip(digests).zip(tags).map(|((image_id, digest), tag)| Self {
+                identifier: match digest {
+                    Some(None) => None,
+                    digest => Some(ImageIdentifier { digest: digest.flatten(), tag }),
+                },
+                image_digest: image_id.image_digest,
+                image_tag: image_id.image_tag,
+            });
         Ok(images.collect())
     }
 }
@@ -195,7 +205,10 @@ fn parse_enumeration<T: Copy>(
         None | Some("ANY") => Ok(None),
         Some(given) => match values.iter().find(|(word, _)| *word == given) {
             Some((_, value)) => Ok(Some(*value)),
-            None => Err(invalid(name, format_args!("Member must satisfy enum value set: [{words}, ANY]"))),
+            None => Err(invalid(
+                name,
+                format_args!("Member must satisfy enum value set: [{words}, ANY]"),
+            )),
         },
     }
 }
@@ -248,7 +261,9 @@ impl Body {
             registry_id: string(members.take("registryId"))?,
             repository_name: string(members.take("repositoryName"))?,
             image_ids: list(members.take("imageIds"))?
-                .map(|image_ids| image_ids.into_iter().map(ImageId::decode).collect::<Result<_, _>>())
+                .map(|image_ids| {
+                    image_ids.into_iter().map(ImageId::decode).collect::<Result<_, _>>()
+                })
                 .transpose()?,
             next_token: string(members.take("nextToken"))?,
             max_results: integer(members.take("maxResults"))?,
@@ -328,7 +343,8 @@ fn integer(value: Option<&RawValue>) -> Result<Option<i64>, DescribeImagesError>
     let Some(value) = value else { return Ok(None) };
     let wrong_type = || wrong_type(value, "an Integer");
     let number: Number = serde_json::from_str(value.get()).map_err(|_| wrong_type())?;
-    let large = number.as_f64().filter(|number| number.fract() == 0.0 && number.abs() >= 2_f64.powi(63));
+    let large =
+        number.as_f64().filter(|number| number.fract() == 0.0 && number.abs() >= 2_f64.powi(63));
     match (number.as_i64(), large) {
         (Some(number), _) => Ok(Some(number)),
         (None, Some(number)) => Ok(Some(if number > 0.0 { i64::MAX } else { i64::MIN })),

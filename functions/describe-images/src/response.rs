@@ -73,7 +73,10 @@ struct ImageScanFindingsSummary<'a> {
 impl<'a> ImageDetail<'a> {
     pub(crate) fn new(service: Service, repository: &'a Repository, image: &'a Image) -> Self {
         let private = || PrivateMembers {
-            image_scan_status: image.scan.as_ref().map(|scan| ImageScanStatus { status: &scan.status }),
+            image_scan_status: image
+                .scan
+                .as_ref()
+                .map(|scan| ImageScanStatus { status: &scan.status }),
             image_scan_findings_summary: image.scan.as_ref().and_then(|scan| {
                 Some(ImageScanFindingsSummary {
                     image_scan_completed_at: scan.completed_at,
@@ -116,7 +119,10 @@ fn epoch_seconds<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok
     serializer.serialize_f64(milliseconds as f64 / 1000.0)
 }
 
-fn optional_epoch_seconds<S: Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+fn optional_epoch_seconds<S: Serializer>(
+    time: &Option<Timestamp>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     match time {
         Some(time) => epoch_seconds(time, serializer),
         None => serializer.serialize_none(),

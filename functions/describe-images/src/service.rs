@@ -19,7 +19,8 @@ pub enum Service {
 }
 
 /// The public service's expression. It is narrower than the private one: no `__` and no `--`.
-const PUBLIC_REPOSITORY_NAME_PATTERN: &str = "(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*";
+const PUBLIC_REPOSITORY_NAME_PATTERN: &str =
+    "(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*";
 const PUBLIC_REPOSITORY_NAME_LENGTH: usize = 205;
 
 impl Service {
@@ -47,7 +48,12 @@ impl Service {
     pub fn repository_arn(self, region: &str, repository: &Repository) -> String {
         // Public registries belong to no region.
         let region = if self == Self::Ecr { region } else { "" };
-        format!("arn:aws:{}:{region}:{}:repository/{}", self.as_str(), repository.registry, repository.name)
+        format!(
+            "arn:aws:{}:{region}:{}:repository/{}",
+            self.as_str(),
+            repository.registry,
+            repository.name
+        )
     }
 
     /// Whether the service has an operation of this name.
@@ -67,7 +73,8 @@ impl Service {
     pub fn parse_repository_name(self, name: &str) -> Result<RepositoryName, InvalidIdentifier> {
         static PUBLIC: LazyLock<Regex> = LazyLock::new(|| whole(PUBLIC_REPOSITORY_NAME_PATTERN));
         match (self, RepositoryName::parse(name)) {
-            (Self::Ecr, result) | (Self::EcrPublic, result @ Err(InvalidIdentifier::TooShort(_))) => result,
+            (Self::Ecr, result)
+            | (Self::EcrPublic, result @ Err(InvalidIdentifier::TooShort(_))) => result,
             (Self::EcrPublic, _) if name.chars().count() > PUBLIC_REPOSITORY_NAME_LENGTH => {
                 Err(InvalidIdentifier::TooLong(PUBLIC_REPOSITORY_NAME_LENGTH))
             }
@@ -187,7 +194,10 @@ mod tests {
         }
         let long = "a".repeat(206);
         assert!(Service::Ecr.parse_repository_name(&long).is_ok());
-        assert_eq!(Service::EcrPublic.parse_repository_name(&long), Err(InvalidIdentifier::TooLong(205)));
+        assert_eq!(
+            Service::EcrPublic.parse_repository_name(&long),
+            Err(InvalidIdentifier::TooLong(205))
+        );
         assert_eq!(
             Service::Ecr.parse_repository_name("_a"),
             Err(InvalidIdentifier::Pattern(REPOSITORY_NAME_PATTERN))

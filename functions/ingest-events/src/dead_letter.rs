@@ -1,5 +1,6 @@
-//! Messages that cannot be applied, as often as they are tried. They go to a queue of their own, each with
-//! the reason, as the message attribute `reason`, and with all that it takes to apply it later.
+//! Messages that cannot be applied, as often as they are tried. They go to a queue of their own,
+//! each with the reason, as the message attribute `reason`, and with all that it takes to apply it
+//! later.
 
 use std::collections::HashMap;
 
@@ -22,15 +23,22 @@ pub struct DeadLetters {
     pub client: Client,
     /// The queue.
     pub queue_url: String,
-    /// How often a message is tried. It is also the `maxReceiveCount` of the queue that it comes from, which
-    /// moves those that this does not get to move, without a reason.
+    /// How often a message is tried. It is also the `maxReceiveCount` of the queue that it comes
+    /// from, which moves those that this does not get to move, without a reason.
     pub maximum_tries: u32,
 }
 
 impl DeadLetters {
-    /// Moves a message that was not applied if it is not to be tried again. Tells whether it was moved.
-    pub(crate) async fn take(&self, message: &SqsMessage, reason: &str, received_at: Timestamp) -> bool {
-        let tries = message.attributes.get("ApproximateReceiveCount").and_then(|tries| tries.parse().ok());
+    /// Moves a message that was not applied if it is not to be tried again. Tells whether it was
+    /// moved.
+    pub(crate) async fn take(
+        &self,
+        message: &SqsMessage,
+        reason: &str,
+        received_at: Timestamp,
+    ) -> bool {
+        let tries =
+            message.attributes.get("ApproximateReceiveCount").and_then(|tries| tries.parse().ok());
         if tries.unwrap_or(0) < self.maximum_tries {
             return false;
         }
@@ -38,7 +46,10 @@ impl DeadLetters {
             Ok(attributes) => {
                 let body = message.body.clone().unwrap_or_default();
                 let send = self.client.send_message().queue_url(&self.queue_url).message_body(body);
-                send.set_message_attributes(Some(attributes)).send().await.map_err(|error| causes(&error))
+                send.set_message_attributes(Some(attributes))
+                    .send()
+                    .await
+                    .map_err(|error| causes(&error))
             }
             Err(error) => Err(error.to_string()),
         };
@@ -62,7 +73,9 @@ fn attributes(
     // Characters that a message cannot have may come from its own body.
     let plain = |character: char| if character.is_control() { ' ' } else { character };
     let reason: String = reason.chars().map(plain).take(LONGEST_REASON).collect();
-    let text = |value: &str| MessageAttributeValue::builder().data_type("String").string_value(value).build();
+    let text = |value: &str| {
+        MessageAttributeValue::builder().data_type("String").string_value(value).build()
+    };
     let mut attributes = HashMap::from([
         ("reason".to_owned(), text(&reason)?),
         (RECEIVED_AT.to_owned(), text(&received_at.to_string())?),

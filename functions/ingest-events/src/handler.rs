@@ -56,7 +56,8 @@ pub async fn handle(
                 subscription: attribute(&message, "subscription"),
                 received_at: received_at(&message).unwrap_or_else(Timestamp::now),
             };
-            let applied = timeout_at(deadline, apply(ingest, default_registry, delivery, deadline)).await;
+            let applied =
+                timeout_at(deadline, apply(ingest, default_registry, delivery, deadline)).await;
             let reason = match applied.unwrap_or_else(|_| Err("the time is up".to_owned())) {
                 Ok(_) => return None,
                 Err(reason) => reason,
@@ -97,11 +98,16 @@ pub async fn apply(
         Some(id) => Origin::of(ingest.subscription(id).await?, received_at),
         None if is_reminder(body) => {
             let until = deadline.min(Instant::now() + TIME_FOR_QUESTIONS);
-            return ingest.settle_questions(until).await.map(|_| 0).map_err(|error| error.to_string());
+            return ingest
+                .settle_questions(until)
+                .await
+                .map(|_| 0)
+                .map_err(|error| error.to_string());
         }
         None => Origin::new(Source::Ecr, default_registry.clone(), received_at),
     };
-    let report = ingest.ingest(&origin, body.as_bytes()).await.map_err(|error| error.to_string())?;
+    let report =
+        ingest.ingest(&origin, body.as_bytes()).await.map_err(|error| error.to_string())?;
     match report.malformed.first() {
         None => Ok(report.too_late),
         Some(malformed) => Err(malformed.reason.clone()),
@@ -123,5 +129,6 @@ fn received_at(message: &SqsMessage) -> Option<Timestamp> {
 
 /// Whether it is what `template.yaml` has EventBridge send every five minutes.
 fn is_reminder(body: &str) -> bool {
-    serde_json::from_str::<serde_json::Value>(body).is_ok_and(|body| body["detail-type"] == "Ask Again")
+    serde_json::from_str::<serde_json::Value>(body)
+        .is_ok_and(|body| body["detail-type"] == "Ask Again")
 }

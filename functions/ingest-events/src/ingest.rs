@@ -87,7 +87,12 @@ impl Ingest {
     /// asked for what events do not tell, with the credentials of these subscriptions; Amazon ECR
     /// only if there is something to ask it with.
     #[must_use]
-    pub fn new(table: Table, region: String, subscriptions: Secret<Subscriptions>, ecr: Option<Ecr>) -> Self {
+    pub fn new(
+        table: Table,
+        region: String,
+        subscriptions: Secret<Subscriptions>,
+        ecr: Option<Ecr>,
+    ) -> Self {
         let subscriptions = Arc::new(subscriptions);
         Self {
             writer: Writer::new(table.clone(), Timestamp::now),
@@ -131,7 +136,9 @@ impl Ingest {
                     tracing::warn!(event = number, "an event came too late to make a difference");
                     Ok("TooLate")
                 }
-                Err(IngestError::Store(error)) if !matches!(error, StoreError::ItemTooLarge) => Err(error),
+                Err(IngestError::Store(error)) if !matches!(error, StoreError::ItemTooLarge) => {
+                    Err(error)
+                }
                 Err(error) => {
                     let reason = error.to_string();
                     tracing::warn!(event = number, reason, "an event cannot be applied");
@@ -246,7 +253,8 @@ impl Ingest {
         silent: &Mutex<HashSet<(Registry, String)>>,
         until: Instant,
     ) -> Result<bool, StoreError> {
-        let name = if matches!(question.registry, Registry::Ecr(_)) { question.name.as_str() } else { "" };
+        let name =
+            if matches!(question.registry, Registry::Ecr(_)) { question.name.as_str() } else { "" };
         let asked = (question.registry.clone(), name.to_owned());
         if Instant::now() > until || silent.lock().await.contains(&asked) {
             return Ok(false);

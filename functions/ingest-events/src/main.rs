@@ -34,10 +34,13 @@ const TIME_TO_ANSWER: Duration = Duration::from_secs(1);
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let telemetry = Telemetry::init(&METRIC_UNITS)?;
-    let required = |name: &str| env::var(name).map_err(|_| format!("the variable {name} is not set"));
+    let required =
+        |name: &str| env::var(name).map_err(|_| format!("the variable {name} is not set"));
     let configuration = aws_config::load_defaults(BehaviorVersion::latest()).await;
-    let table =
-        Table { client: aws_sdk_dynamodb::Client::new(&configuration), name: required("TABLE_NAME")? };
+    let table = Table {
+        client: aws_sdk_dynamodb::Client::new(&configuration),
+        name: required("TABLE_NAME")?,
+    };
     table.claim_format().await?;
     let subscriptions = Secret::stored(
         aws_sdk_secretsmanager::Client::new(&configuration),
@@ -59,9 +62,14 @@ async fn main() -> Result<(), Error> {
             let now = Timestamp::now().as_milliseconds().cast_unsigned();
             let remaining = Duration::from_millis(batch.context.deadline.saturating_sub(now));
             let deadline = Instant::now() + remaining.saturating_sub(TIME_TO_ANSWER);
-            let response =
-                handler::handle(&ingest, &default_registry, Some(&*dead_letters), batch.payload, deadline)
-                    .await;
+            let response = handler::handle(
+                &ingest,
+                &default_registry,
+                Some(&*dead_letters),
+                batch.payload,
+                deadline,
+            )
+            .await;
             telemetry.flush();
             Ok::<_, Error>(response)
         }

@@ -1,9 +1,9 @@
-//! What an event leaves open, and only the registry can tell: what a tag points at now, and what the
-//! manifest of a digest says.
+//! What an event leaves open, and only the registry can tell: what a tag points at now, and what
+//! the manifest of a digest says.
 //!
-//! A question is asked at once. If the registry does not answer, what is known is applied, and the question
-//! is kept in the table, in a partition of its own, until it is answered, or the manifest turns out to be
-//! gone, or thirty days are over.
+//! A question is asked at once. If the registry does not answer, what is known is applied, and the
+//! question is kept in the table, in a partition of its own, until it is answered, or the manifest
+//! turns out to be gone, or thirty days are over.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use catalog::change::Content;
@@ -56,16 +56,20 @@ impl Question {
     #[must_use]
     pub fn answered(&self, digest: Digest, content: Content) -> Change {
         let content = Content {
-            manifest_media_type: content.manifest_media_type.or_else(|| self.manifest_media_type.clone()),
-            artifact_media_type: content.artifact_media_type.or_else(|| self.artifact_media_type.clone()),
+            manifest_media_type: content
+                .manifest_media_type
+                .or_else(|| self.manifest_media_type.clone()),
+            artifact_media_type: content
+                .artifact_media_type
+                .or_else(|| self.artifact_media_type.clone()),
             ..content
         };
         let kind = ChangeKind::ImagePushed { digest, tag: self.tag.clone(), content };
         Change { repository: self.repository.clone(), time: self.time, kind }
     }
 
-    /// The part of its key that tells it from the others: a later question about the same tag or digest
-    /// takes the place of an earlier one.
+    /// The part of its key that tells it from the others: a later question about the same tag or
+    /// digest takes the place of an earlier one.
     fn name(&self) -> String {
         format!("{}#{}", self.repository, self.reference().unwrap_or_default())
     }

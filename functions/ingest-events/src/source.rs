@@ -1,7 +1,8 @@
 //! What the events of each product mean. One file for each.
 //!
-//! A source has a function `interpret`, which says what an event means, and a function `event_type`, which
-//! says what kind it is, in a few words that the metrics can have as a dimension.
+//! A source has a function `interpret`, which says what an event means, and a function
+//! `event_type`, which says what kind it is, in a few words that the metrics can have as a
+//! dimension.
 
 pub mod artifactory;
 pub mod distribution;
@@ -28,8 +29,8 @@ use crate::question::Question;
 pub struct Origin {
     /// The product.
     pub source: Source,
-    /// The registry id that it stands for. Amazon ECR's events name their own, but for a few of CloudTrail's
-    /// records.
+    /// The registry id that it stands for. Amazon ECR's events name their own, but for a few of
+    /// CloudTrail's records.
     pub registry: RegistryId,
     /// The subscription that it belongs to, if it has one.
     pub subscription: Option<Subscription>,
@@ -79,7 +80,11 @@ impl Origin {
     }
 
     /// A repository of the registry, by the registry's own name for it.
-    pub(crate) fn repository(&self, member: &str, name: &str) -> Result<Repository, MalformedEvent> {
+    pub(crate) fn repository(
+        &self,
+        member: &str,
+        name: &str,
+    ) -> Result<Repository, MalformedEvent> {
         let name = match &self.subscription {
             Some(subscription) => subscription.repository_name(name),
             None => name.to_owned(),
@@ -87,15 +92,16 @@ impl Origin {
         Ok(Repository { registry: self.registry.clone(), name: parse(member, &name)? })
     }
 
-    /// Where the registry can be asked: where its subscription says, or else at the host of the product. It is
-    /// shown the credential of the subscription there.
+    /// Where the registry can be asked: where its subscription says, or else at the host of the
+    /// product. It is shown the credential of the subscription there.
     pub(crate) fn registry_address(&self, host: Option<&'static str>) -> Option<RegistryAddress> {
         let subscription = self.subscription.as_ref();
         let told = subscription
             .and_then(|subscription| subscription.registry_url.as_ref())
             .and_then(|url| RegistryAddress::of_url(url.as_str()));
-        let of_product =
-            || Some(RegistryAddress { host: host?.to_owned(), encrypted: true, subscription: None });
+        let of_product = || {
+            Some(RegistryAddress { host: host?.to_owned(), encrypted: true, subscription: None })
+        };
         let address = told.or_else(of_product)?;
         let id = subscription.map(|subscription| subscription.id.clone());
         Some(RegistryAddress { subscription: id, ..address })

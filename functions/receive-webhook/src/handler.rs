@@ -50,7 +50,12 @@ impl ReceiveWebhook {
         let name = request.uri().path().strip_prefix("/events/").unwrap_or_default();
         let (status, message) = match self.receive(name, &request).await {
             Ok(subscription) => {
-                tracing::info!(source = name, subscription, result = "Success", "a webhook is in the queue");
+                tracing::info!(
+                    source = name,
+                    subscription,
+                    result = "Success",
+                    "a webhook is in the queue"
+                );
                 (StatusCode::ACCEPTED, "the event is in the queue".to_owned())
             }
             Err(Failure::Refused(refusal)) => {
@@ -76,11 +81,13 @@ impl ReceiveWebhook {
         let failed = |error: &dyn Display| Failure::Failed(error.to_string());
         let subscriptions = self.subscriptions.value().await.map_err(|error| failed(&error))?;
         let query = request.uri().query().unwrap_or_default();
-        let webhook = webhook::receive(&subscriptions, source, query, request.headers(), request.body())?;
+        let webhook =
+            webhook::receive(&subscriptions, source, query, request.headers(), request.body())?;
         let body = std::str::from_utf8(&webhook.body).map_err(|_| Refusal::NoText)?;
         let id = webhook.subscription.id.clone();
         let attribute = |value: &str| {
-            let attribute = MessageAttributeValue::builder().data_type("String").string_value(value).build();
+            let attribute =
+                MessageAttributeValue::builder().data_type("String").string_value(value).build();
             attribute.map_err(|error| failed(&error))
         };
         self.client

@@ -20,7 +20,8 @@ use telemetry::Telemetry;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let telemetry = Telemetry::init(&[])?;
-    let required = |name: &str| env::var(name).map_err(|_| format!("the variable {name} is not set"));
+    let required =
+        |name: &str| env::var(name).map_err(|_| format!("the variable {name} is not set"));
     let configuration = aws_config::load_defaults(BehaviorVersion::latest()).await;
     let subscriptions = Secret::stored(
         aws_sdk_secretsmanager::Client::new(&configuration),

@@ -1,7 +1,7 @@
 //! Whose a webhook is, and what it carries.
 //!
-//! The address may name the subscription, `?subscription=ID`; else the credential tells which it is. Whoever
-//! shows none that fits learns nothing of what there is.
+//! The address may name the subscription, `?subscription=ID`; else the credential tells which it
+//! is. Whoever shows none that fits learns nothing of what there is.
 
 use std::borrow::Cow;
 
@@ -75,7 +75,9 @@ pub fn receive<'a>(
         return Err(Refusal::TooLarge);
     }
     let parameter = |name: &str| {
-        url::form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value)
+        url::form_urlencoded::parse(query.as_bytes())
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value)
     };
     let (id, token) = (parameter("subscription"), parameter("token"));
     let subscription = subscriptions
@@ -84,8 +86,8 @@ pub fn receive<'a>(
     Ok(Webhook { subscription, body: structured(headers, body) })
 }
 
-/// A CloudEvent in its binary form, whose attributes are headers, becomes one in the structured form, whose
-/// attributes are beside its data. Anything else stays as it is.
+/// A CloudEvent in its binary form, whose attributes are headers, becomes one in the structured
+/// form, whose attributes are beside its data. Anything else stays as it is.
 ///
 /// <https://github.com/cloudevents/spec/blob/main/cloudevents/bindings/http-protocol-binding.md>
 #[must_use]

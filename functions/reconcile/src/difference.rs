@@ -1,7 +1,7 @@
 //! What the catalog has to be told, so that it says what a registry says.
 //!
-//! Every change has the time of the observation, or one that the registry itself tells: whatever happened
-//! since, and whatever a later event tells of before, keeps its place.
+//! Every change has the time of the observation, or one that the registry itself tells: whatever
+//! happened since, and whatever a later event tells of before, keeps its place.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,13 +12,18 @@ use catalog::{ChangeKind, Digest, Repository, Tag, Timestamp};
 
 use crate::observation::{Observation, ObservedImage};
 
-/// Times that are less than this many milliseconds apart are taken for the same: an event, which has whole
-/// seconds, comes a little later than what it tells of.
+/// Times that are less than this many milliseconds apart are taken for the same: an event, which
+/// has whole seconds, comes a little later than what it tells of.
 const TOLERANCE: i64 = 60_000;
 
-/// The changes that turn what the catalog knows, if it knows the repository, into what was observed.
+/// The changes that turn what the catalog knows, if it knows the repository, into what was
+/// observed.
 #[must_use]
-pub fn between(repository: &Repository, observed: &Observation, known: Option<&[Image]>) -> Vec<Change> {
+pub fn between(
+    repository: &Repository,
+    observed: &Observation,
+    known: Option<&[Image]>,
+) -> Vec<Change> {
     let change = |time, kind| Change { repository: repository.clone(), time, kind };
     let now = |kind| change(observed.time, kind);
     let Some(contents) = &observed.contents else {
@@ -37,13 +42,18 @@ pub fn between(repository: &Repository, observed: &Observation, known: Option<&[
         match image.pushed_at {
             // An image is not there before it is pushed.
             Some(pushed_at)
-                if is_new || known.is_some_and(|known| !is_same(known.image_pushed_at, pushed_at)) =>
+                if is_new
+                    || known.is_some_and(|known| !is_same(known.image_pushed_at, pushed_at)) =>
             {
                 let kind = ChangeKind::ImageObserved { digest: digest.clone(), pushed_at, content };
                 changes.push(change(observed.time.max(pushed_at), kind));
             }
             None if is_new => {
-                changes.push(now(ChangeKind::ImagePushed { digest: digest.clone(), tag: None, content }));
+                changes.push(now(ChangeKind::ImagePushed {
+                    digest: digest.clone(),
+                    tag: None,
+                    content,
+                }));
             }
             _ => {}
         }
@@ -58,7 +68,10 @@ pub fn between(repository: &Repository, observed: &Observation, known: Option<&[
             let pushed_at = contents.images.get(digest).and_then(|image| image.pushed_at);
             let time = pushed_at.map_or(observed.time, |pushed_at| pushed_at.max(observed.time));
             let (digest, tag) = (digest.clone(), Some(tag.clone()));
-            changes.push(change(time, ChangeKind::ImagePushed { digest, tag, content: Content::default() }));
+            changes.push(change(
+                time,
+                ChangeKind::ImagePushed { digest, tag, content: Content::default() },
+            ));
         }
     }
     // The tags of an image that is gone go with it.
@@ -73,7 +86,8 @@ pub fn between(repository: &Repository, observed: &Observation, known: Option<&[
     changes
 }
 
-/// Whether a manifest tells what the catalog does not know. There are those that do not tell a size.
+/// Whether a manifest tells what the catalog does not know. There are those that do not tell a
+/// size.
 fn tells_more(content: &Content, known: &Image) -> bool {
     let is_new = |told: &Option<String>, known: &Option<String>| told.is_some() && told != known;
     let size = content.size_in_bytes;
@@ -90,8 +104,9 @@ fn states(
     image: &ObservedImage,
     known: Option<&Image>,
 ) -> impl Iterator<Item = (Timestamp, ChangeKind)> {
-    let newer =
-        |time: Option<Timestamp>, known: Option<Timestamp>| time.filter(|time| is_later(*time, known));
+    let newer = |time: Option<Timestamp>, known: Option<Timestamp>| {
+        time.filter(|time| is_later(*time, known))
+    };
     let known_scan = known.and_then(|known| Some(known.scan.as_ref()?.completed_at));
     let scan = image.scan.as_ref().filter(|scan| is_later(scan.completed_at, known_scan));
     let pulled_at = newer(image.pulled_at, known.and_then(|known| known.last_recorded_pull_time));
@@ -103,10 +118,16 @@ fn states(
     };
     let pulled = |time| (time, ChangeKind::ImagePulled { digest: digest.clone() });
     let archived = |time| (time, ChangeKind::ImageArchived { digest: digest.clone() });
-    let restored = |time| (time, ChangeKind::ImageRestored { digest: digest.clone(), activated_at: time });
-    [scan.map(scanned), pulled_at.map(pulled), archived_at.map(archived), activated_at.map(restored)]
-        .into_iter()
-        .flatten()
+    let restored =
+        |time| (time, ChangeKind::ImageRestored { digest: digest.clone(), activated_at: time });
+    [
+        scan.map(scanned),
+        pulled_at.map(pulled),
+        archived_at.map(archived),
+        activated_at.map(restored),
+    ]
+    .into_iter()
+    .flatten()
 }
 
 fn is_later(time: Timestamp, known: Option<Timestamp>) -> bool {
@@ -144,7 +165,8 @@ impl fmt::Display for Described<'_> {
             ChangeKind::ImagePushed { digest, tag: Some(tag), .. } => {
                 write!(formatter, "the tag {tag} points at {digest}")
             }
-            ChangeKind::ImageObserved { digest, .. } | ChangeKind::ImagePushed { digest, tag: None, .. } => {
+            ChangeKind::ImageObserved { digest, .. }
+            | ChangeKind::ImagePushed { digest, tag: None, .. } => {
                 write!(formatter, "the image {digest} is there, and what its manifest says")
             }
             ChangeKind::TagDeleted { tag } | ChangeKind::ImageUntagged { tag, .. } => {
@@ -153,9 +175,15 @@ impl fmt::Display for Described<'_> {
             ChangeKind::ImageDeleted { digest } => write!(formatter, "the image {digest} is gone"),
             ChangeKind::RepositoryCreated => formatter.write_str("the repository is there"),
             ChangeKind::RepositoryDeleted => formatter.write_str("the repository is gone"),
-            ChangeKind::ImageScanned { digest, .. } => write!(formatter, "the image {digest} was scanned"),
-            ChangeKind::ImagePulled { digest } => write!(formatter, "the image {digest} was pulled"),
-            ChangeKind::ImageArchived { digest } => write!(formatter, "the image {digest} was archived"),
+            ChangeKind::ImageScanned { digest, .. } => {
+                write!(formatter, "the image {digest} was scanned")
+            }
+            ChangeKind::ImagePulled { digest } => {
+                write!(formatter, "the image {digest} was pulled")
+            }
+            ChangeKind::ImageArchived { digest } => {
+                write!(formatter, "the image {digest} was archived")
+            }
             ChangeKind::ImageRestored { digest, .. } => {
                 write!(formatter, "the image {digest} was taken out of the archive")
             }

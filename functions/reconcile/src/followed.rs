@@ -85,8 +85,10 @@ impl FollowedRegistries {
     /// Amazon ECR's registry of an account, if there is one, and those of subscriptions.
     #[must_use]
     pub fn new(account: Option<RegistryId>, subscriptions: &Subscriptions) -> Self {
-        let mut all =
-            Self { registries: account.map(Followed::ecr).into_iter().collect(), silent: Vec::new() };
+        let mut all = Self {
+            registries: account.map(Followed::ecr).into_iter().collect(),
+            silent: Vec::new(),
+        };
         for subscription in subscriptions.iter() {
             match Followed::of_subscription(subscription) {
                 Some(followed) => all.registries.push(followed),
@@ -107,9 +109,9 @@ impl FollowedRegistries {
         self.registries.iter().find(|followed| followed.id == id)
     }
 
-    /// Whether a repository of the catalog can be of this registry and of no other one: none that fits has a
-    /// longer prefix, or the same one. Two subscriptions of the same place count as two registries: each may see
-    /// what the other one does not.
+    /// Whether a repository of the catalog can be of this registry and of no other one: none that
+    /// fits has a longer prefix, or the same one. Two subscriptions of the same place count as two
+    /// registries: each may see what the other one does not.
     #[must_use]
     pub fn is_of(&self, repository: &Repository, followed: &Followed) -> bool {
         let fits = |registry_id: &RegistryId, prefix: Option<&String>| {
@@ -124,7 +126,8 @@ impl FollowedRegistries {
         let asked = self.registries.iter().filter(|other| other.id != followed.id);
         let asked = asked.map(|other| (&other.registry_id, other.repository_prefix.as_ref()));
         let silent = self.silent.iter().map(|(registry_id, prefix)| (registry_id, prefix.as_ref()));
-        let mut rivals = asked.chain(silent).filter(|(registry_id, prefix)| fits(registry_id, *prefix));
+        let mut rivals =
+            asked.chain(silent).filter(|(registry_id, prefix)| fits(registry_id, *prefix));
         fits(&followed.registry_id, own) && rivals.all(|(_, prefix)| length(prefix) < length(own))
     }
 }

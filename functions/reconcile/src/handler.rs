@@ -94,7 +94,8 @@ impl Handler {
         message: &Message,
         deadline: Instant,
     ) -> Result<(), String> {
-        let registry = |id: &str| all.get(id).ok_or_else(|| format!("there is no registry {id} to ask"));
+        let registry =
+            |id: &str| all.get(id).ok_or_else(|| format!("there is no registry {id} to ask"));
         match message {
             Message::Registries => {
                 let from = |id: &str| Message::Registry { from: id.to_owned() };
@@ -103,7 +104,11 @@ impl Handler {
             Message::Registry { from } => {
                 let listed = self.reconcile.repositories(all, registry(from)?).await;
                 let listed = listed.map_err(|error| error.to_string())?;
-                tracing::info!(registry = from, repositories = listed.len(), "comparing a registry");
+                tracing::info!(
+                    registry = from,
+                    repositories = listed.len(),
+                    "comparing a registry"
+                );
                 let message = |listed| Message::Repository { from: from.clone(), listed };
                 self.send(listed.into_iter().map(message).collect()).await
             }
@@ -112,7 +117,8 @@ impl Handler {
                 // The message may be older than a subscription.
                 let is_of = |repository| all.is_of(&repository, followed);
                 let prune = listed.prune && followed.repository(&listed.name).is_ok_and(is_of);
-                let compared = self.reconcile.compare(followed, &ToCompare { prune, ..listed.clone() }).await;
+                let compared =
+                    self.reconcile.compare(followed, &ToCompare { prune, ..listed.clone() }).await;
                 let comparison = compared.map_err(|error| error.to_string())?;
                 // Enough is left for putting the message back.
                 let until = deadline - (deadline - Instant::now()) / 20;
@@ -126,7 +132,9 @@ impl Handler {
                     tracing::info!(left, of = all, "the rest is for the next run");
                     return self.send(vec![message.clone()]).await;
                 }
-                let rest = comparison.rest.map(|listed| Message::Repository { from: from.clone(), listed });
+                let rest = comparison
+                    .rest
+                    .map(|listed| Message::Repository { from: from.clone(), listed });
                 self.send(rest.into_iter().collect()).await
             }
         }
@@ -143,7 +151,8 @@ impl Handler {
     async fn send_at_once(&self, messages: &[Message]) -> Result<(), String> {
         let entries = messages.iter().enumerate().map(|(number, message)| {
             let body = serde_json::to_string(message).map_err(|error| error.to_string())?;
-            let entry = SendMessageBatchRequestEntry::builder().id(number.to_string()).message_body(body);
+            let entry =
+                SendMessageBatchRequestEntry::builder().id(number.to_string()).message_body(body);
             entry.build().map_err(|error| error.to_string())
         });
         let sent = self

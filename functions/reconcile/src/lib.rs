@@ -98,7 +98,8 @@ impl Comparison {
         if let (Some(range), Some(known)) = (&self.range, &mut known) {
             range.cut(known);
         }
-        let mut differences = difference::between(&self.repository, &self.observed, known.as_deref());
+        let mut differences =
+            difference::between(&self.repository, &self.observed, known.as_deref());
         if !self.prune {
             differences.retain(|change| change.kind != ChangeKind::RepositoryDeleted);
         }
@@ -134,7 +135,8 @@ impl Reconcile {
         let (listed, is_complete) = match &followed.registry {
             Registry::Ecr(account) => (self.ecr()?.repositories(account).await?, true),
             Registry::Distribution(address) => {
-                let listed = self.registries.distribution.repositories(address).await?.unwrap_or_default();
+                let listed =
+                    self.registries.distribution.repositories(address).await?.unwrap_or_default();
                 let is_complete = !listed.is_empty();
                 (listed, is_complete)
             }
@@ -153,7 +155,9 @@ impl Reconcile {
         for name in listed {
             match followed.repository(&name) {
                 Ok(_) => drop(repositories.insert(name, false)),
-                Err(error) => tracing::warn!(registry = followed.id, %error, "a repository is left out"),
+                Err(error) => {
+                    tracing::warn!(registry = followed.id, %error, "a repository is left out")
+                }
             }
         }
         let to_compare = |(name, prune)| ToCompare { name, prune, after: None };
@@ -179,12 +183,19 @@ impl Reconcile {
             }
             Registry::Distribution(address) => {
                 let distribution = &self.registries.distribution;
-                let (tags, range) = TagRange::list(distribution, address, listed, self.tags_at_once).await?;
+                let (tags, range) =
+                    TagRange::list(distribution, address, listed, self.tags_at_once).await?;
                 let mut known = known.clone().unwrap_or_default();
                 let doubtful = range.cut(&mut known);
                 let name = &listed.name;
-                let observed =
-                    observation::of_distribution(distribution, address, name, tags, &known, &doubtful);
+                let observed = observation::of_distribution(
+                    distribution,
+                    address,
+                    name,
+                    tags,
+                    &known,
+                    &doubtful,
+                );
                 (observed.await?, Some(range))
             }
         };
@@ -230,7 +241,8 @@ impl Reconcile {
         if left > 0 || outcomes.is_empty() {
             return Ok(Repaired { left, ..Repaired::default() });
         }
-        let still_there = comparison.between(known(&self.reader.consistent(), &comparison.repository).await?);
+        let still_there =
+            comparison.between(known(&self.reader.consistent(), &comparison.repository).await?);
         let mut repaired = Repaired { left, ..Repaired::default() };
         for (place, outcome) in outcomes {
             let change = &differences[place];
@@ -286,9 +298,10 @@ impl Reconcile {
         (place, change): (usize, &Change),
     ) -> Result<(usize, Result<(), String>), StoreError> {
         match self.writer.apply(change).await {
-            Ok(applied) if applied.too_late => {
-                Ok((place, Err("it is of a time of which too little is known any longer".to_owned())))
-            }
+            Ok(applied) if applied.too_late => Ok((
+                place,
+                Err("it is of a time of which too little is known any longer".to_owned()),
+            )),
             Ok(_) => Ok((place, Ok(()))),
             Err(error @ StoreError::ItemTooLarge) => Ok((place, Err(error.to_string()))),
             Err(error) => Err(error),
@@ -296,7 +309,10 @@ impl Reconcile {
     }
 
     fn ecr(&self) -> Result<&registries::Ecr, NoAnswer> {
-        self.registries.ecr.as_ref().ok_or_else(|| NoAnswer("Amazon ECR is not asked here".to_owned()))
+        self.registries
+            .ecr
+            .as_ref()
+            .ok_or_else(|| NoAnswer("Amazon ECR is not asked here".to_owned()))
     }
 }
 

@@ -36,10 +36,13 @@ const TAGS_AT_ONCE: usize = 1000;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let telemetry = Telemetry::init(&[])?;
-    let required = |name: &str| env::var(name).map_err(|_| format!("the variable {name} is not set"));
+    let required =
+        |name: &str| env::var(name).map_err(|_| format!("the variable {name} is not set"));
     let configuration = aws_config::load_defaults(BehaviorVersion::latest()).await;
-    let table =
-        Table { client: aws_sdk_dynamodb::Client::new(&configuration), name: required("TABLE_NAME")? };
+    let table = Table {
+        client: aws_sdk_dynamodb::Client::new(&configuration),
+        name: required("TABLE_NAME")?,
+    };
     table.claim_format().await?;
     let subscriptions = Arc::new(Secret::stored(
         aws_sdk_secretsmanager::Client::new(&configuration),

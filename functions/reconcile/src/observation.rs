@@ -78,7 +78,8 @@ pub(crate) async fn of_ecr(
         contents.images.insert(digest, observed);
     }
     let known = known.iter().map(|image| &image.image_digest);
-    contents.gone = known.filter(|digest| !contents.images.contains_key(*digest)).cloned().collect();
+    contents.gone =
+        known.filter(|digest| !contents.images.contains_key(*digest)).cloned().collect();
     Ok(Observation { time, contents: Some(contents) })
 }
 
@@ -157,17 +158,20 @@ pub(crate) async fn of_distribution(
     .await?;
     let tags: BTreeMap<Tag, Digest> = pairs.into_iter().flatten().collect();
 
-    let known: BTreeMap<&Digest, &Image> = known.iter().map(|image| (&image.image_digest, image)).collect();
-    let is_complete =
-        |digest: &Digest| known.get(digest).is_some_and(|image| image.image_size_in_bytes.is_some());
+    let known: BTreeMap<&Digest, &Image> =
+        known.iter().map(|image| (&image.image_digest, image)).collect();
+    let is_complete = |digest: &Digest| {
+        known.get(digest).is_some_and(|image| image.image_size_in_bytes.is_some())
+    };
     let mut images = BTreeMap::new();
     let mut wanted: BTreeSet<Digest> = tags.values().cloned().collect();
     while !wanted.is_empty() {
         let asked = std::mem::take(&mut wanted);
         let incomplete = asked.iter().filter(|digest| !is_complete(digest));
-        let answers =
-            for_each(incomplete, async |digest| distribution.manifest(address, name, digest.as_str()).await)
-                .await?;
+        let answers = for_each(incomplete, async |digest| {
+            distribution.manifest(address, name, digest.as_str()).await
+        })
+        .await?;
         for answer in answers {
             // One that is gone by now is no longer anybody's.
             let Answer::Manifest(digest, content) = answer else { continue };
@@ -178,7 +182,8 @@ pub(crate) async fn of_distribution(
     }
 
     let tagged: BTreeSet<&Digest> = tags.values().collect();
-    let unseen = doubtful.iter().filter(|digest| !tagged.contains(*digest) && !images.contains_key(*digest));
+    let unseen =
+        doubtful.iter().filter(|digest| !tagged.contains(*digest) && !images.contains_key(*digest));
     let gone = for_each(unseen, async |digest| {
         let there = distribution.digest(address, name, digest.as_str()).await?;
         Ok(if there.is_none() { Some(digest.clone()) } else { None })
@@ -193,5 +198,8 @@ async fn for_each<T, A, F: Future<Output = Result<A, NoAnswer>>>(
     things: impl IntoIterator<Item = T>,
     question: impl Fn(T) -> F,
 ) -> Result<Vec<A>, NoAnswer> {
-    stream::iter(things.into_iter().map(question)).buffered(CONCURRENT_QUESTIONS).try_collect().await
+    stream::iter(things.into_iter().map(question))
+        .buffered(CONCURRENT_QUESTIONS)
+        .try_collect()
+        .await
 }

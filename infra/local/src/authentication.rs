@@ -13,9 +13,9 @@
 //! }]
 //! ```
 //!
-//! `sessionToken` and `expiration` are those of a session and may be left out. `arn` names the caller,
-//! whose account is in it. `repositories` are the `<registryId>/<repositoryName>` that the caller may
-//! read, with `*` for anything; without it, all of the account's.
+//! `sessionToken` and `expiration` are those of a session and may be left out. `arn` names the
+//! caller, whose account is in it. `repositories` are the `<registryId>/<repositoryName>` that the
+//! caller may read, with `*` for anything; without it, all of the account's.
 //!
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html>
 
@@ -80,12 +80,16 @@ pub struct InvalidCallers {
 }
 
 impl Authentication {
-    /// Reads the file of callers. Their signatures must be scoped to this region, and to the signing
-    /// name, or, without one, to the service that the request is for.
+    /// Reads the file of callers. Their signatures must be scoped to this region, and to the
+    /// signing name, or, without one, to the service that the request is for.
     ///
     /// # Errors
     /// The file cannot be read, or is not as described.
-    pub fn load(path: &Path, region: &str, signing_name: Option<&str>) -> Result<Self, InvalidCallers> {
+    pub fn load(
+        path: &Path,
+        region: &str,
+        signing_name: Option<&str>,
+    ) -> Result<Self, InvalidCallers> {
         let invalid = |reason: String| InvalidCallers { path: path.display().to_string(), reason };
         let text = std::fs::read_to_string(path).map_err(|error| invalid(error.to_string()))?;
         let entries: Vec<CallerEntry> =
@@ -100,7 +104,10 @@ impl Authentication {
             let permissions = Permissions {
                 arn: entry.arn,
                 region: region.to_owned(),
-                repositories: repositories.iter().map(|pattern| RepositoryPattern::parse(pattern)).collect(),
+                repositories: repositories
+                    .iter()
+                    .map(|pattern| RepositoryPattern::parse(pattern))
+                    .collect(),
             };
             let known = KnownCaller {
                 credentials: Credentials::new(
@@ -116,7 +123,11 @@ impl Authentication {
                 return Err(invalid(format!("'{}' is there twice", entry.access_key_id)));
             }
         }
-        Ok(Self { callers, region: region.to_owned(), signing_name: signing_name.map(str::to_owned) })
+        Ok(Self {
+            callers,
+            region: region.to_owned(),
+            signing_name: signing_name.map(str::to_owned),
+        })
     }
 
     /// Finds out who signed a request.
@@ -143,7 +154,8 @@ impl Authentication {
         }
         let time = authorization.check_time(now)?;
         self.check_scope(&authorization, &head.headers)?;
-        let signature = authorization.expected_signature(head, body, known.credentials.clone(), time)?;
+        let signature =
+            authorization.expected_signature(head, body, known.credentials.clone(), time)?;
         verify_slices_are_equal(signature.as_bytes(), authorization.signature.as_bytes()).map_err(|_| {
             DescribeImagesError::InvalidSignature(
                 "The request signature we calculated does not match the signature you provided. Check your AWS \
@@ -194,21 +206,27 @@ struct Authorization<'a> {
 impl<'a> Authorization<'a> {
     fn parse(headers: &'a HeaderMap) -> Result<Self, DescribeImagesError> {
         let incomplete = |what: &str| {
-            DescribeImagesError::IncompleteSignature(format!("Authorization header requires {what}."))
+            DescribeImagesError::IncompleteSignature(format!(
+                "Authorization header requires {what}."
+            ))
         };
-        let authorization =
-            text(headers, "authorization").ok_or(DescribeImagesError::MissingAuthenticationToken)?;
+        let authorization = text(headers, "authorization")
+            .ok_or(DescribeImagesError::MissingAuthenticationToken)?;
         let parameters = authorization
             .strip_prefix(ALGORITHM)
             .ok_or_else(|| incomplete(&format!("the algorithm {ALGORITHM}")))?;
-        let parameters: HashMap<&str, &str> =
-            parameters.split(',').filter_map(|parameter| parameter.trim().split_once('=')).collect();
+        let parameters: HashMap<&str, &str> = parameters
+            .split(',')
+            .filter_map(|parameter| parameter.trim().split_once('='))
+            .collect();
         let parameter = |name: &str| {
             parameters.get(name).copied().ok_or_else(|| incomplete(&format!("'{name}' parameter")))
         };
         let credential: Vec<&str> = parameter("Credential")?.split('/').collect();
         let [access_key_id, date, region, service, "aws4_request"] = credential[..] else {
-            return Err(incomplete("a 'Credential' of access key, date, region, service and 'aws4_request'"));
+            return Err(incomplete(
+                "a 'Credential' of access key, date, region, service and 'aws4_request'",
+            ));
         };
         let signed_headers: Vec<&str> = parameter("SignedHeaders")?.split(';').collect();
         let is_signed = |name: &str| signed_headers.contains(&name);
@@ -219,8 +237,8 @@ impl<'a> Authorization<'a> {
         if let Some(name) = unsigned {
             return Err(incomplete(&format!("'{name}' among the 'SignedHeaders'")));
         }
-        let time =
-            text(headers, "x-amz-date").ok_or_else(|| incomplete("existence of an 'X-Amz-Date' header"))?;
+        let time = text(headers, "x-amz-date")
+            .ok_or_else(|| incomplete("existence of an 'X-Amz-Date' header"))?;
         let signature = parameter("Signature")?;
         Ok(Self { access_key_id, date, region, service, signed_headers, signature, time })
     }
@@ -271,7 +289,8 @@ impl<'a> Authorization<'a> {
         credentials: Credentials,
         time: Timestamp,
     ) -> Result<String, DescribeImagesError> {
-        let failed = |error: Box<dyn std::error::Error + Send + Sync>| DescribeImagesError::Server(error);
+        let failed =
+            |error: Box<dyn std::error::Error + Send + Sync>| DescribeImagesError::Server(error);
         let mut settings = SigningSettings::default();
         // The caller says which headers are signed.
         settings.excluded_headers = None;
@@ -286,13 +305,18 @@ impl<'a> Authorization<'a> {
             .map_err(|error| failed(error.into()))?
             .into();
         let headers = self.signed_headers.iter().flat_map(|name| {
-            head.headers.get_all(*name).iter().filter_map(|value| Some((*name, value.to_str().ok()?)))
+            head.headers
+                .get_all(*name)
+                .iter()
+                .filter_map(|value| Some((*name, value.to_str().ok()?)))
         });
         let host = text(&head.headers, "host").unwrap_or_default();
         let uri = format!("http://{host}{}", head.uri);
-        let request = SignableRequest::new(head.method.as_str(), uri, headers, SignableBody::Bytes(body))
-            .map_err(|error| failed(error.into()))?;
-        let (_, signature) = sign(request, &parameters).map_err(|error| failed(error.into()))?.into_parts();
+        let request =
+            SignableRequest::new(head.method.as_str(), uri, headers, SignableBody::Bytes(body))
+                .map_err(|error| failed(error.into()))?;
+        let (_, signature) =
+            sign(request, &parameters).map_err(|error| failed(error.into()))?.into_parts();
         Ok(signature)
     }
 }

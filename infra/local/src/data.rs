@@ -55,7 +55,9 @@ pub enum DataError {
 pub fn read_subscriptions(file: &Path) -> Result<Subscriptions, DataError> {
     let path = file.display().to_string();
     match fs::read_to_string(file) {
-        Ok(text) => Subscriptions::parse(&text).map_err(|error| DataError::Subscriptions { path, error }),
+        Ok(text) => {
+            Subscriptions::parse(&text).map_err(|error| DataError::Subscriptions { path, error })
+        }
         Err(error) => Err(DataError::File { path, error }),
     }
 }
@@ -82,7 +84,8 @@ pub fn open_keyring(directory: &Path) -> Result<Keyring, DataError> {
         create_keys(directory, &file)?;
     }
     let text = fs::read_to_string(&file).map_err(failed)?;
-    Keyring::parse(&text).map_err(|error| DataError::Keys { path: file.display().to_string(), error })
+    Keyring::parse(&text)
+        .map_err(|error| DataError::Keys { path: file.display().to_string(), error })
 }
 
 /// Makes the file of keys, unless another process makes it first. It is written under another name,

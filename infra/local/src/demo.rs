@@ -38,8 +38,19 @@ pub const REPOSITORY: &str = "team/app";
 ///
 /// # Errors
 /// The store fails.
-pub async fn fill(table: &Table, ingest: &Ingest, registry: &RegistryId) -> Result<bool, IngestError> {
-    let scan = table.client.scan().table_name(&table.name).limit(2).send().await.map_err(StoreError::from)?;
+pub async fn fill(
+    table: &Table,
+    ingest: &Ingest,
+    registry: &RegistryId,
+) -> Result<bool, IngestError> {
+    let scan = table
+        .client
+        .scan()
+        .table_name(&table.name)
+        .limit(2)
+        .send()
+        .await
+        .map_err(StoreError::from)?;
     // The number of the format is always there.
     if scan.count > 1 {
         return Ok(false);

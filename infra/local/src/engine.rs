@@ -1,5 +1,5 @@
-//! The embedded DynamoDB engine: an HTTP client for the SDK that hands each request to a database in
-//! this process, so that there is neither a socket nor another program.
+//! The embedded DynamoDB engine: an HTTP client for the SDK that hands each request to a database
+//! in this process, so that there is neither a socket nor another program.
 
 use std::path::Path;
 
@@ -86,12 +86,15 @@ impl Engine {
             "DeleteItem" => call(body, |request| database.delete_item(request)),
             "Scan" => call(body, |request| database.scan(request)),
             "TransactWriteItems" => call(body, |mut request: TransactWriteItemsRequest| {
-                // The token lets a request be repeated when its answer was lost, which cannot happen
-                // here; and each transaction takes longer, the more tokens the engine remembers.
+                // The token lets a request be repeated when its answer was lost, which cannot
+                // happen here; and each transaction takes longer, the more tokens the engine
+                // remembers.
                 request.client_request_token = None;
                 database.transact_write_items(request)
             }),
-            _ => Err(DynoxideError::ValidationException(format!("{operation} is not used by the catalog"))),
+            _ => Err(DynoxideError::ValidationException(format!(
+                "{operation} is not used by the catalog"
+            ))),
         }
     }
 }
@@ -100,7 +103,8 @@ fn call<Request: DeserializeOwned, Response: Serialize>(
     body: &[u8],
     operation: impl FnOnce(Request) -> Result<Response, DynoxideError>,
 ) -> Result<String, DynoxideError> {
-    let failed = |error: serde_json::Error| DynoxideError::SerializationException(error.to_string());
+    let failed =
+        |error: serde_json::Error| DynoxideError::SerializationException(error.to_string());
     let request = serde_json::from_slice(body).map_err(failed)?;
     serde_json::to_string(&operation(request)?).map_err(failed)
 }
@@ -119,15 +123,19 @@ impl HttpConnector for Engine {
                 Ok(body) => (200, body),
                 Err(error) => (error.status_code(), error.to_json()),
             };
-            let status =
-                StatusCode::try_from(status).map_err(|error| ConnectorError::other(error.into(), None))?;
+            let status = StatusCode::try_from(status)
+                .map_err(|error| ConnectorError::other(error.into(), None))?;
             Ok(HttpResponse::new(status, SdkBody::from(body)))
         })
     }
 }
 
 impl HttpClient for Engine {
-    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+    fn http_connector(
+        &self,
+        _: &HttpConnectorSettings,
+        _: &RuntimeComponents,
+    ) -> SharedHttpConnector {
         SharedHttpConnector::new(self.clone())
     }
 }

@@ -98,7 +98,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let colours = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(colours)
+        .init();
     let ended = match &options.command {
         Some(Command::Reconcile(reconciling)) => reconcile(&options, reconciling).await,
         Some(Command::Replay(replaying)) => replay(&options, replaying).await,
@@ -111,16 +115,22 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-async fn reconcile(options: &Options, reconciling: &ReconcileOptions) -> Result<(), Box<dyn Error>> {
-    let subscriptions = options.subscriptions.as_deref().map(data::read_subscriptions).transpose()?;
-    let reconciling = reconciling.clone().of(subscriptions.unwrap_or_default(), &options.registry)?;
+async fn reconcile(
+    options: &Options,
+    reconciling: &ReconcileOptions,
+) -> Result<(), Box<dyn Error>> {
+    let subscriptions =
+        options.subscriptions.as_deref().map(data::read_subscriptions).transpose()?;
+    let reconciling =
+        reconciling.clone().of(subscriptions.unwrap_or_default(), &options.registry)?;
     let ecr = if reconciling.asks_ecr() { Some(Ecr::new(&aws(options).await)) } else { None };
     let (table, _) = open_table(options).await?;
     reconciling.run(table, ecr).await
 }
 
 async fn replay(options: &Options, replaying: &ReplayOptions) -> Result<(), Box<dyn Error>> {
-    let subscriptions = options.subscriptions.as_deref().map(data::read_subscriptions).transpose()?;
+    let subscriptions =
+        options.subscriptions.as_deref().map(data::read_subscriptions).transpose()?;
     let table = if replaying.empties_a_queue() {
         open_existing_table(options).await?
     } else {
@@ -146,19 +156,26 @@ async fn serve(options: Options) -> Result<(), Box<dyn Error>> {
     let mut terminated = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;
     let authentication = match &options.callers {
-        Some(file) => Some(Authentication::load(file, &options.region, options.signing_name.as_deref())?),
+        Some(file) => {
+            Some(Authentication::load(file, &options.region, options.signing_name.as_deref())?)
+        }
         None => None,
     };
-    let subscriptions = options.subscriptions.as_deref().map(data::read_subscriptions).transpose()?;
+    let subscriptions =
+        options.subscriptions.as_deref().map(data::read_subscriptions).transpose()?;
     // Before the database is touched: a second process on the same address ends here.
     let listener = TcpListener::bind(options.listen)
         .await
         .map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;
 
     let (table, data) = open_table(&options).await?;
-    let keyring =
-        if options.in_memory { data::keyring_in_memory()? } else { data::open_keyring(&options.data)? };
-    let ingest = Arc::new(ingest(&options, table.clone(), subscriptions.clone().unwrap_or_default()).await);
+    let keyring = if options.in_memory {
+        data::keyring_in_memory()?
+    } else {
+        data::open_keyring(&options.data)?
+    };
+    let ingest =
+        Arc::new(ingest(&options, table.clone(), subscriptions.clone().unwrap_or_default()).await);
     if options.demo && !demo::fill(&table, &ingest, &options.registry).await? {
         tracing::info!("the catalog is not empty, so it is not filled with sample events");
     }
@@ -200,7 +217,10 @@ async fn open_table(options: &Options) -> Result<(Table, String), Box<dyn Error>
 async fn open_existing_table(options: &Options) -> Result<Table, Box<dyn Error>> {
     if std::env::var_os("AWS_ENDPOINT_URL_DYNAMODB").is_none() && !options.data.exists() {
         let data = options.data.display();
-        return Err(format!("there is no catalog in {data}, and AWS_ENDPOINT_URL_DYNAMODB is not set").into());
+        return Err(format!(
+            "there is no catalog in {data}, and AWS_ENDPOINT_URL_DYNAMODB is not set"
+        )
+        .into());
     }
     let (client, engine, data) = open_store(options).await?;
     let described = client.describe_table().table_name(&options.table).send().await;
@@ -237,7 +257,9 @@ async fn remove_expired(engine: Engine) {
         let engine = engine.clone();
         match tokio::task::spawn_blocking(move || engine.remove_expired()).await {
             Ok(Ok(0)) => {}
-            Ok(Ok(items)) => tracing::info!(items, "removed what was left of deleted images and tags"),
+            Ok(Ok(items)) => {
+                tracing::info!(items, "removed what was left of deleted images and tags")
+            }
             Ok(Err(error)) => tracing::warn!(%error, "expired items cannot be removed"),
             Err(error) => tracing::warn!(%error, "expired items cannot be removed"),
         }
@@ -261,7 +283,9 @@ async fn settle_questions(ingest: Arc<Ingest>) {
 /// On standard output; the log is on standard error.
 fn print_greeting(options: &Options, address: SocketAddr, data: &str) {
     let Options { registry, region, .. } = options;
-    println!("image-catalog listens on http://{address} for registry {registry}, its data {data}. Ask it:\n");
+    println!(
+        "image-catalog listens on http://{address} for registry {registry}, its data {data}. Ask it:\n"
+    );
     let unsigned = if options.callers.is_none() { " --no-sign-request" } else { "" };
     println!(
         "  aws ecr describe-images --repository-name {} --endpoint-url http://{address} --region {region}{unsigned}",
@@ -271,5 +295,8 @@ fn print_greeting(options: &Options, address: SocketAddr, data: &str) {
         println!();
         return;
     }
-    println!("  curl http://{address}/DescribeImages -d '{{\"repositoryName\":\"{}\"}}'\n", demo::REPOSITORY);
+    println!(
+        "  curl http://{address}/DescribeImages -d '{{\"repositoryName\":\"{}\"}}'\n",
+        demo::REPOSITORY
+    );
 }

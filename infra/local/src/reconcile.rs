@@ -52,7 +52,11 @@ impl ReconcileOptions {
     ///
     /// # Errors
     /// They name no registry.
-    pub fn of(self, subscriptions: Subscriptions, registry: &RegistryId) -> Result<Reconciling, String> {
+    pub fn of(
+        self,
+        subscriptions: Subscriptions,
+        registry: &RegistryId,
+    ) -> Result<Reconciling, String> {
         let account = (self.from == ECR).then(|| registry.clone());
         let mut all = FollowedRegistries::new(account, &subscriptions);
         let followed = match (all.get(&self.from), subscriptions.get(&self.from)) {
@@ -102,8 +106,9 @@ impl Reconciling {
             registries: Registries::new(Arc::new(Secret::known(subscriptions)), ecr),
             tags_at_once: usize::MAX,
         };
-        let is_named =
-            |listed: &ToCompare| options.repository.is_empty() || options.repository.contains(&listed.name);
+        let is_named = |listed: &ToCompare| {
+            options.repository.is_empty() || options.repository.contains(&listed.name)
+        };
         let mut listed = Vec::new();
         // Whether a repository is to be pruned, follows from all of them.
         if options.repository.is_empty() || options.prune {
@@ -162,10 +167,16 @@ impl Reconciling {
                 print!(", {} superseded by newer events", all.superseded);
             }
             let failed = all.failed.len();
-            println!("{}", if failed > 0 { format!(", {failed} not repaired") } else { String::new() });
+            println!(
+                "{}",
+                if failed > 0 { format!(", {failed} not repaired") } else { String::new() }
+            );
         }
         if failures > 0 {
-            return Err(format!("{failures} repositories could not be compared; it can be done again").into());
+            return Err(format!(
+                "{failures} repositories could not be compared; it can be done again"
+            )
+            .into());
         }
         if !all.failed.is_empty() {
             return Err(format!("{} differences could not be repaired", all.failed.len()).into());
@@ -177,5 +188,6 @@ impl Reconciling {
 /// On standard error, where a person sees it; elsewhere nothing is shown.
 fn progress_bar(repositories: usize) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:40} {pos} of {len} repositories, {eta} left");
-    ProgressBar::new(repositories as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    ProgressBar::new(repositories as u64)
+        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

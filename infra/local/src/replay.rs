@@ -98,7 +98,9 @@ impl ReplayOptions {
     ) -> Result<(), Box<dyn Error>> {
         let replayed = match (&self.file, &self.queue) {
             (Some(file), _) => self.replay_file(file, ingest, default_registry).await?,
-            (None, Some(queue)) => replay_queue(queue, ingest, default_registry, configuration).await?,
+            (None, Some(queue)) => {
+                replay_queue(queue, ingest, default_registry, configuration).await?
+            }
             (None, None) => Replayed::default(),
         };
         print!("{} deliveries applied, ", replayed.applied);
@@ -122,7 +124,8 @@ impl ReplayOptions {
         let received_at = match self.received_at {
             Some(time) => time,
             None => {
-                let written = std::fs::metadata(file).and_then(|data| data.modified()).map_err(named)?;
+                let written =
+                    std::fs::metadata(file).and_then(|data| data.modified()).map_err(named)?;
                 let since = written.duration_since(std::time::UNIX_EPOCH)?;
                 Timestamp::from_milliseconds(i64::try_from(since.as_millis())?)?
             }
@@ -137,7 +140,8 @@ impl ReplayOptions {
             serde_json::Deserializer::from_str(&text).into_iter::<Box<RawValue>>().enumerate()
         {
             let name = format!("delivery {}", number + 1);
-            let delivery = delivery.map_err(|error| format!("{name} of {}: {error}", file.display()))?;
+            let delivery =
+                delivery.map_err(|error| format!("{name} of {}: {error}", file.display()))?;
             let report = ingest.ingest(&origin, delivery.get().as_bytes()).await;
             replayed.note(
                 &name,
@@ -182,10 +186,13 @@ async fn replay_queue(
         for message in messages {
             let name = message.message_id.clone().unwrap_or_default();
             let deadline = Instant::now() + TIMEOUT;
-            let outcome = handler::apply(ingest, default_registry, delivery(&message), deadline).await;
+            let outcome =
+                handler::apply(ingest, default_registry, delivery(&message), deadline).await;
             if outcome.is_ok() {
-                let delete =
-                    client.delete_message().queue_url(queue).set_receipt_handle(message.receipt_handle);
+                let delete = client
+                    .delete_message()
+                    .queue_url(queue)
+                    .set_receipt_handle(message.receipt_handle);
                 delete.send().await.map_err(|error| causes(&error))?;
             } else {
                 failed.push(message.receipt_handle);
@@ -194,7 +201,8 @@ async fn replay_queue(
         }
     }
     for handle in failed {
-        let put_back = client.change_message_visibility().queue_url(queue).set_receipt_handle(handle);
+        let put_back =
+            client.change_message_visibility().queue_url(queue).set_receipt_handle(handle);
         put_back.visibility_timeout(0).send().await.map_err(|error| causes(&error))?;
     }
     Ok(replayed)

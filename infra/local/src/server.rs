@@ -175,15 +175,25 @@ async fn ingest(
         Err(error) => return refusal(error.status(), &error.to_string()),
     };
     let (origin, body) = match &server.subscriptions {
-        Some(subscriptions) => match webhook::receive(subscriptions, source, &query, &headers, &body) {
-            Ok(webhook) => (Origin::of(webhook.subscription.clone(), Timestamp::now()), webhook.body),
-            Err(error) => return refusal(error.status(), &error.to_string()),
-        },
-        None => match server.registry_of(&query) {
-            Some(registry) => {
-                (Origin::new(source, registry, Timestamp::now()), webhook::structured(&headers, &body))
+        Some(subscriptions) => {
+            match webhook::receive(subscriptions, source, &query, &headers, &body) {
+                Ok(webhook) => {
+                    (Origin::of(webhook.subscription.clone(), Timestamp::now()), webhook.body)
+                }
+                Err(error) => return refusal(error.status(), &error.to_string()),
             }
-            None => return refusal(StatusCode::BAD_REQUEST, "the parameter 'registry' must be 12 digits"),
+        }
+        None => match server.registry_of(&query) {
+            Some(registry) => (
+                Origin::new(source, registry, Timestamp::now()),
+                webhook::structured(&headers, &body),
+            ),
+            None => {
+                return refusal(
+                    StatusCode::BAD_REQUEST,
+                    "the parameter 'registry' must be 12 digits",
+                );
+            }
         },
     };
     match server.ingest.ingest(&origin, &body).await {
@@ -196,7 +206,10 @@ async fn ingest(
         Err(IngestError::Delivery(error)) => refusal(StatusCode::BAD_REQUEST, &error.to_string()),
         Err(IngestError::Store(error)) => {
             tracing::error!(%error, "events could not be applied");
-            refusal(StatusCode::SERVICE_UNAVAILABLE, "the events could not be applied now; send them again")
+            refusal(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the events could not be applied now; send them again",
+            )
         }
     }
 }

@@ -32,7 +32,11 @@ const FIRST_DAY: i64 = 1_363_737_600_000;
 /// no time, such as Go's zero time.
 #[must_use]
 pub fn event_time(time: Timestamp, received_at: Timestamp) -> Timestamp {
-    if time.as_milliseconds() < FIRST_DAY { received_at } else { time.min(received_at.plus(MAX_CLOCK_LEAD)) }
+    if time.as_milliseconds() < FIRST_DAY {
+        received_at
+    } else {
+        time.min(received_at.plus(MAX_CLOCK_LEAD))
+    }
 }
 
 impl Change {

@@ -102,7 +102,9 @@ impl<T: Clone + Default + PartialEq> Drafted<T> {
     }
 
     fn is_changed(&self) -> bool {
-        self.stored.as_ref().map_or_else(|| self.now != T::default(), |item| item.history != self.now)
+        self.stored
+            .as_ref()
+            .map_or_else(|| self.now != T::default(), |item| item.history != self.now)
     }
 }
 
@@ -134,7 +136,11 @@ impl Writes {
 ///
 /// # Errors
 /// What has to be loaded first.
-pub fn draft(loaded: &Loaded, work: Work<'_>, horizon: Timestamp) -> Result<(Writes, Effect), Missing> {
+pub fn draft(
+    loaded: &Loaded,
+    work: Work<'_>,
+    horizon: Timestamp,
+) -> Result<(Writes, Effect), Missing> {
     let Some(repository) = &loaded.repository else {
         let mut missing = Missing { repository: true, ..Missing::default() };
         match work {
@@ -234,7 +240,9 @@ impl Draft<'_> {
                 let event = TagEvent { time, kind: TagEventKind::Untagged };
                 effect = self.touch(digest, time)?.tag_event(tag, event);
             }
-            ChangeKind::TagDeleted { tag } => effect = self.move_tag(tag, &Move { time, digest: None })?,
+            ChangeKind::TagDeleted { tag } => {
+                effect = self.move_tag(tag, &Move { time, digest: None })?
+            }
             ChangeKind::RepositoryCreated => self.repository.now.create(time),
             ChangeKind::RepositoryDeleted => self.repository.now.begin_deletion(time),
             ChangeKind::ImageScanned { digest, scan } => self.touch(digest, None)?.scan(time, scan),
@@ -258,7 +266,9 @@ impl Draft<'_> {
             match self.loaded.images.get(digest) {
                 None => missing.images.push(digest.clone()),
                 Some(item) => {
-                    self.images.entry(digest.clone()).or_insert_with(|| Drafted::new(item.as_ref()));
+                    self.images
+                        .entry(digest.clone())
+                        .or_insert_with(|| Drafted::new(item.as_ref()));
                 }
             }
         }
@@ -274,7 +284,11 @@ impl Draft<'_> {
     }
 
     /// The events of segments; none of those that have expired.
-    fn segments<E: Event>(&self, owner: &Owner, numbers: &[u32]) -> Result<Vec<Segment<E>>, Missing> {
+    fn segments<E: Event>(
+        &self,
+        owner: &Owner,
+        numbers: &[u32],
+    ) -> Result<Vec<Segment<E>>, Missing> {
         let (mut found, mut missing) = (Vec::new(), Missing::default());
         for number in numbers {
             let key = (owner.clone(), *number);
@@ -313,7 +327,8 @@ impl Draft<'_> {
     ) -> Result<&mut ImageHistory, Missing> {
         self.load([digest], [])?;
         let removed_until = self.repository.now.removed_until();
-        let history = &mut self.images.entry(digest.clone()).or_insert_with(|| Drafted::new(None)).now;
+        let history =
+            &mut self.images.entry(digest.clone()).or_insert_with(|| Drafted::new(None)).now;
         let deletion = removed_until.filter(|time| history.deleted_at() < Some(*time));
         // It stays too late for ever: there is no need to load what it would concern.
         let is_too_late = deletion.is_some_and(|time| history.has_forgotten(time));
@@ -321,7 +336,8 @@ impl Draft<'_> {
         let since = deletion.into_iter().chain(time.into()).min();
         let numbers = since.map(|since| history.missing_segments(since)).unwrap_or_default();
         self.load_image_segments(digest, &numbers)?;
-        let history = &mut self.images.entry(digest.clone()).or_insert_with(|| Drafted::new(None)).now;
+        let history =
+            &mut self.images.entry(digest.clone()).or_insert_with(|| Drafted::new(None)).now;
         self.deletion = match deletion {
             Some(deletion) => history.delete(deletion),
             None if is_too_late => Effect::TooLate,
@@ -367,7 +383,9 @@ impl Draft<'_> {
         self.load(&manifests, [])?;
         let sizes: BTreeMap<&Digest, i64> = manifests
             .iter()
-            .filter_map(|manifest| Some((manifest, self.images.get(manifest)?.now.size_in_bytes()?)))
+            .filter_map(|manifest| {
+                Some((manifest, self.images.get(manifest)?.now.size_in_bytes()?))
+            })
             .collect();
         if let Some(index) = self.images.get_mut(digest) {
             index.now.update_manifest_sizes(|manifest| sizes.get(manifest).copied());
@@ -391,7 +409,9 @@ impl Draft<'_> {
     fn finish(mut self, horizon: Timestamp) -> Result<Writes, Missing> {
         // A repository exists from the first event that is seen of it; after a deletion, from the
         // next push.
-        if let Some(pushed_at) = self.images.values().filter_map(|image| image.now.last_pushed_at()).max() {
+        if let Some(pushed_at) =
+            self.images.values().filter_map(|image| image.now.last_pushed_at()).max()
+        {
             self.repository.now.observe(pushed_at);
         }
         let left_behind = self.load_tags_left_behind()?;
@@ -402,7 +422,9 @@ impl Draft<'_> {
             // A segment is never written without its item, whose version keeps other writers off.
             if image.is_changed() || !segments.is_empty() {
                 let owner = Owner::Image(digest.clone());
-                writes.segments.extend(segments.into_iter().map(|segment| (owner.clone(), segment)));
+                writes
+                    .segments
+                    .extend(segments.into_iter().map(|segment| (owner.clone(), segment)));
                 let expires = image.now.image(&digest).is_none();
                 writes.images.push((digest.clone(), image.clone(), expires));
             }
@@ -413,10 +435,13 @@ impl Draft<'_> {
             let target = history.now.target();
             let image = target.and_then(|digest| self.images.get(digest)?.now.image(digest));
             let expires = !image.is_some_and(|image| image.image_tags.contains(&tag));
-            let expiry_changes = history.stored.as_ref().is_some_and(|stored| stored.expires != expires);
+            let expiry_changes =
+                history.stored.as_ref().is_some_and(|stored| stored.expires != expires);
             if history.is_changed() || !segments.is_empty() || expiry_changes {
                 let owner = Owner::Tag(tag.clone());
-                writes.segments.extend(segments.into_iter().map(|segment| (owner.clone(), segment)));
+                writes
+                    .segments
+                    .extend(segments.into_iter().map(|segment| (owner.clone(), segment)));
                 writes.tags.push((tag, history, expires));
             }
         }
@@ -439,8 +464,9 @@ impl Draft<'_> {
             }
         }
         let tags = self.tags.iter();
-        let tags: Vec<(Tag, u32)> =
-            tags.filter_map(|(tag, history)| Some((tag.clone(), history.now.segment_to_extend()?))).collect();
+        let tags: Vec<(Tag, u32)> = tags
+            .filter_map(|(tag, history)| Some((tag.clone(), history.now.segment_to_extend()?)))
+            .collect();
         for (tag, number) in tags {
             if let Err(segments) = self.load_tag_segments(&tag, &[number]) {
                 missing.segments.extend(segments.segments);

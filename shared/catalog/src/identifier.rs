@@ -238,14 +238,20 @@ mod tests {
         for good in ["ab", "a1", "a/b", "a.b", "a_b", "a__b", "a-b", "a--b", "a---b/c.d/e__f"] {
             assert_eq!(RepositoryName::parse(good).map(String::from), Ok(good.to_owned()));
         }
-        for bad in ["a___b", "a_-b", "_a", "a_", "AB", "a//b", "/a", "a/", "a..b", "a b", "ab\n", "aé"] {
+        for bad in
+            ["a___b", "a_-b", "_a", "a_", "AB", "a//b", "/a", "a/", "a..b", "a b", "ab\n", "aé"]
+        {
             assert_eq!(
                 RepositoryName::parse(bad),
                 Err(InvalidIdentifier::Pattern(REPOSITORY_NAME_PATTERN)),
                 "{bad}"
             );
         }
-        assert_eq!(RepositoryName::parse("A"), Err(InvalidIdentifier::TooShort(2)), "length before pattern");
+        assert_eq!(
+            RepositoryName::parse("A"),
+            Err(InvalidIdentifier::TooShort(2)),
+            "length before pattern"
+        );
         assert_eq!(RepositoryName::parse(&"A".repeat(257)), Err(InvalidIdentifier::TooLong(256)));
         assert!(RepositoryName::parse(&"a".repeat(256)).is_ok());
     }
@@ -256,7 +262,10 @@ mod tests {
         assert_eq!(Tag::parse(&"v".repeat(301)), Err(InvalidIdentifier::TooLong(300)));
         assert_eq!(Tag::parse(""), Err(InvalidIdentifier::TooShort(1)));
         assert_eq!(Tag::parse("a:b"), Err(InvalidIdentifier::Pattern(TAG_PATTERN)));
-        assert_eq!(Digest::parse("SHA256:ABCdef").map(String::from), Ok("sha256:abcdef".to_owned()));
+        assert_eq!(
+            Digest::parse("SHA256:ABCdef").map(String::from),
+            Ok("sha256:abcdef".to_owned())
+        );
         for bad in ["sha256", "sha256:", ":ab", "sha256:xyz", "sha256:ab:cd"] {
             assert!(Digest::parse(bad).is_err(), "{bad}");
         }

@@ -73,8 +73,10 @@ impl Image {
 }
 
 /// The media types of an image index, of OCI and of Docker, which calls it a manifest list.
-pub const INDEX_MEDIA_TYPES: [&str; 2] =
-    ["application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json"];
+pub const INDEX_MEDIA_TYPES: [&str; 2] = [
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+];
 
 /// A place in a listing: after the image that had it, whether or not that is still there.
 ///

@@ -142,9 +142,10 @@ impl Reader {
     ) -> Result<Found, ReadError> {
         let mut found: BTreeMap<&ImageIdentifier, Image> = BTreeMap::new();
         let mut missing: BTreeSet<&ImageIdentifier> = identifiers.iter().collect();
-        let (mut consumed_capacity, mut look) = tokio::try_join!(self.check_exists(repository), async {
-            Ok(self.look(repository, &missing, false).await?)
-        })?;
+        let (mut consumed_capacity, mut look) =
+            tokio::try_join!(self.check_exists(repository), async {
+                Ok(self.look(repository, &missing, false).await?)
+            })?;
         let mut before: Option<Look> = None;
         for _ in 0..MAX_LOOKS {
             consumed_capacity += look.consumed_capacity;
@@ -156,7 +157,8 @@ impl Reader {
                 !look.is_certain(identifier, before.as_ref())
             });
             if missing.is_empty() {
-                let images = identifiers.iter().map(|identifier| found.get(identifier).cloned()).collect();
+                let images =
+                    identifiers.iter().map(|identifier| found.get(identifier).cloned()).collect();
                 return Ok(Found { images, consumed_capacity });
             }
             let next = self.look(repository, &missing, true).await?;
@@ -184,7 +186,8 @@ impl Reader {
             .collect();
         let mut digests: BTreeSet<Digest> =
             identifiers.iter().filter_map(|identifier| identifier.digest.clone()).collect();
-        let (items, capacity) = self.table.get(&partition, tags.keys().cloned(), is_consistent).await?;
+        let (items, capacity) =
+            self.table.get(&partition, tags.keys().cloned(), is_consistent).await?;
         look.consumed_capacity += capacity;
         for item in items {
             let Some(tag) = tags.get(table::sort_of(&item)) else { continue };
@@ -218,7 +221,10 @@ impl Reader {
             .index_name(table::TAG_STATUS_INDEX)
             .key_condition_expression("#registry = :registry")
             .expression_attribute_names("#registry", table::REPOSITORY_TAG_STATUS)
-            .expression_attribute_values(":registry", table::text(table::registry_partition(registry)))
+            .expression_attribute_values(
+                ":registry",
+                table::text(table::registry_partition(registry)),
+            )
             .into_paginator()
             .items()
             .send();
@@ -247,7 +253,11 @@ impl Reader {
         if exists { Ok(capacity) } else { Err(ReadError::RepositoryNotFound) }
     }
 
-    async fn exists(&self, repository: &Repository, is_consistent: bool) -> Result<(bool, f64), StoreError> {
+    async fn exists(
+        &self,
+        repository: &Repository,
+        is_consistent: bool,
+    ) -> Result<(bool, f64), StoreError> {
         let output = self
             .table
             .client
@@ -288,7 +298,9 @@ impl Look {
     /// its image was; if it is still where it was at the look before, it had been lost by the image
     /// that was read then.
     fn is_certain(&self, identifier: &ImageIdentifier, before: Option<&Self>) -> bool {
-        let ImageIdentifier { digest: None, tag: Some(tag) } = identifier else { return self.is_consistent };
+        let ImageIdentifier { digest: None, tag: Some(tag) } = identifier else {
+            return self.is_consistent;
+        };
         let target = self.targets.get(tag);
         self.is_consistent
             && (target.is_none() || before.is_some_and(|before| before.targets.get(tag) == target))

@@ -28,9 +28,9 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType,
-    KeysAndAttributes, Projection, ProjectionType, ReturnConsumedCapacity, ScalarAttributeType, TableStatus,
-    TimeToLiveSpecification,
+    AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement,
+    KeyType, KeysAndAttributes, Projection, ProjectionType, ReturnConsumedCapacity,
+    ScalarAttributeType, TableStatus, TimeToLiveSpecification,
 };
 use serde::de::DeserializeOwned;
 
@@ -236,7 +236,10 @@ pub(crate) fn parse_history<T: DeserializeOwned>(item: Item) -> Result<draft::It
 pub(crate) fn parse_segment(mut item: Item) -> Result<Vec<u8>, StoreError> {
     match item.remove(EVENTS) {
         Some(AttributeValue::B(events)) => Ok(events.into_inner()),
-        _ => Err(StoreError::Item { sort: sort_of(&item).to_owned(), error: "it has no events".into() }),
+        _ => Err(StoreError::Item {
+            sort: sort_of(&item).to_owned(),
+            error: "it has no events".into(),
+        }),
     }
 }
 
@@ -281,12 +284,14 @@ where
     R: std::fmt::Debug + Send + Sync + 'static,
 {
     fn from(error: SdkError<E, R>) -> Self {
-        let code = error.as_service_error().and_then(ProvideErrorMetadata::code).unwrap_or_default();
-        let message = error.as_service_error().and_then(ProvideErrorMetadata::message).unwrap_or_default();
+        let code =
+            error.as_service_error().and_then(ProvideErrorMetadata::code).unwrap_or_default();
+        let message =
+            error.as_service_error().and_then(ProvideErrorMetadata::message).unwrap_or_default();
         match code {
-            "ProvisionedThroughputExceededException" | "ThrottlingException" | "RequestLimitExceeded" => {
-                Self::Throttled
-            }
+            "ProvisionedThroughputExceededException"
+            | "ThrottlingException"
+            | "RequestLimitExceeded" => Self::Throttled,
             "TransactionConflictException" => Self::Contended,
             "ValidationException" if message.contains("Item size") => Self::ItemTooLarge,
             _ => Self::Other(causes(&error).into()),
@@ -320,7 +325,9 @@ impl Table {
         let created = definition(self.client.create_table().table_name(&self.name)).send().await;
         match created {
             Err(error)
-                if error.as_service_error().is_some_and(|error| error.is_resource_in_use_exception()) => {}
+                if error
+                    .as_service_error()
+                    .is_some_and(|error| error.is_resource_in_use_exception()) => {}
             result => drop(result?),
         }
         loop {
@@ -334,7 +341,8 @@ impl Table {
         // Before anything is changed of a table that may be somebody else's.
         self.claim_format().await?;
         if !self.expires().await? {
-            let expiry = TimeToLiveSpecification::builder().attribute_name(EXPIRES_AT).enabled(true).build();
+            let expiry =
+                TimeToLiveSpecification::builder().attribute_name(EXPIRES_AT).enabled(true).build();
             let enabled = self
                 .client
                 .update_time_to_live()
@@ -373,8 +381,14 @@ impl Table {
     /// Another format, or what DynamoDB says.
     pub async fn claim_format(&self) -> Result<(), StoreError> {
         if self.format().await?.is_none() {
-            let scanned =
-                self.client.scan().table_name(&self.name).consistent_read(true).limit(1).send().await?;
+            let scanned = self
+                .client
+                .scan()
+                .table_name(&self.name)
+                .consistent_read(true)
+                .limit(1)
+                .send()
+                .await?;
             if scanned.items().is_empty() {
                 self.put_format().await?;
             } else if self.format().await?.is_none() {
@@ -425,7 +439,8 @@ impl Table {
 
     async fn expires(&self) -> Result<bool, StoreError> {
         let expiry = self.client.describe_time_to_live().table_name(&self.name).send().await?;
-        let attribute = expiry.time_to_live_description.and_then(|description| description.attribute_name);
+        let attribute =
+            expiry.time_to_live_description.and_then(|description| description.attribute_name);
         Ok(attribute.as_deref() == Some(EXPIRES_AT))
     }
 
@@ -457,8 +472,11 @@ impl Table {
         let mut backoff = Backoff::new();
         while !waiting.is_empty() {
             let rest = waiting.split_off(waiting.len().min(BATCH_GET_KEYS));
-            let keys =
-                KeysAndAttributes::builder().set_keys(Some(waiting)).consistent_read(consistent).build().ok();
+            let keys = KeysAndAttributes::builder()
+                .set_keys(Some(waiting))
+                .consistent_read(consistent)
+                .build()
+                .ok();
             let output = self
                 .client
                 .batch_get_item()
@@ -466,7 +484,8 @@ impl Table {
                 .return_consumed_capacity(ReturnConsumedCapacity::Total)
                 .send()
                 .await?;
-            capacity += output.consumed_capacity().iter().filter_map(|c| c.capacity_units).sum::<f64>();
+            capacity +=
+                output.consumed_capacity().iter().filter_map(|c| c.capacity_units).sum::<f64>();
             found.extend(output.responses.unwrap_or_default().into_values().flatten());
             let unprocessed: Vec<Item> = output
                 .unprocessed_keys

@@ -22,7 +22,9 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use self::turns::Turns;
 use self::writes::Writes;
 use crate::change::{Change, ChangeKind};
-use crate::draft::{INDEXES_RESIZED_AT_ONCE, Loaded, Missing, Owner, TAGS_EXPIRED_AT_ONCE, Work, draft};
+use crate::draft::{
+    INDEXES_RESIZED_AT_ONCE, Loaded, Missing, Owner, TAGS_EXPIRED_AT_ONCE, Work, draft,
+};
 use crate::history::{Effect, ImageHistory, LATENESS_WINDOW};
 use crate::identifier::{Digest, Repository, Tag};
 use crate::table::{self, Backoff, MAX_MANIFESTS, StoreError, Table};
@@ -195,22 +197,29 @@ impl Writer {
         loaded: &mut Loaded,
     ) -> Result<f64, StoreError> {
         let partition = table::partition(repository);
-        let images: BTreeMap<String, Digest> =
-            missing.images.into_iter().map(|digest| (table::digest_sort(&digest), digest)).collect();
+        let images: BTreeMap<String, Digest> = missing
+            .images
+            .into_iter()
+            .map(|digest| (table::digest_sort(&digest), digest))
+            .collect();
         let tags: BTreeMap<String, Tag> =
             missing.tags.into_iter().map(|tag| (table::tag_sort(&tag), tag)).collect();
         let segments: BTreeMap<String, (Owner, u32)> = missing
             .segments
             .into_iter()
-            .map(|(owner, number)| (table::segment_sort(&table::owner_sort(&owner), number), (owner, number)))
+            .map(|(owner, number)| {
+                (table::segment_sort(&table::owner_sort(&owner), number), (owner, number))
+            })
             .collect();
         let repository_item = missing.repository.then(|| table::REPOSITORY_ITEM.to_owned());
-        let sorts = images.keys().chain(tags.keys()).chain(segments.keys()).cloned().chain(repository_item);
+        let sorts =
+            images.keys().chain(tags.keys()).chain(segments.keys()).cloned().chain(repository_item);
         let (items, read_units) = self.table.get(&partition, sorts, true).await?;
         let mut items: BTreeMap<String, table::Item> =
             items.into_iter().map(|item| (table::sort_of(&item).to_owned(), item)).collect();
         if missing.repository {
-            let item = items.remove(table::REPOSITORY_ITEM).map(table::parse_history).transpose()?;
+            let item =
+                items.remove(table::REPOSITORY_ITEM).map(table::parse_history).transpose()?;
             loaded.repository = Some(item);
         }
         for (sort, digest) in images {
@@ -240,10 +249,14 @@ impl Writer {
         let mut indexes = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page?;
-            applied.read_units +=
-                page.consumed_capacity().and_then(|capacity| capacity.capacity_units).unwrap_or_default();
+            applied.read_units += page
+                .consumed_capacity()
+                .and_then(|capacity| capacity.capacity_units)
+                .unwrap_or_default();
             indexes.extend(
-                page.items().iter().filter_map(|item| table::index_of_manifest_sort(table::sort_of(item))),
+                page.items()
+                    .iter()
+                    .filter_map(|item| table::index_of_manifest_sort(table::sort_of(item))),
             );
         }
         Ok(indexes)
@@ -258,36 +271,39 @@ impl Writer {
     }
 
     async fn transact_once(&self, writes: Vec<TransactWriteItem>) -> Result<f64, StoreError> {
-        let output =
-            self.table
-                .client
-                .transact_write_items()
-                .set_transact_items(Some(writes))
-                .return_consumed_capacity(ReturnConsumedCapacity::Total)
-                .send()
-                .await
-                .map_err(|error| match error.as_service_error() {
-                    Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
-                        let code = |code: &str| {
-                            cancelled.cancellation_reasons().iter().any(|reason| reason.code() == Some(code))
-                        };
-                        if code("ConditionalCheckFailed") || code("TransactionConflict") {
-                            StoreError::Contended
-                        } else if code("ThrottlingError") || code("ProvisionedThroughputExceeded") {
-                            StoreError::Throttled
-                        } else if cancelled.cancellation_reasons().iter().any(|reason| {
-                            reason.message().is_some_and(|message| message.contains("Item size"))
-                        }) {
-                            StoreError::ItemTooLarge
-                        } else {
-                            error.into()
-                        }
-                    }
-                    Some(other) if other.code() == Some("TransactionInProgressException") => {
+        let output = self
+            .table
+            .client
+            .transact_write_items()
+            .set_transact_items(Some(writes))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await
+            .map_err(|error| match error.as_service_error() {
+                Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
+                    let code = |code: &str| {
+                        cancelled
+                            .cancellation_reasons()
+                            .iter()
+                            .any(|reason| reason.code() == Some(code))
+                    };
+                    if code("ConditionalCheckFailed") || code("TransactionConflict") {
                         StoreError::Contended
+                    } else if code("ThrottlingError") || code("ProvisionedThroughputExceeded") {
+                        StoreError::Throttled
+                    } else if cancelled.cancellation_reasons().iter().any(|reason| {
+                        reason.message().is_some_and(|message| message.contains("Item size"))
+                    }) {
+                        StoreError::ItemTooLarge
+                    } else {
+                        error.into()
                     }
-                    _ => error.into(),
-                })?;
+                }
+                Some(other) if other.code() == Some("TransactionInProgressException") => {
+                    StoreError::Contended
+                }
+                _ => error.into(),
+            })?;
         Ok(output.consumed_capacity().iter().filter_map(|capacity| capacity.capacity_units).sum())
     }
 
@@ -312,13 +328,17 @@ impl Writer {
             .send();
         while let Some(page) = pages.next().await {
             let page = page?;
-            applied.read_units +=
-                page.consumed_capacity.and_then(|capacity| capacity.capacity_units).unwrap_or_default();
+            applied.read_units += page
+                .consumed_capacity
+                .and_then(|capacity| capacity.capacity_units)
+                .unwrap_or_default();
             let mut touched = Vec::new();
             for item in page.items.unwrap_or_default() {
                 let Some(digest) = table::digest_of_sort(table::sort_of(&item)) else { continue };
                 let history: ImageHistory = table::parse(item)?;
-                if history.has_anything_before(deletion) || history.last_pushed_at() >= Some(deletion) {
+                if history.has_anything_before(deletion)
+                    || history.last_pushed_at() >= Some(deletion)
+                {
                     touched.push(digest);
                 }
             }

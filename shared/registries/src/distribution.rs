@@ -135,8 +135,9 @@ impl Distribution {
         reference: &str,
     ) -> Result<Answer, NoAnswer> {
         let path = format!("{name}/manifests/{reference}");
-        let reply =
-            self.ask(Method::GET, address, name, &path, LARGEST_MANIFEST, &[StatusCode::NOT_FOUND]).await?;
+        let reply = self
+            .ask(Method::GET, address, name, &path, LARGEST_MANIFEST, &[StatusCode::NOT_FOUND])
+            .await?;
         if reply.status == StatusCode::NOT_FOUND {
             return Ok(Answer::None("the registry does not know it".to_owned()));
         }
@@ -144,7 +145,10 @@ impl Distribution {
             return Ok(Answer::None(format!("it is larger than {LARGEST_MANIFEST} bytes")));
         }
         let Ok(digest) = Digest::parse(reference).or_else(|_| Digest::parse(&reply.digest)) else {
-            return Err(NoAnswer(format!("the registry answers with the digest '{}'", reply.digest)));
+            return Err(NoAnswer(format!(
+                "the registry answers with the digest '{}'",
+                reply.digest
+            )));
         };
         match manifest::read(&digest, &reply.bytes) {
             Ok(content) => Ok(Answer::Manifest(digest, Box::new(content))),
@@ -163,7 +167,8 @@ impl Distribution {
         reference: &str,
     ) -> Result<Option<Digest>, NoAnswer> {
         let path = format!("{name}/manifests/{reference}");
-        let reply = self.ask(Method::HEAD, address, name, &path, 0, &[StatusCode::NOT_FOUND]).await?;
+        let reply =
+            self.ask(Method::HEAD, address, name, &path, 0, &[StatusCode::NOT_FOUND]).await?;
         if reply.status == StatusCode::NOT_FOUND {
             return Ok(None);
         }
@@ -176,15 +181,23 @@ impl Distribution {
     ///
     /// # Errors
     /// The registry does not answer, or not as it should.
-    pub async fn tags(&self, address: &RegistryAddress, name: &str) -> Result<Listed<String>, NoAnswer> {
-        self.list(address, name, &format!("{name}/tags/list"), "tags", &[StatusCode::NOT_FOUND]).await
+    pub async fn tags(
+        &self,
+        address: &RegistryAddress,
+        name: &str,
+    ) -> Result<Listed<String>, NoAnswer> {
+        self.list(address, name, &format!("{name}/tags/list"), "tags", &[StatusCode::NOT_FOUND])
+            .await
     }
 
     /// All repositories; nothing if the registry does not list them, or not for everybody.
     ///
     /// # Errors
     /// The registry does not answer, or not as it should.
-    pub async fn repositories(&self, address: &RegistryAddress) -> Result<Option<Vec<String>>, NoAnswer> {
+    pub async fn repositories(
+        &self,
+        address: &RegistryAddress,
+    ) -> Result<Option<Vec<String>>, NoAnswer> {
         let refusals = [StatusCode::NOT_FOUND, StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN];
         Ok(self.list(address, "", "_catalog", "repositories", &refusals).await?.things)
     }
@@ -223,8 +236,8 @@ impl Distribution {
         Ok(Listed { things: None, date: known(date)? })
     }
 
-    /// Asks for what is below `/v2/`, with the right to read a repository. Besides 200, these statuses are
-    /// answers.
+    /// Asks for what is below `/v2/`, with the right to read a repository. Besides 200, these
+    /// statuses are answers.
     async fn ask(
         &self,
         method: Method,
@@ -234,11 +247,16 @@ impl Distribution {
         limit: usize,
         refusals: &[StatusCode],
     ) -> Result<Reply, NoAnswer> {
-        let reply = tokio::time::timeout(TIMEOUT, self.send(method, address, name, path, limit)).await;
         let reply =
-            reply.map_err(|_| NoAnswer("the registry took too long".to_owned()))?.map_err(NoAnswer)?;
+            tokio::time::timeout(TIMEOUT, self.send(method, address, name, path, limit)).await;
+        let reply = reply
+            .map_err(|_| NoAnswer("the registry took too long".to_owned()))?
+            .map_err(NoAnswer)?;
         if reply.status != StatusCode::OK && !refusals.contains(&reply.status) {
-            return Err(NoAnswer(format!("the registry answers with the status {}", reply.status.as_u16())));
+            return Err(NoAnswer(format!(
+                "the registry answers with the status {}",
+                reply.status.as_u16()
+            )));
         }
         Ok(reply)
     }
@@ -254,7 +272,8 @@ impl Distribution {
         let scheme = if address.encrypted { "https" } else { "http" };
         let url = format!("{scheme}://{}/v2/{path}", address.host);
         let request = async |shown| {
-            let request = self.http.request(method.clone(), &url).header("accept", manifest::accepted());
+            let request =
+                self.http.request(method.clone(), &url).header("accept", manifest::accepted());
             let request = match shown {
                 Shown::Token(token) => request.bearer_auth(token),
                 Shown::Basic(username, password) => request.basic_auth(username, Some(password)),
@@ -272,7 +291,8 @@ impl Distribution {
         if response.status() == StatusCode::UNAUTHORIZED {
             response = request(self.find_out(&key).await?).await?;
         }
-        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let header =
+            |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
         let date = header("date").and_then(|date| rfc2822::parse(date).ok());
         let mut reply = Reply {
             status: response.status(),
@@ -290,13 +310,14 @@ impl Distribution {
         Ok(reply)
     }
 
-    /// Finds out what a registry wants to be shown for a repository, and remembers it. The client is asked
-    /// for that alone; it would read a reply of any size.
+    /// Finds out what a registry wants to be shown for a repository, and remembers it. The client
+    /// is asked for that alone; it would read a reply of any size.
     async fn find_out(&self, key: &(RegistryAddress, String)) -> Result<Shown, String> {
         let (address, name) = key;
         let credential = self.credential(address).await?;
         let client = if address.encrypted { &self.encrypted } else { &self.plain };
-        let reference = Reference::with_tag(address.host.clone(), name.clone(), "latest".to_owned());
+        let reference =
+            Reference::with_tag(address.host.clone(), name.clone(), "latest".to_owned());
         let token = client.auth(&reference, &credential, RegistryOperation::Pull).await;
         let shown = match (token.map_err(|error| causes(&error))?, credential) {
             (Some(token), _) => Shown::Token(token),
@@ -311,8 +332,8 @@ impl Distribution {
         Ok(shown)
     }
 
-    /// The credential for a registry. Only the address that a subscription gives, or that its product has, ever sees
-    /// it.
+    /// The credential for a registry. Only the address that a subscription gives, or that its
+    /// product has, ever sees it.
     async fn credential(&self, address: &RegistryAddress) -> Result<RegistryAuth, String> {
         let Some(id) = &address.subscription else { return Ok(RegistryAuth::Anonymous) };
         let subscriptions =
@@ -324,14 +345,15 @@ impl Distribution {
     }
 }
 
-/// The registry's time, but no later than this machine's: where events tell no time, they have that of their
-/// arrival here.
+/// The registry's time, but no later than this machine's: where events tell no time, they have that
+/// of their arrival here.
 fn known(date: Option<Timestamp>) -> Result<Timestamp, NoAnswer> {
     date.map(|date| date.min(Timestamp::now()))
         .ok_or_else(|| NoAnswer("the registry does not tell its time".to_owned()))
 }
 
-/// What is below `/v2/` of the next page that a `Link` header names: `</v2/…?n=…&last=…>; rel="next"`.
+/// What is below `/v2/` of the next page that a `Link` header names: `</v2/…?n=…&last=…>;
+/// rel="next"`.
 fn next_page(link: &str) -> Option<String> {
     let (address, _) = link.split_once('>')?;
     let (_, path) = address.split_once("/v2/")?;

@@ -1,8 +1,8 @@
-//! Amazon ECR's private registries, by their own `DescribeImages`, which tells all that there is to know of
-//! an image and does not count as a pull, as reading its manifest would.
+//! Amazon ECR's private registries, by their own `DescribeImages`, which tells all that there is to
+//! know of an image and does not count as a pull, as reading its manifest would.
 //!
-//! An account may ask only so often in a second. The SDK's adaptive mode finds out how often by being
-//! throttled, and keeps to it from then on.
+//! An account may ask only so often in a second. The SDK's adaptive mode finds out how often by
+//! being throttled, and keeps to it from then on.
 //!
 //! <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_DescribeImages.html>
 
@@ -92,8 +92,8 @@ impl Ecr {
         Self { client: Client::from_conf(configuration), waiting: Mutex::default() }
     }
 
-    /// What there is to know of an image's manifest. Images of one repository that are asked for at the
-    /// same time are asked for together.
+    /// What there is to know of an image's manifest. Images of one repository that are asked for at
+    /// the same time are asked for together.
     ///
     /// # Errors
     /// Amazon ECR does not answer, or does not allow to ask.
@@ -122,8 +122,8 @@ impl Ecr {
                     drop(questions);
                     let digests = asked.iter().map(|question| question.digest.clone()).collect();
                     let answers = timeout(TIMEOUT, self.contents(registry, name, digests)).await;
-                    let answers =
-                        answers.unwrap_or_else(|_| Err(NoAnswer("Amazon ECR took too long".to_owned())));
+                    let answers = answers
+                        .unwrap_or_else(|_| Err(NoAnswer("Amazon ECR took too long".to_owned())));
                     for question in asked {
                         let answer = answers.as_ref().map_err(Clone::clone).map(|found| {
                             let none = || Answer::None("Amazon ECR does not know it".to_owned());
@@ -159,8 +159,9 @@ impl Ecr {
         let mut contents = HashMap::new();
         let mut groups = vec![digests];
         while let Some(group) = groups.pop() {
-            let ids =
-                group.iter().map(|digest| ImageIdentifier::builder().image_digest(digest.as_str()).build());
+            let ids = group
+                .iter()
+                .map(|digest| ImageIdentifier::builder().image_digest(digest.as_str()).build());
             let described = self
                 .client
                 .describe_images()
@@ -171,8 +172,10 @@ impl Ecr {
                 .await;
             match described {
                 Ok(described) => {
-                    let images = described.image_details.unwrap_or_default().into_iter().filter_map(image);
-                    contents.extend(images.map(|image| (image.image_digest.clone(), content(&image))));
+                    let images =
+                        described.image_details.unwrap_or_default().into_iter().filter_map(image);
+                    contents
+                        .extend(images.map(|image| (image.image_digest.clone(), content(&image))));
                 }
                 // One that is gone spoils the answer for all of them.
                 Err(error) if is_image_missing(&error) && group.len() > 1 => {
@@ -190,7 +193,11 @@ impl Ecr {
     ///
     /// # Errors
     /// Amazon ECR does not answer, or does not allow to ask.
-    pub async fn images(&self, registry: &RegistryId, name: &str) -> Result<Listed<Image>, NoAnswer> {
+    pub async fn images(
+        &self,
+        registry: &RegistryId,
+        name: &str,
+    ) -> Result<Listed<Image>, NoAnswer> {
         let any = DescribeImagesFilter::builder().image_status(ImageStatusFilter::Any).build();
         let clock = Clock::default();
         let mut images = Vec::new();
@@ -210,7 +217,9 @@ impl Ecr {
                 .await;
             match described {
                 Ok(described) => {
-                    images.extend(described.image_details.unwrap_or_default().into_iter().filter_map(image));
+                    images.extend(
+                        described.image_details.unwrap_or_default().into_iter().filter_map(image),
+                    );
                     next = described.next_token;
                 }
                 Err(error) if is_repository_missing(&error) => {
@@ -271,12 +280,18 @@ fn image(detail: ImageDetail) -> Option<Image> {
     let status = |status: &aws_sdk_ecr::types::ImageStatus| {
         ImageStatus::ALL.into_iter().find(|known| known.as_str() == status.as_str())
     };
-    let summary =
-        detail.image_scan_findings_summary.unwrap_or_else(|| ImageScanFindingsSummary::builder().build());
+    let summary = detail
+        .image_scan_findings_summary
+        .unwrap_or_else(|| ImageScanFindingsSummary::builder().build());
     let scan_status = detail.image_scan_status.and_then(|scan| scan.status);
     Some(Image {
         image_digest: Digest::parse(&detail.image_digest?).ok()?,
-        image_tags: detail.image_tags.iter().flatten().filter_map(|tag| Tag::parse(tag).ok()).collect(),
+        image_tags: detail
+            .image_tags
+            .iter()
+            .flatten()
+            .filter_map(|tag| Tag::parse(tag).ok())
+            .collect(),
         image_pushed_at: timestamp(&detail.image_pushed_at?)?,
         image_size_in_bytes: detail.image_size_in_bytes,
         image_status: detail.image_status.as_ref().and_then(status).unwrap_or(ImageStatus::Active),
@@ -313,7 +328,10 @@ struct Clock(Arc<OnceLock<Timestamp>>);
 
 impl Clock {
     fn time(&self) -> Result<Timestamp, NoAnswer> {
-        self.0.get().copied().ok_or_else(|| NoAnswer("Amazon ECR does not tell its time".to_owned()))
+        self.0
+            .get()
+            .copied()
+            .ok_or_else(|| NoAnswer("Amazon ECR does not tell its time".to_owned()))
     }
 }
 
@@ -328,7 +346,8 @@ impl Intercept for Clock {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let date = context.response().headers().get("date").and_then(|date| rfc2822::parse(date).ok());
+        let date =
+            context.response().headers().get("date").and_then(|date| rfc2822::parse(date).ok());
         if let Some(date) = date.and_then(|date| Timestamp::try_from(date.timestamp()).ok()) {
             let _ = self.0.set(date);
         }

@@ -1,5 +1,5 @@
-//! Asks registries. One that does not answer in time, or not as it should, may be asked again later; one
-//! that does not know what it is asked for has answered.
+//! Asks registries. One that does not answer in time, or not as it should, may be asked again
+//! later; one that does not know what it is asked for has answered.
 //!
 //! - [`distribution`]: those that speak the OCI distribution API
 //! - [`ecr`]: Amazon ECR, by its own API
@@ -84,7 +84,8 @@ impl Registries {
                 self.distribution.manifest(address, name, reference).await
             }
             (Registry::Ecr(account), Some(ecr)) => {
-                let digest = Digest::parse(reference).map_err(|error| NoAnswer(error.to_string()))?;
+                let digest =
+                    Digest::parse(reference).map_err(|error| NoAnswer(error.to_string()))?;
                 ecr.content(account, name, &digest).await
             }
             (Registry::Ecr(_), None) => Ok(Answer::None("Amazon ECR is not asked here".to_owned())),

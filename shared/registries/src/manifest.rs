@@ -7,8 +7,10 @@ use catalog::change::Content;
 use catalog::image::INDEX_MEDIA_TYPES;
 use serde::Deserialize;
 
-const IMAGE_MEDIA_TYPES: [&str; 2] =
-    ["application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json"];
+const IMAGE_MEDIA_TYPES: [&str; 2] = [
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+];
 /// Docker's first schema: layers without sizes.
 const LEGACY_MEDIA_TYPES: [&str; 2] = [
     "application/vnd.docker.distribution.manifest.v1+json",
@@ -91,7 +93,9 @@ pub fn read(digest: &Digest, bytes: &[u8]) -> Result<Content, InvalidManifest> {
     });
     Ok(Content {
         manifest_media_type: manifest.media_type,
-        artifact_media_type: manifest.artifact_type.or(manifest.config.and_then(|config| config.media_type)),
+        artifact_media_type: manifest
+            .artifact_type
+            .or(manifest.config.and_then(|config| config.media_type)),
         size_in_bytes,
         manifests: manifest
             .manifests

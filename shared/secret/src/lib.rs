@@ -1,5 +1,5 @@
-//! Configuration that is secret: known from the start, as on one machine, or a secret in AWS Secrets
-//! Manager, which may be changed while a function lives.
+//! Configuration that is secret: known from the start, as on one machine, or a secret in AWS
+//! Secrets Manager, which may be changed while a function lives.
 
 use std::fmt;
 use std::sync::Arc;
@@ -51,7 +51,8 @@ impl<T> Secret<T> {
         Self::Known(Arc::new(value))
     }
 
-    /// A secret by its name or ARN, and how its text is read. It is not asked for before it is needed.
+    /// A secret by its name or ARN, and how its text is read. It is not asked for before it is
+    /// needed.
     pub fn stored(client: Client, id: String, parse: fn(&Versions) -> Result<T, Error>) -> Self {
         Self::Stored(StoredSecret { client, id, parse, known: Mutex::new(None) })
     }
@@ -90,13 +91,16 @@ impl<T> StoredSecret<T> {
     }
 
     async fn read(&self) -> Result<T, Error> {
-        let version = |stage| self.client.get_secret_value().secret_id(&self.id).version_stage(stage).send();
+        let version =
+            |stage| self.client.get_secret_value().secret_id(&self.id).version_stage(stage).send();
         let current = version("AWSCURRENT").await.map_err(|error| causes(&error))?;
         let previous = match version("AWSPREVIOUS").await {
             Ok(previous) => previous.secret_string.unwrap_or_default(),
             // A secret that was never changed has no previous version.
             Err(error)
-                if error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()) =>
+                if error
+                    .as_service_error()
+                    .is_some_and(|error| error.is_resource_not_found_exception()) =>
             {
                 String::new()
             }

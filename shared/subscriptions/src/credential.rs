@@ -1,5 +1,5 @@
-//! What a registry shows with each event, in the form in which its product can show it. All comparisons
-//! take the same time whatever is wrong.
+//! What a registry shows with each event, in the form in which its product can show it. All
+//! comparisons take the same time whatever is wrong.
 
 use std::fmt;
 
@@ -18,12 +18,13 @@ use crate::Source;
 #[serde(rename_all = "camelCase")]
 pub enum Credential {
     /// A token: in `Authorization`, with or without the word `Bearer`; of Artifactory, in
-    /// `X-JFrog-Event-Auth`; of Docker Hub and Quay, which can send no header, in the address as `token`.
+    /// `X-JFrog-Event-Auth`; of Docker Hub and Quay, which can send no header, in the address as
+    /// `token`.
     Bearer(String),
     /// A name and a password in `Authorization`.
     Basic(BasicCredential),
-    /// The key of an HMAC-SHA256 over the body: of GitHub in `X-Hub-Signature-256`, of Artifactory in
-    /// `X-JFrog-Event-Auth`.
+    /// The key of an HMAC-SHA256 over the body: of GitHub in `X-Hub-Signature-256`, of Artifactory
+    /// in `X-JFrog-Event-Auth`.
     Hmac(String),
 }
 
@@ -53,15 +54,17 @@ impl Credential {
     pub(crate) fn problem(&self, source: Source) -> Option<String> {
         let is_empty = match self {
             Self::Bearer(secret) | Self::Hmac(secret) => secret.is_empty(),
-            Self::Basic(BasicCredential { username, password }) => username.is_empty() || password.is_empty(),
+            Self::Basic(BasicCredential { username, password }) => {
+                username.is_empty() || password.is_empty()
+            }
         };
         if is_empty {
             return Some("its credential is empty".to_owned());
         }
         match self {
-            Self::Hmac(_) if signature_header(source).is_none() => {
-                Some(format!("{source} does not sign its events, so it cannot have an hmac credential"))
-            }
+            Self::Hmac(_) if signature_header(source).is_none() => Some(format!(
+                "{source} does not sign its events, so it cannot have an hmac credential"
+            )),
             _ => None,
         }
     }
@@ -74,13 +77,17 @@ impl Credential {
         headers: &HeaderMap,
         body: &[u8],
     ) -> bool {
-        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let header = |name: &str| {
+            headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+        };
         let authorization = header(AUTHORIZATION.as_str());
         match self {
             Self::Bearer(expected) => {
                 let shown = match source {
                     Source::Artifactory => header(ARTIFACTORY_HEADER),
-                    Source::DockerHub | Source::Quay if authorization.is_empty() => token.unwrap_or_default(),
+                    Source::DockerHub | Source::Quay if authorization.is_empty() => {
+                        token.unwrap_or_default()
+                    }
                     _ => authorization.strip_prefix("Bearer ").unwrap_or(authorization),
                 };
                 are_equal(shown, expected)
@@ -119,5 +126,8 @@ fn decode_hexadecimal(text: &str) -> Option<Vec<u8>> {
     if !text.is_ascii() || !text.len().is_multiple_of(2) {
         return None;
     }
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok()).collect()
+    (0..text.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok())
+        .collect()
 }

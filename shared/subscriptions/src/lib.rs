@@ -14,8 +14,9 @@
 //!
 //! `source` is one of [`Source`]. `repositoryPrefix`, which may be left out, goes in front of the
 //! repositories' names in the catalog. `credential` is what the registry shows with each event:
-//! `{"bearer": TOKEN}`, `{"basic": {"username": …, "password": …}}`, or `{"hmac": KEY}`. `registryUrl`
-//! is where the catalog asks for what the events do not tell, with `registryCredential` if it needs one.
+//! `{"bearer": TOKEN}`, `{"basic": {"username": …, "password": …}}`, or `{"hmac": KEY}`.
+//! `registryUrl` is where the catalog asks for what the events do not tell, with
+//! `registryCredential` if it needs one.
 
 mod credential;
 
@@ -149,7 +150,10 @@ impl Subscriptions {
                 subscription.problem()
             };
             if let Some(reason) = problem {
-                return Err(InvalidSubscriptions::Subscription { id: subscription.id.clone(), reason });
+                return Err(InvalidSubscriptions::Subscription {
+                    id: subscription.id.clone(),
+                    reason,
+                });
             }
         }
         Ok(Self { subscriptions })
@@ -166,8 +170,8 @@ impl Subscriptions {
         self.subscriptions.iter().find(|subscription| subscription.id == id)
     }
 
-    /// The subscription that an event belongs to: of its source, of the id that its address names if
-    /// it names one, and with the credential that it shows. `token` is that of the address.
+    /// The subscription that an event belongs to: of its source, of the id that its address names
+    /// if it names one, and with the credential that it shows. `token` is that of the address.
     #[must_use]
     pub fn authenticate(
         &self,
@@ -188,7 +192,8 @@ impl Subscriptions {
 impl Subscription {
     /// What is wrong with it.
     fn problem(&self) -> Option<String> {
-        let is_plain = |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
+        let is_plain =
+            |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
         if self.id.is_empty() || self.id.len() > 64 || !self.id.chars().all(is_plain) {
             return Some("an id has 1 to 64 letters, digits, '-', '_' and '.'".to_owned());
         }

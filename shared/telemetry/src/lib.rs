@@ -2,8 +2,8 @@
 //! log lines, each a JSON object, and metrics in CloudWatch's embedded metric format.
 //!
 //! Code that has something to log or to count uses the facades `tracing` and `metrics`. Only the
-//! functions' `main` sets up where that goes; elsewhere, as in the process for one machine, counting
-//! costs nothing and goes nowhere.
+//! functions' `main` sets up where that goes; elsewhere, as in the process for one machine,
+//! counting costs nothing and goes nowhere.
 //!
 //! | variable | meaning |
 //! | --- | --- |
@@ -30,8 +30,8 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// Sets up the log and the metrics of this process; once. Distributions that are not plain counts
-    /// have these units.
+    /// Sets up the log and the metrics of this process; once. Distributions that are not plain
+    /// counts have these units.
     ///
     /// # Errors
     /// A variable is missing or makes no sense, or it was done before.

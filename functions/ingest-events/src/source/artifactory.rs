@@ -1,4 +1,5 @@
-//! JFrog Artifactory: the webhooks of the domain `docker`. They tell no time; it is that of their arrival.
+//! JFrog Artifactory: the webhooks of the domain `docker`. They tell no time; it is that of their
+//! arrival.
 //!
 //! <https://jfrog.com/help/r/jfrog-platform-administration-documentation/event-types>
 

@@ -75,7 +75,9 @@ pub(super) fn interpret(event: &Value, origin: &Origin) -> Result<Meaning, Malfo
     let digest = || -> Result<Digest, MalformedEvent> {
         parse("target.digest", target.digest.as_deref().unwrap_or_default())
     };
-    let tag = || -> Result<Option<Tag>, MalformedEvent> { parse_tag("target.tag", target.tag.as_deref()) };
+    let tag = || -> Result<Option<Tag>, MalformedEvent> {
+        parse_tag("target.tag", target.tag.as_deref())
+    };
     let change = |kind| -> Result<Change, MalformedEvent> {
         Ok(Change {
             repository: origin.repository("target.repository", &target.repository)?,
@@ -132,12 +134,14 @@ impl Target {
         match (kind, references) {
             (_, []) | (ManifestKind::Legacy, _) => {}
             (ManifestKind::Index, manifests) => {
-                let digest = |manifest: &Reference| parse("target.references.digest", &manifest.digest);
+                let digest =
+                    |manifest: &Reference| parse("target.references.digest", &manifest.digest);
                 content.manifests = Some(manifests.iter().map(digest).collect::<Result<_, _>>()?);
             }
             // The configuration comes first, then the layers.
             (ManifestKind::Image, [configuration, ..]) => {
-                content.size_in_bytes = references.iter().map(|part| part.size).try_fold(0, i64::checked_add);
+                content.size_in_bytes =
+                    references.iter().map(|part| part.size).try_fold(0, i64::checked_add);
                 content.artifact_media_type =
                     content.artifact_media_type.or(configuration.media_type.clone());
             }

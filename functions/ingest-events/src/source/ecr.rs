@@ -20,7 +20,11 @@ use crate::question::Question;
 ///
 /// # Errors
 /// It is not of a known form, or lacks what its form demands.
-pub(super) fn interpret(event: &Value, origin: &Origin, region: &str) -> Result<Meaning, MalformedEvent> {
+pub(super) fn interpret(
+    event: &Value,
+    origin: &Origin,
+    region: &str,
+) -> Result<Meaning, MalformedEvent> {
     let has = |member: &str| event.get(member).is_some();
     if has("detail-type") {
         interpret_event(decode(event)?, region)
@@ -110,7 +114,9 @@ fn interpret_event(event: Event, region: &str) -> Result<Meaning, MalformedEvent
     match event.detail_type.as_str() {
         "ECR Image Action" | "ECR Referrer Action" => ImageAction::interpret(&event),
         "ECR Replication Action" => Copied::interpret(&event, |copied| copied.result.as_deref()),
-        "ECR Pull Through Cache Action" => Copied::interpret(&event, |copied| copied.sync_status.as_deref()),
+        "ECR Pull Through Cache Action" => {
+            Copied::interpret(&event, |copied| copied.sync_status.as_deref())
+        }
         "ECR Image Scan" => ImageScan::interpret(&event),
         other => ignored(format!("the detail-type {other}")),
     }
@@ -172,7 +178,9 @@ impl ImageAction {
                         None => parse("time", &event.time)?,
                     },
                 },
-                other => return ignored(format!("the storage class {}", other.unwrap_or("of no name"))),
+                other => {
+                    return ignored(format!("the storage class {}", other.unwrap_or("of no name")));
+                }
             },
             (other, _) => return ignored(format!("the action {other}")),
         };
@@ -192,7 +200,10 @@ struct Copied {
 }
 
 impl Copied {
-    fn interpret(event: &Event, outcome: impl Fn(&Self) -> Option<&str>) -> Result<Meaning, MalformedEvent> {
+    fn interpret(
+        event: &Event,
+        outcome: impl Fn(&Self) -> Option<&str>,
+    ) -> Result<Meaning, MalformedEvent> {
         let copied: Self = decode(&event.detail)?;
         if outcome(&copied) != Some("SUCCESS") {
             return ignored("it did not succeed");
@@ -250,7 +261,11 @@ struct Record {
 }
 
 /// What a record means that came to this account.
-fn interpret_record(record: Record, account: &str, region: &str) -> Result<Meaning, MalformedEvent> {
+fn interpret_record(
+    record: Record,
+    account: &str,
+    region: &str,
+) -> Result<Meaning, MalformedEvent> {
     if record.event_source != "ecr.amazonaws.com" {
         return ignored(format!("the source {}", record.event_source));
     }
@@ -317,12 +332,14 @@ struct LifecycleImage {
 impl Record {
     /// The first text at one of these places.
     fn text(&self, places: &[&str]) -> Option<&str> {
-        let roots = [&self.response_elements, &self.request_parameters, &self.service_event_details];
+        let roots =
+            [&self.response_elements, &self.request_parameters, &self.service_event_details];
         places.iter().find_map(|place| roots.iter().find_map(|root| root.pointer(place)?.as_str()))
     }
 
     fn repository(&self, account: &str) -> Result<Repository, MalformedEvent> {
-        let name = self.text(&["/repository/repositoryName", "/image/repositoryName", "/repositoryName"]);
+        let name =
+            self.text(&["/repository/repositoryName", "/image/repositoryName", "/repositoryName"]);
         let registry = self
             .text(&["/repository/registryId", "/image/registryId", "/registryId"])
             .or(self.recipient_account_id.as_deref());
@@ -336,16 +353,17 @@ impl Record {
         let id = |name: &str| self.text(&[&format!("/image/imageId/{name}")]);
         let digest: Digest = parse("imageDigest", id("imageDigest").unwrap_or_default())?;
         let manifest = self.text(&["/image/imageManifest", "/imageManifest"]);
-        let mut content =
-            manifest.and_then(|text| manifest::read(&digest, text.as_bytes()).ok()).unwrap_or_default();
+        let mut content = manifest
+            .and_then(|text| manifest::read(&digest, text.as_bytes()).ok())
+            .unwrap_or_default();
         let media_type = self.text(&["/image/imageManifestMediaType", "/imageManifestMediaType"]);
         content.manifest_media_type = content.manifest_media_type.or(media_type.map(str::to_owned));
         let tag = id("imageTag").or(self.text(&["/imageTag"]));
         Ok(ChangeKind::ImagePushed { digest, tag: parse_tag("imageTag", tag)?, content })
     }
 
-    /// What was deleted is in the reply. Of an image that was asked for by its digest, the reply may
-    /// name the tags, too; it is gone as a whole all the same.
+    /// What was deleted is in the reply. Of an image that was asked for by its digest, the reply
+    /// may name the tags, too; it is gone as a whole all the same.
     fn batch_delete_image(&self) -> Result<Vec<ChangeKind>, MalformedEvent> {
         let image_ids = |root: &Value| -> Result<Vec<ImageId>, MalformedEvent> {
             root.get("imageIds").map_or(Ok(Vec::new()), decode)
@@ -361,7 +379,9 @@ impl Record {
                 let text = id.image_digest.unwrap_or_default();
                 let digest = parse("imageDigest", &text)?;
                 Ok(match parse_tag("imageTag", id.image_tag.as_deref())? {
-                    Some(tag) if !by_digest.contains(&text) => ChangeKind::ImageUntagged { digest, tag },
+                    Some(tag) if !by_digest.contains(&text) => {
+                        ChangeKind::ImageUntagged { digest, tag }
+                    }
                     _ => ChangeKind::ImageDeleted { digest },
                 })
             })
@@ -370,8 +390,10 @@ impl Record {
 
     fn policy_execution(&self) -> Result<Vec<ChangeKind>, MalformedEvent> {
         let execution: PolicyExecution = decode(&self.service_event_details)?;
-        let rules =
-            execution.lifecycle_event_policy.map(|policy| policy.lifecycle_event_rules).unwrap_or_default();
+        let rules = execution
+            .lifecycle_event_policy
+            .map(|policy| policy.lifecycle_event_rules)
+            .unwrap_or_default();
         let expires = |action: &&LifecycleImageAction| {
             let rule = rules.iter().find(|rule| Some(rule.rule_priority) == action.rule_priority);
             rule.and_then(|rule| rule.action.as_deref())

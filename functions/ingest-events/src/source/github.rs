@@ -1,5 +1,5 @@
-//! GitHub Packages: the webhooks `package` and `registry_package`, of container images. They tell all but
-//! the time; that is the time of their arrival.
+//! GitHub Packages: the webhooks `package` and `registry_package`, of container images. They tell
+//! all but the time; that is the time of their arrival.
 //!
 //! <https://docs.github.com/en/webhooks/webhook-events-and-payloads#registry_package>
 
@@ -69,13 +69,18 @@ pub(super) fn interpret(event: &Value, origin: &Origin) -> Result<Meaning, Malfo
         return ignored(format!("the action {}", event.action));
     }
     let Some(version) = event.package.package_version else { return ignored("no version") };
-    let Some(manifest) = version.container_metadata.as_ref().and_then(|metadata| metadata.manifest.as_ref())
+    let Some(manifest) =
+        version.container_metadata.as_ref().and_then(|metadata| metadata.manifest.as_ref())
     else {
         return ignored("no container image");
     };
-    let tag = version.container_metadata.as_ref().and_then(|metadata| metadata.tag.as_ref()?.name.as_deref());
+    let tag = version
+        .container_metadata
+        .as_ref()
+        .and_then(|metadata| metadata.tag.as_ref()?.name.as_deref());
     let digest: Digest = parse("digest", &manifest.digest)?;
-    // The host comes before the name, the tag after it; names are in lower case whatever the owner's is.
+    // The host comes before the name, the tag after it; names are in lower case whatever the
+    // owner's is.
     let name = version.package_url.split_once('/').map_or("", |(_, name)| name).to_lowercase();
     let name = name.rsplit_once(':').map_or(name.as_str(), |(name, _)| name);
     Ok(Meaning::Statements(vec![Statement::Change(Change {
@@ -91,8 +96,8 @@ pub(super) fn interpret(event: &Value, origin: &Origin) -> Result<Meaning, Malfo
 
 impl Manifest {
     fn content(&self) -> Content {
-        let is_image =
-            self.media_type.as_deref().and_then(ManifestKind::of_media_type) == Some(ManifestKind::Image);
+        let is_image = self.media_type.as_deref().and_then(ManifestKind::of_media_type)
+            == Some(ManifestKind::Image);
         let parts = self.config.iter().chain(self.layers.iter().flatten());
         let size: Option<i64> =
             parts.map(|part| part.size).try_fold(0_i64, |sum, size| sum.checked_add(size?));

@@ -12,7 +12,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    MalformedEvent, Meaning, Origin, Push, Statement, decode, ignored, parse, parse_seconds, parse_tag,
+    MalformedEvent, Meaning, Origin, Push, Statement, decode, ignored, parse, parse_seconds,
+    parse_tag,
 };
 
 #[derive(Deserialize)]
@@ -83,14 +84,21 @@ pub(super) fn interpret(event: &Value, origin: &Origin) -> Result<Meaning, Malfo
     let time = match (&event.time, event.occur_at) {
         (Some(time), _) => parse("time", time)?,
         (None, Some(seconds)) => parse_seconds("occur_at", seconds)?,
-        (None, None) => return Err(MalformedEvent("there is neither 'occur_at' nor 'time'".to_owned())),
+        (None, None) => {
+            return Err(MalformedEvent("there is neither 'occur_at' nor 'time'".to_owned()));
+        }
     };
     let Some(data) = event.event_data.or(event.data) else {
         return Err(MalformedEvent("there is neither 'event_data' nor 'data'".to_owned()));
     };
     let mut statements = Vec::new();
     for resource in data.resources {
-        statements.extend(resource.statement(kind, &data.repository.repo_full_name, time, origin)?);
+        statements.extend(resource.statement(
+            kind,
+            &data.repository.repo_full_name,
+            time,
+            origin,
+        )?);
     }
     Ok(Meaning::Statements(statements))
 }

@@ -1,5 +1,5 @@
-//! Quay: the notification of a push to a repository. It tells which tags were moved, but neither to what
-//! nor when; the time is that of its arrival.
+//! Quay: the notification of a push to a repository. It tells which tags were moved, but neither to
+//! what nor when; the time is that of its arrival.
 //!
 //! <https://docs.quay.io/guides/notifications.html>
 

@@ -1,4 +1,5 @@
-//! zot: CloudEvents, in the structured form that `receive-webhook` gives those which come in binary form.
+//! zot: CloudEvents, in the structured form that `receive-webhook` gives those which come in binary
+//! form.
 //!
 //! <https://zotregistry.dev/latest/articles/events/>
 
@@ -67,7 +68,9 @@ pub(super) fn interpret(event: &Value, origin: &Origin) -> Result<Meaning, Malfo
             let tag = if is_digest { None } else { Some(parse("reference", reference)?) };
             ChangeKind::ImagePushed { tag, content: data.content(&digest), digest }
         }
-        "zot delete" if is_digest || reference.is_empty() => ChangeKind::ImageDeleted { digest: digest()? },
+        "zot delete" if is_digest || reference.is_empty() => {
+            ChangeKind::ImageDeleted { digest: digest()? }
+        }
         "zot delete" => ChangeKind::TagDeleted { tag: parse("reference", reference)? },
         "zot scan" => ChangeKind::ImageScanned { digest: digest()?, scan: data.scan(time) },
         _ => ChangeKind::RepositoryCreated,
@@ -77,7 +80,8 @@ pub(super) fn interpret(event: &Value, origin: &Origin) -> Result<Meaning, Malfo
 
 impl Data {
     fn content(&self, digest: &Digest) -> Content {
-        let told = self.manifest.as_ref().and_then(|text| manifest::read(digest, text.as_bytes()).ok());
+        let told =
+            self.manifest.as_ref().and_then(|text| manifest::read(digest, text.as_bytes()).ok());
         let content = told.unwrap_or_default();
         Content {
             manifest_media_type: content.manifest_media_type.or_else(|| self.media_type.clone()),
@@ -97,7 +101,9 @@ impl Data {
         let counts = self.summary.as_ref().map(|summary| {
             severities
                 .into_iter()
-                .filter_map(|(name, severity)| Some((severity.to_owned(), summary.get(name)?.as_i64()?)))
+                .filter_map(|(name, severity)| {
+                    Some((severity.to_owned(), summary.get(name)?.as_i64()?))
+                })
                 .filter(|(_, count)| *count > 0)
                 .collect()
         });

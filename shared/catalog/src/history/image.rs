@@ -173,7 +173,8 @@ impl ImageHistory {
         register::write(&mut self.subject, time, content.subject.clone());
         let known = self.manifests.clone();
         register::write(&mut self.manifests, time, content.manifests.clone());
-        if known.map(|known| known.value) != self.manifests.as_ref().map(|manifests| manifests.value.clone())
+        if known.map(|known| known.value)
+            != self.manifests.as_ref().map(|manifests| manifests.value.clone())
         {
             self.manifest_sizes.clear();
         }
@@ -306,8 +307,9 @@ impl ImageHistory {
         let since_push = |time: Timestamp| time >= pushed_at;
         let archived_at = self.archived_at.filter(|time| since_push(*time));
         let restored = self.restored.as_ref().filter(|restored| since_push(restored.time));
-        let value =
-            |register: &Option<Register<String>>| register.as_ref().map(|register| register.value.clone());
+        let value = |register: &Option<Register<String>>| {
+            register.as_ref().map(|register| register.value.clone())
+        };
         Some(Image {
             image_digest: digest.clone(),
             image_tags: tags.into_keys().collect(),
@@ -321,7 +323,11 @@ impl ImageHistory {
             image_manifest_media_type: value(&self.manifest_media_type),
             artifact_media_type: value(&self.artifact_media_type),
             subject_manifest_digest: self.subject.as_ref().map(|subject| subject.value.clone()),
-            scan: self.scan.as_ref().filter(|scan| since_push(scan.time)).map(|scan| scan.value.clone()),
+            scan: self
+                .scan
+                .as_ref()
+                .filter(|scan| since_push(scan.time))
+                .map(|scan| scan.value.clone()),
             last_recorded_pull_time: self.pulled_at.filter(|time| since_push(*time)),
             last_archived_at: archived_at,
             last_activated_at: restored.map(|restored| restored.value),
@@ -343,7 +349,8 @@ impl ImageHistory {
     /// The state before the first event.
     fn life(&self) -> Life {
         // What was deleted was not there before.
-        let pushed_at = self.observed.as_ref().map(|observed| Some(observed.value).max(self.deleted_at));
+        let pushed_at =
+            self.observed.as_ref().map(|observed| Some(observed.value).max(self.deleted_at));
         Life {
             observed_at: self.observed.as_ref().map(|observed| observed.time),
             pushed_at: pushed_at.flatten(),

@@ -155,7 +155,8 @@ impl<E: Event, S: Clone + PartialEq + Default> Log<E, S> {
 
     /// Whether there may be an event before this one.
     pub(crate) fn begins_before(&self, event: &E) -> bool {
-        !self.log.checkpoints.is_empty() || self.log.events.first().is_some_and(|first| first < event)
+        !self.log.checkpoints.is_empty()
+            || self.log.events.first().is_some_and(|first| first < event)
     }
 
     /// The events that are loaded, in their order.
@@ -175,11 +176,9 @@ impl<E: Event, S: Clone + PartialEq + Default> Log<E, S> {
     /// Adds the events of a segment, which has expired if there are none.
     pub(crate) fn load(&mut self, number: u32, events: Option<BTreeSet<E>>) {
         self.keep_before();
-        let place = self
-            .log
-            .checkpoints
-            .iter()
-            .position(|checkpoint| checkpoint.segment.is_some_and(|segment| segment.number == number));
+        let place = self.log.checkpoints.iter().position(|checkpoint| {
+            checkpoint.segment.is_some_and(|segment| segment.number == number)
+        });
         let Some(place) = place else { return };
         match events {
             Some(events) => {
@@ -191,7 +190,8 @@ impl<E: Event, S: Clone + PartialEq + Default> Log<E, S> {
                 // Older ones may still be there, for they expire in any order; alone they say
                 // nothing.
                 for checkpoint in &self.log.checkpoints[..place] {
-                    let loaded = checkpoint.segment.and_then(|segment| self.loaded.remove(&segment.number));
+                    let loaded =
+                        checkpoint.segment.and_then(|segment| self.loaded.remove(&segment.number));
                     let kept = self.before.as_ref().map(|before| &before.events);
                     for event in loaded.into_iter().flat_map(|segment| segment.events) {
                         if !kept.is_some_and(|kept| kept.contains(&event)) {
@@ -303,8 +303,12 @@ impl<E: Event, S: Clone + PartialEq + Default> Log<E, S> {
             self.forget_before(place);
         }
         self.loaded.clear();
-        let numbers: BTreeSet<u32> =
-            self.log.checkpoints.iter().filter_map(|checkpoint| Some(checkpoint.segment?.number)).collect();
+        let numbers: BTreeSet<u32> = self
+            .log
+            .checkpoints
+            .iter()
+            .filter_map(|checkpoint| Some(checkpoint.segment?.number))
+            .collect();
         writes.into_iter().filter(|write| numbers.contains(&write.number)).collect()
     }
 
@@ -323,7 +327,10 @@ impl<E: Event, S: Clone + PartialEq + Default> Log<E, S> {
 
     /// The number of the last segment, if events are to leave the item and it has room for them:
     /// then it has to be loaded first.
-    pub(crate) fn segment_to_extend<R: Replay<Event = E, State = S>>(&self, replay: &R) -> Option<u32> {
+    pub(crate) fn segment_to_extend<R: Replay<Event = E, State = S>>(
+        &self,
+        replay: &R,
+    ) -> Option<u32> {
         if !self.is_changed {
             return None;
         }
@@ -367,9 +374,9 @@ impl<E: Event, S: Clone + PartialEq + Default> Log<E, S> {
         let is_loaded = |segment: Segment| self.loaded.contains_key(&segment.number);
         match self.log.checkpoints.last_mut() {
             Some(last)
-                if last
-                    .segment
-                    .is_some_and(|segment| is_loaded(segment) && (segment.bytes as usize) < max_bytes) =>
+                if last.segment.is_some_and(|segment| {
+                    is_loaded(segment) && (segment.bytes as usize) < max_bytes
+                }) =>
             {
                 last.until = until;
             }
@@ -385,14 +392,16 @@ impl<E: Event, S: Clone + PartialEq + Default> Log<E, S> {
         let max_bytes = self.max_segment_bytes();
         let mut place = self.first_loaded();
         while place < self.log.checkpoints.len() {
-            let first = place.checked_sub(1).map(|before| self.log.checkpoints[before].until.clone());
+            let first =
+                place.checked_sub(1).map(|before| self.log.checkpoints[before].until.clone());
             let until = &self.log.checkpoints[place].until;
             let events: Vec<&E> = self
                 .log
                 .events
                 .iter()
                 .filter(|event| {
-                    first.as_ref().is_none_or(|first| !first.is_after(event)) && until.is_after(event)
+                    first.as_ref().is_none_or(|first| !first.is_after(event))
+                        && until.is_after(event)
                 })
                 .collect();
             let bytes: usize = events.iter().map(|event| event.bytes()).sum();
@@ -413,7 +422,10 @@ impl<E: Event, S: Clone + PartialEq + Default> Log<E, S> {
     }
 
     /// Works out the checkpoints and the segments from the first one that is loaded.
-    fn update_segments<R: Replay<Event = E, State = S>>(&mut self, mut replay: R) -> Vec<SegmentWrite> {
+    fn update_segments<R: Replay<Event = E, State = S>>(
+        &mut self,
+        mut replay: R,
+    ) -> Vec<SegmentWrite> {
         let mut writes = Vec::new();
         let first = self.first_loaded();
         let all = std::mem::take(&mut self.log.events);

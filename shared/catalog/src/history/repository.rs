@@ -37,7 +37,9 @@ impl RepositoryHistory {
     /// not write to its repository.
     pub(crate) fn observe(&mut self, time: Timestamp) {
         let removed_until = self.removed_until();
-        if self.existed_at.is_none() || (self.existed_at < removed_until && Some(time) >= removed_until) {
+        if self.existed_at.is_none()
+            || (self.existed_at < removed_until && Some(time) >= removed_until)
+        {
             self.existed_at = Some(time);
         }
     }

@@ -37,7 +37,9 @@ impl Listing {
         wanted: usize,
     ) -> Self {
         let partition = match filter.tag_status {
-            Some(tag_status) => Partition::Index(table::tag_status_partition(repository, tag_status)),
+            Some(tag_status) => {
+                Partition::Index(table::tag_status_partition(repository, tag_status))
+            }
             None if reader.is_consistent => Partition::TableAsItIs(table::partition(repository)),
             None => Partition::Table(table::partition(repository)),
         };
@@ -66,7 +68,8 @@ impl Listing {
                 // Up to the last of the active ones that are read: what comes after it is read
                 // after those that follow.
                 let up_to = self.rows.read.back().filter(|_| !self.rows.ended).map(Image::position);
-                let sorts = table::image_sorts(Range::OnceArchived, part.after.as_ref(), up_to.as_ref());
+                let sorts =
+                    table::image_sorts(Range::OnceArchived, part.after.as_ref(), up_to.as_ref());
                 part.rows.select(sorts);
                 part.after = up_to;
             }
@@ -108,7 +111,9 @@ impl OnceArchived {
         while self.rows.read.is_empty() && !self.rows.ended {
             self.rows.fill().await?;
             let tag_status = self.tag_status;
-            self.rows.read.retain(|image| tag_status.is_none_or(|status| status == image.tag_status()));
+            self.rows
+                .read
+                .retain(|image| tag_status.is_none_or(|status| status == image.tag_status()));
         }
         Ok(())
     }
@@ -172,7 +177,9 @@ impl Rows {
                 .query()
                 .table_name(&self.table.name)
                 .set_index_name(index.clone())
-                .key_condition_expression("#partition = :partition AND #sort BETWEEN :first AND :last")
+                .key_condition_expression(
+                    "#partition = :partition AND #sort BETWEEN :first AND :last",
+                )
                 .expression_attribute_names("#partition", attribute)
                 .expression_attribute_names("#sort", table::SORT)
                 .expression_attribute_values(":partition", AttributeValue::S(partition.clone()))
@@ -184,8 +191,10 @@ impl Rows {
                 .return_consumed_capacity(ReturnConsumedCapacity::Total)
                 .send()
                 .await?;
-            self.consumed_capacity +=
-                output.consumed_capacity.and_then(|capacity| capacity.capacity_units).unwrap_or_default();
+            self.consumed_capacity += output
+                .consumed_capacity
+                .and_then(|capacity| capacity.capacity_units)
+                .unwrap_or_default();
             self.next = output.last_evaluated_key;
             self.ended = self.next.is_none();
             for item in output.items.unwrap_or_default() {

@@ -66,7 +66,8 @@ impl Writes {
         if self.histories.len() + self.manifests.len() <= TRANSACTION_WRITES {
             self.histories.append(&mut self.manifests);
         }
-        let mut transactions: Vec<_> = self.manifests.chunks(TRANSACTION_WRITES).map(<[_]>::to_vec).collect();
+        let mut transactions: Vec<_> =
+            self.manifests.chunks(TRANSACTION_WRITES).map(<[_]>::to_vec).collect();
         transactions.push(self.histories);
         transactions.retain(|transaction| !transaction.is_empty());
         transactions
@@ -131,11 +132,13 @@ impl Writes {
         }
         // They also hold while the index is deleted, so that its size is right should it come back.
         let manifests = |history: &ImageHistory, is_deleted: bool| -> BTreeSet<(String, bool)> {
-            let sorts = history.manifests().iter().map(|manifest| table::manifest_sort(manifest, digest));
+            let sorts =
+                history.manifests().iter().map(|manifest| table::manifest_sort(manifest, digest));
             sorts.map(|sort| (sort, is_deleted)).collect()
         };
         let stored = history.stored.as_ref();
-        let before = stored.map(|stored| manifests(&stored.history, before.is_none())).unwrap_or_default();
+        let before =
+            stored.map(|stored| manifests(&stored.history, before.is_none())).unwrap_or_default();
         for (sort, expires) in manifests(&history.now, now.is_none()).difference(&before) {
             let mut item = table::key(&self.partition, sort);
             item.extend(expires.then(|| (table::EXPIRES_AT.to_owned(), self.expires_at.clone())));
