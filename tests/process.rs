@@ -794,7 +794,7 @@ mod crashes {
     fn without_index_sizes(images: &Option<Vec<Value>>) -> Option<Vec<Value>> {
         let mut images = images.clone();
         for image in images.iter_mut().flatten().filter_map(Value::as_object_mut) {
-            if image["imageManifestMediaType"] == OCI_INDEX {
+            if image.get("imageManifestMediaType").is_some_and(|media_type| media_type == OCI_INDEX) {
                 image.remove("imageSizeInBytes");
             }
         }
