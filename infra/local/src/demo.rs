@@ -9,7 +9,7 @@ use subscriptions::Source;
 
 macro_rules! samples {
     ($($file:literal),* $(,)?) => {
-        [$(include_str!(concat!("../../../tests/events/", $file))),*]
+        [$(include_str!(concat!("../../../tests/fixtures/events/", $file))),*]
     };
 }
 

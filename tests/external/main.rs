@@ -1,0 +1,13 @@
+//! Tests with programs from outside: clients, registries, engines, and the catalog's own binary.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(missing_docs, reason = "only these tests use it")]
+
+mod capacity;
+mod clients;
+mod deployment;
+mod ecr;
+mod process;
+mod registry;
+mod service_model;
+mod storm;

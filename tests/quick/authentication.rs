@@ -1,0 +1,376 @@
+//! Who may ask: signatures, as the SDKs make them and as they should not be, and permissions
+//! (R41-R44).
+
+use std::time::{Duration, SystemTime};
+
+use aws_sdk_ecr::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_ecr::error::ProvideErrorMetadata;
+use aws_smithy_async::time::StaticTimeSource;
+use catalog::{Change, ChangeKind, RegistryId, Repository};
+use end_to_end::harness::{Catalog, REGISTRY, Store, repository, time};
+use serde_json::{Value, json};
+
+const OTHER_REGISTRY: &str = "210987654321";
+
+/// A catalog with the empty repositories `team/app` and `other/app` of the registry [`REGISTRY`],
+/// and `team/app` of [`OTHER_REGISTRY`].
+async fn catalog(signing_name: Option<&str>) -> Catalog {
+    let store = Store::in_memory().await;
+    for (registry, name) in
+        [(REGISTRY, "team/app"), (REGISTRY, "other/app"), (OTHER_REGISTRY, "team/app")]
+    {
+        let registry = RegistryId::parse(registry).unwrap();
+        let change = Change {
+            repository: Repository { registry, ..repository(name) },
+            time: time(0),
+            kind: ChangeKind::RepositoryCreated,
+        };
+        store.writer.apply(&change).await.unwrap();
+    }
+    let callers = json!([
+        {
+            "accessKeyId": "AKIDREADER", "secretAccessKey": "reader's",
+            "arn": "arn:aws:iam::123456789012:user/reader"
+        },
+        {
+            "accessKeyId": "AKIDTEAM", "secretAccessKey": "team's",
+            "arn": "arn:aws:iam::123456789012:user/team",
+            "repositories": ["123456789012/team/*", "210987654321/team/app"]
+        },
+        {
+            "accessKeyId": "AKIDOTHER", "secretAccessKey": "other's",
+            "arn": "arn:aws:iam::210987654321:user/other"
+        },
+        {
+            "accessKeyId": "ASIASESSION", "secretAccessKey": "session's", "sessionToken": "token",
+            "expiration": "2999-01-01T00:00:00Z", "arn": "arn:aws:sts::123456789012:assumed-role/reader/session"
+        },
+        {
+            "accessKeyId": "ASIAEXPIRED", "secretAccessKey": "session's", "sessionToken": "token",
+            "expiration": "2026-01-01T00:00:00Z", "arn": "arn:aws:sts::123456789012:assumed-role/reader/session"
+        },
+    ]);
+    Catalog::start_for(store, &callers, signing_name).await
+}
+
+fn reader() -> Credentials {
+    Credentials::new("AKIDREADER", "reader's", None, None, "tests")
+}
+
+/// Asks with Amazon's SDK for a repository, and tells the registry that answered, or the error.
+struct Asks<'a> {
+    catalog: &'a Catalog,
+    credentials: Credentials,
+    region: &'static str,
+    time: SystemTime,
+}
+
+impl<'a> Asks<'a> {
+    fn with(catalog: &'a Catalog, credentials: Credentials) -> Self {
+        // The real clock, which the catalog goes by.
+        let now = jiff::Timestamp::from(catalog::Timestamp::now());
+        Self { catalog, credentials, region: "us-east-1", time: now.into() }
+    }
+
+    async fn ecr(&self, registry: Option<&str>, name: &str) -> Result<(), (String, String)> {
+        let configuration = aws_sdk_ecr::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::from_static(self.region))
+            .credentials_provider(self.credentials.clone())
+            .time_source(StaticTimeSource::new(self.time))
+            .retry_config(aws_sdk_ecr::config::retry::RetryConfig::disabled())
+            .endpoint_url(&self.catalog.url)
+            .build();
+        let request = aws_sdk_ecr::Client::from_conf(configuration).describe_images();
+        match request
+            .repository_name(name)
+            .set_registry_id(registry.map(str::to_owned))
+            .send()
+            .await
+        {
+            Ok(_) => Ok(()),
+            Err(error) => Err((
+                error.code().unwrap_or_default().to_owned(),
+                error.message().unwrap_or_default().to_owned(),
+            )),
+        }
+    }
+
+    async fn ecr_public(&self, name: &str) -> Result<(), (String, String)> {
+        let configuration = aws_sdk_ecrpublic::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::from_static(self.region))
+            .credentials_provider(self.credentials.clone())
+            .time_source(StaticTimeSource::new(self.time))
+            .endpoint_url(&self.catalog.url)
+            .build();
+        let request = aws_sdk_ecrpublic::Client::from_conf(configuration).describe_images();
+        match request.repository_name(name).send().await {
+            Ok(_) => Ok(()),
+            Err(error) => Err((
+                error.code().unwrap_or_default().to_owned(),
+                error.message().unwrap_or_default().to_owned(),
+            )),
+        }
+    }
+}
+
+fn refused(code: &str, message: impl Into<String>) -> Result<(), (String, String)> {
+    Err((code.to_owned(), message.into()))
+}
+
+fn wrong_signature() -> Result<(), (String, String)> {
+    refused(
+        "InvalidSignatureException",
+        "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access \
+         Key and signing method. Consult the service documentation for details.",
+    )
+}
+
+#[tokio::test]
+async fn signed_requests_are_answered_from_the_callers_own_registry() {
+    let catalog = catalog(None).await;
+    assert_eq!(Asks::with(&catalog, reader()).ecr(None, "other/app").await, Ok(()));
+    assert_eq!(Asks::with(&catalog, reader()).ecr_public("other/app").await, Ok(()));
+    let other = Asks::with(&catalog, Credentials::new("AKIDOTHER", "other's", None, None, "tests"));
+    assert_eq!(other.ecr(None, "team/app").await, Ok(()));
+    assert_eq!(
+        other.ecr(None, "other/app").await,
+        refused(
+            "RepositoryNotFoundException",
+            "The repository with name 'other/app' does not exist in the registry with id '210987654321'"
+        )
+    );
+}
+
+#[tokio::test]
+async fn r41_unsigned_requests_are_refused() {
+    let catalog = catalog(None).await;
+    for path in ["/", "/DescribeImages"] {
+        let response = reqwest::Client::new()
+            .post(format!("{}{path}", catalog.url))
+            .body(r#"{"repositoryName":"team/app"}"#)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(response.status(), 400);
+        assert_eq!(response.headers()["x-amzn-errortype"], "MissingAuthenticationTokenException");
+        assert_eq!(
+            response.text().await.unwrap(),
+            r#"{"__type":"MissingAuthenticationTokenException","message":"Missing Authentication Token"}"#
+        );
+    }
+}
+
+#[tokio::test]
+async fn r42_unknown_keys_and_ended_sessions_are_refused() {
+    let catalog = catalog(None).await;
+    let ask = async |access_key: &str, secret: &str, token: Option<&str>| {
+        let credentials =
+            Credentials::new(access_key, secret, token.map(str::to_owned), None, "tests");
+        Asks::with(&catalog, credentials).ecr(None, "team/app").await
+    };
+    let unrecognized = refused(
+        "UnrecognizedClientException",
+        "The security token included in the request is invalid.",
+    );
+    assert_eq!(ask("ASIASESSION", "session's", Some("token")).await, Ok(()));
+    assert_eq!(ask("AKIDNOBODY", "reader's", None).await, unrecognized);
+    assert_eq!(ask("ASIASESSION", "session's", None).await, unrecognized);
+    assert_eq!(ask("ASIASESSION", "session's", Some("another")).await, unrecognized);
+    assert_eq!(ask("AKIDREADER", "reader's", Some("token")).await, unrecognized);
+    assert_eq!(
+        ask("ASIAEXPIRED", "session's", Some("token")).await,
+        refused("ExpiredTokenException", "The security token included in the request is expired")
+    );
+}
+
+#[tokio::test]
+async fn r43_wrong_signatures_are_refused() {
+    let catalog = catalog(None).await;
+    let wrong_secret = Credentials::new("AKIDREADER", "other's", None, None, "tests");
+    assert_eq!(Asks::with(&catalog, wrong_secret).ecr(None, "team/app").await, wrong_signature());
+}
+
+#[tokio::test]
+async fn r43_old_and_future_signatures_are_refused() {
+    let catalog = catalog(None).await;
+    let now = Asks::with(&catalog, reader()).time;
+    let minutes = |minutes| Duration::from_mins(minutes);
+    let ask =
+        async |time| Asks { time, ..Asks::with(&catalog, reader()) }.ecr(None, "team/app").await;
+    assert_eq!(ask(now - minutes(14)).await, Ok(()));
+    assert_eq!(ask(now + minutes(14)).await, Ok(()));
+    for (time, begins) in [
+        (now - minutes(16), "Signature expired: {} is now earlier than "),
+        (now + minutes(16), "Signature not yet current: {} is still later than "),
+    ] {
+        let (code, message) = ask(time).await.unwrap_err();
+        let basic = jiff::Timestamp::try_from(time).unwrap().strftime("%Y%m%dT%H%M%SZ").to_string();
+        assert_eq!(code, "InvalidSignatureException");
+        assert!(
+            message.starts_with(&begins.replace("{}", &basic)) && message.contains("15 min.)"),
+            "{message}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn r43_signatures_for_another_region_or_service_are_refused() {
+    let ecr = catalog(None).await;
+    assert_eq!(
+        Asks { region: "eu-west-1", ..Asks::with(&ecr, reader()) }.ecr(None, "team/app").await,
+        refused(
+            "InvalidSignatureException",
+            "Credential should be scoped to a valid region, not 'eu-west-1'."
+        )
+    );
+    let gateway = catalog(Some("execute-api")).await;
+    let elsewhere = refused(
+        "InvalidSignatureException",
+        "Credential should be scoped to correct service: 'execute-api'.",
+    );
+    assert_eq!(Asks::with(&gateway, reader()).ecr(None, "team/app").await, elsewhere);
+    assert_eq!(Asks::with(&gateway, reader()).ecr_public("team/app").await, elsewhere);
+}
+
+#[tokio::test]
+async fn r44_callers_read_only_what_they_may() {
+    let catalog = catalog(None).await;
+    let team = Asks::with(&catalog, Credentials::new("AKIDTEAM", "team's", None, None, "tests"));
+    assert_eq!(team.ecr(None, "team/app").await, Ok(()));
+    assert_eq!(team.ecr(Some(OTHER_REGISTRY), "team/app").await, Ok(()));
+    let denied = |action: &str, repository: &str, policy: &str| {
+        refused(
+            "AccessDeniedException",
+            format!(
+                "User: arn:aws:iam::123456789012:user/team is not authorized to perform: {action} on resource: \
+                 {repository} because no {policy} policy allows the {action} action"
+            ),
+        )
+    };
+    assert_eq!(
+        team.ecr(None, "other/app").await,
+        denied(
+            "ecr:DescribeImages",
+            "arn:aws:ecr:us-east-1:123456789012:repository/other/app",
+            "identity-based"
+        )
+    );
+    assert_eq!(
+        team.ecr_public("other/app").await,
+        denied(
+            "ecr-public:DescribeImages",
+            "arn:aws:ecr-public::123456789012:repository/other/app",
+            "identity-based"
+        )
+    );
+    // Whether there is such a repository is not told.
+    assert_eq!(
+        team.ecr(Some(OTHER_REGISTRY), "secret").await,
+        denied(
+            "ecr:DescribeImages",
+            "arn:aws:ecr:us-east-1:210987654321:repository/secret",
+            "resource-based"
+        )
+    );
+    assert_eq!(
+        Asks::with(&catalog, reader()).ecr(Some(OTHER_REGISTRY), "team/app").await.unwrap_err().0,
+        "AccessDeniedException"
+    );
+}
+
+/// Sends a request as it was caught from an SDK, but with some headers or a body of its own.
+async fn replay(catalog: &Catalog, headers: &[(&str, &str)], body: &'static str) -> (u16, Value) {
+    let mut request = reqwest::Client::new().post(&catalog.url).body(body);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let response = request.send().await.unwrap();
+    (response.status().as_u16(), response.json().await.unwrap())
+}
+
+#[tokio::test]
+async fn r43_a_signature_is_for_one_body_and_its_headers_and_in_the_right_form() {
+    let catalog = catalog(None).await;
+    let seconds = jiff::Timestamp::from(catalog::Timestamp::now()).as_second();
+    let time = jiff::Timestamp::from_second(seconds).unwrap();
+    let now = time.strftime("%Y%m%dT%H%M%SZ").to_string();
+    let target = "AmazonEC2ContainerRegistry_V20150921.DescribeImages";
+    let host = catalog.url.strip_prefix("http://").unwrap();
+    let credential = format!("AKIDREADER/{}/us-east-1/ecr/aws4_request", &now[..8]);
+    let body = r#"{"repositoryName":"team/app"}"#;
+    let signed = {
+        let mut settings = aws_sigv4::http_request::SigningSettings::default();
+        settings.excluded_headers = None;
+        let identity = reader().into();
+        let parameters = aws_sigv4::sign::v4::SigningParams::builder()
+            .identity(&identity)
+            .region("us-east-1")
+            .name("ecr")
+            .time(time.into())
+            .settings(settings)
+            .build()
+            .unwrap()
+            .into();
+        let request = aws_sigv4::http_request::SignableRequest::new(
+            "POST",
+            format!("{}/", catalog.url),
+            [("host", host), ("x-amz-target", target)].into_iter(),
+            aws_sigv4::http_request::SignableBody::Bytes(body.as_bytes()),
+        );
+        aws_sigv4::http_request::sign(request.unwrap(), &parameters).unwrap().into_parts().1
+    };
+    let authorization = |headers: &str| {
+        format!(
+            "AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={headers}, Signature={signed}"
+        )
+    };
+    let right = authorization("host;x-amz-date;x-amz-target");
+    let ask = async |authorization: &str, date: &str, target: &str, body: &'static str| {
+        let headers =
+            [("authorization", authorization), ("x-amz-date", date), ("x-amz-target", target)];
+        replay(&catalog, &headers, body).await
+    };
+    assert_eq!(ask(&right, &now, target, body).await, (200, json!({ "imageDetails": [] })));
+
+    let is_wrong = |answer: (u16, Value)| {
+        assert_eq!(answer.0, 400);
+        assert_eq!(answer.1["__type"], "InvalidSignatureException", "{answer:?}");
+    };
+    is_wrong(ask(&right, &now, target, r#"{"repositoryName":"other/app"}"#).await);
+    is_wrong(ask(&right, &now, "SpencerFrontendService.DescribeImages", body).await);
+    is_wrong(ask(&right.replace("x-amz-date", "accept;x-amz-date"), &now, target, body).await);
+
+    let is_incomplete = |answer: (u16, Value), message: &str| {
+        assert_eq!(
+            answer,
+            (400, json!({ "__type": "IncompleteSignatureException", "message": message }))
+        );
+    };
+    is_incomplete(
+        ask(&authorization("host;x-amz-date"), &now, target, body).await,
+        "Authorization header requires 'x-amz-target' among the 'SignedHeaders'.",
+    );
+    is_incomplete(
+        ask("Bearer token", &now, target, body).await,
+        "Authorization header requires the algorithm AWS4-HMAC-SHA256.",
+    );
+    is_incomplete(
+        ask("AWS4-HMAC-SHA256 Credential=a/b", &now, target, body).await,
+        "Authorization header requires a 'Credential' of access key, date, region, service and 'aws4_request'.",
+    );
+    is_incomplete(
+        ask(&right.replace("Signature=", "Sign="), &now, target, body).await,
+        "Authorization header requires 'Signature' parameter.",
+    );
+    is_incomplete(
+        ask(&right, "today", target, body).await,
+        "Date must be in ISO-8601 'basic format'. Got 'today'.",
+    );
+    let (status, answer) = ask(&right, "20200101T000000Z", target, body).await;
+    assert_eq!((status, &answer["__type"]), (400, &json!("InvalidSignatureException")));
+    assert!(
+        answer["message"].as_str().unwrap().starts_with("Date in Credential scope does not match")
+    );
+}

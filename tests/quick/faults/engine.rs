@@ -1,0 +1,351 @@
+//! A DynamoDB that fails: the embedded engine behind a connector that, instead of passing a request
+//! on, answers as the service does when it is too busy, or not at all, as a network does.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use aws_sdk_dynamodb::config::retry::{RetryConfig, RetryPartition, TokenBucket};
+use aws_sdk_dynamodb::config::{BehaviorVersion, Region};
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_runtime_api::http::StatusCode;
+use aws_smithy_types::body::SdkBody;
+use end_to_end::harness::{Random, json_response};
+use image_catalog::engine::Engine;
+use serde_json::{Value, json};
+
+/// What becomes of a request instead of what was wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The partition is asked for too much.
+    ThroughputExceeded,
+    /// The table, or the account, is.
+    Throttled,
+    /// The service fails.
+    ServerError,
+    /// The item is in a transaction at this moment; of a write of one item.
+    Conflict,
+    /// The transaction is still being worked on that an earlier request with the same token asked
+    /// for.
+    InProgress,
+    /// A transaction is not done, with this reason.
+    Cancelled(&'static str),
+    /// The connection breaks before the request is through.
+    NotConnected,
+    /// Nothing comes back, and nothing was done.
+    TimedOut,
+    /// What was asked for is done, and then nothing comes back.
+    AnswerLost,
+    /// Of several keys half are looked up, and the others are left for another request.
+    KeysLeft,
+    /// A page ends after its first item.
+    ShortPage,
+}
+
+impl Fault {
+    /// All of them.
+    pub(crate) const ALL: [Self; 14] = [
+        Self::ThroughputExceeded,
+        Self::Throttled,
+        Self::ServerError,
+        Self::Conflict,
+        Self::InProgress,
+        Self::Cancelled("ConditionalCheckFailed"),
+        Self::Cancelled("TransactionConflict"),
+        Self::Cancelled("ThrottlingError"),
+        Self::Cancelled("ProvisionedThroughputExceeded"),
+        Self::NotConnected,
+        Self::TimedOut,
+        Self::AnswerLost,
+        Self::KeysLeft,
+        Self::ShortPage,
+    ];
+
+    /// Whether it can happen to a request.
+    pub(crate) fn fits(self, request: &Request) -> bool {
+        match self {
+            Self::ThroughputExceeded
+            | Self::Throttled
+            | Self::ServerError
+            | Self::NotConnected
+            | Self::TimedOut
+            | Self::AnswerLost => true,
+            Self::Conflict => ["PutItem", "DeleteItem"].contains(&request.operation.as_str()),
+            Self::InProgress | Self::Cancelled(_) => request.operation == "TransactWriteItems",
+            Self::KeysLeft => request.operation == "BatchGetItem" && request.keys().len() > 1,
+            Self::ShortPage => request.operation == "Query",
+        }
+    }
+
+    /// Whether it can happen to requests that read.
+    pub(crate) fn is_of_reads(self) -> bool {
+        !matches!(self, Self::Conflict | Self::InProgress | Self::Cancelled(_))
+    }
+
+    /// Whether answers are given in spite of it.
+    pub(crate) fn is_part_of_an_answer(self) -> bool {
+        matches!(self, Self::KeysLeft | Self::ShortPage)
+    }
+}
+
+/// What the client asks for.
+#[derive(Debug)]
+pub(crate) struct Request {
+    /// Such as `BatchGetItem`.
+    pub(crate) operation: String,
+    /// As it is sent.
+    pub(crate) text: String,
+}
+
+impl Request {
+    fn of(request: &HttpRequest) -> Self {
+        let target = request.headers().get("x-amz-target").unwrap_or_default();
+        Self {
+            operation: target.rsplit('.').next().unwrap_or_default().to_owned(),
+            text: String::from_utf8(request.body().bytes().unwrap_or_default().to_vec()).unwrap(),
+        }
+    }
+
+    fn body(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap()
+    }
+
+    /// Of BatchGetItem: what it looks up.
+    fn keys(&self) -> Vec<Value> {
+        let body = self.body();
+        let tables = body["RequestItems"].as_object().unwrap().values();
+        tables.flat_map(|table| table["Keys"].as_array().unwrap().clone()).collect()
+    }
+}
+
+/// Tells what becomes of each request, in the order in which they come.
+type Plan = Box<dyn FnMut(&Request) -> Option<Fault> + Send>;
+
+/// The embedded engine, which fails as planned.
+#[derive(Clone)]
+pub(crate) struct FaultyEngine {
+    engine: Engine,
+    plan: Arc<Mutex<Plan>>,
+    faults: Arc<AtomicUsize>,
+    requests: Arc<AtomicUsize>,
+    /// As DynamoDB does, remembers which transactions it has done, and does none twice. Without it,
+    /// a transaction that is sent again meets its own writes.
+    done: Option<Arc<Mutex<HashMap<String, String>>>>,
+}
+
+impl std::fmt::Debug for FaultyEngine {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("FaultyEngine")
+    }
+}
+
+impl FaultyEngine {
+    /// One that does not fail yet.
+    pub(crate) fn new(remembers_tokens: bool) -> Self {
+        Self {
+            engine: Engine::in_memory().unwrap(),
+            plan: Arc::new(Mutex::new(Box::new(|_| None))),
+            faults: Arc::default(),
+            requests: Arc::default(),
+            done: remembers_tokens.then(Arc::default),
+        }
+    }
+
+    /// A client as [`Engine::client`] makes it, but one that hardly waits before it tries again. It
+    /// has a budget of retries for itself, so that one test does not use up another one's.
+    pub(crate) fn client(&self) -> aws_sdk_dynamodb::Client {
+        let partition =
+            RetryPartition::custom("faults").token_bucket(TokenBucket::default()).build();
+        let retries = RetryConfig::standard()
+            .with_initial_backoff(Duration::from_millis(1))
+            .with_max_backoff(Duration::from_millis(4));
+        let configuration = aws_sdk_dynamodb::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::from_static("local"))
+            .endpoint_url("http://embedded")
+            .allow_no_auth()
+            .retry_config(retries)
+            .retry_partition(partition)
+            .http_client(self.clone())
+            .build();
+        aws_sdk_dynamodb::Client::from_conf(configuration)
+    }
+
+    /// Fails from now on as planned. A fault that does not fit its request does not happen.
+    pub(crate) fn fail(&self, plan: impl FnMut(&Request) -> Option<Fault> + Send + 'static) {
+        *self.plan.lock().unwrap() = Box::new(plan);
+    }
+
+    /// Fails in a number of any hundred requests.
+    pub(crate) fn fail_at_random(&self, mut random: Random, percent: u64) {
+        self.fail(move |request| {
+            let fitting: Vec<Fault> =
+                Fault::ALL.into_iter().filter(|fault| fault.fits(request)).collect();
+            (random.below(100) < percent).then(|| *random.one_of(&fitting))
+        });
+    }
+
+    /// Does not fail any longer.
+    pub(crate) fn heal(&self) {
+        self.fail(|_| None);
+    }
+
+    /// How many times it has failed.
+    pub(crate) fn faults(&self) -> usize {
+        self.faults.load(Ordering::Relaxed)
+    }
+
+    /// How many requests there were.
+    pub(crate) fn requests(&self) -> usize {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    async fn answer(
+        self,
+        mut http: HttpRequest,
+        request: Request,
+        fault: Option<Fault>,
+    ) -> Result<HttpResponse, ConnectorError> {
+        let throughput = "The level of configured provisioned throughput for the table was exceeded. Consider \
+                          increasing your provisioning level with the UpdateTable API.";
+        match fault {
+            None => self.pass_on(http, &request).await,
+            Some(Fault::ThroughputExceeded) => {
+                Ok(error(400, "ProvisionedThroughputExceededException", throughput))
+            }
+            Some(Fault::Throttled) => Ok(error(
+                400,
+                "ThrottlingException",
+                "Throughput exceeds the current capacity of your table or index.",
+            )),
+            Some(Fault::ServerError) => {
+                Ok(error(500, "InternalServerError", "Internal server error"))
+            }
+            Some(Fault::Conflict) => Ok(error(
+                400,
+                "TransactionConflictException",
+                "Transaction is ongoing for the item",
+            )),
+            Some(Fault::InProgress) => Ok(error(
+                400,
+                "TransactionInProgressException",
+                "The transaction with the given request token is already in progress.",
+            )),
+            Some(Fault::Cancelled(code)) => Ok(cancelled(&request, code)),
+            Some(Fault::NotConnected) => Err(ConnectorError::io(
+                io::Error::new(io::ErrorKind::ConnectionReset, "connection reset by peer").into(),
+            )),
+            Some(Fault::TimedOut) => Err(timeout()),
+            Some(Fault::AnswerLost) => {
+                self.pass_on(http, &request).await?;
+                Err(timeout())
+            }
+            Some(Fault::KeysLeft) => {
+                let mut asked = request.body();
+                let mut left = asked["RequestItems"].clone();
+                for (table, keys) in asked["RequestItems"].as_object_mut().unwrap() {
+                    let keys = keys["Keys"].as_array_mut().unwrap();
+                    left[table]["Keys"] = keys.split_off(keys.len().div_ceil(2)).into();
+                }
+                *http.body_mut() = SdkBody::from(asked.to_string());
+                let answer = self.pass_on(http, &request).await?;
+                let mut body: Value =
+                    serde_json::from_slice(answer.body().bytes().unwrap()).unwrap();
+                body["UnprocessedKeys"] = left;
+                Ok(json_response(200, &body))
+            }
+            Some(Fault::ShortPage) => {
+                let mut asked = request.body();
+                asked["Limit"] = json!(1);
+                *http.body_mut() = SdkBody::from(asked.to_string());
+                self.pass_on(http, &request).await
+            }
+        }
+    }
+
+    async fn pass_on(
+        &self,
+        http: HttpRequest,
+        request: &Request,
+    ) -> Result<HttpResponse, ConnectorError> {
+        let Some(done) = self.done.as_ref().filter(|_| request.operation == "TransactWriteItems")
+        else {
+            return self.engine.call(http).await;
+        };
+        let token = request.body()["ClientRequestToken"].as_str().unwrap().to_owned();
+        if let Some(answer) = done.lock().unwrap().get(&token) {
+            return Ok(HttpResponse::new(
+                StatusCode::try_from(200).unwrap(),
+                SdkBody::from(answer.as_str()),
+            ));
+        }
+        let answer = self.engine.call(http).await?;
+        if answer.status().is_success() {
+            let text = String::from_utf8(answer.body().bytes().unwrap().to_vec()).unwrap();
+            done.lock().unwrap().insert(token, text);
+        }
+        Ok(answer)
+    }
+}
+
+impl HttpConnector for FaultyEngine {
+    fn call(&self, http: HttpRequest) -> HttpConnectorFuture {
+        let request = Request::of(&http);
+        let fault = (self.plan.lock().unwrap())(&request).filter(|fault| fault.fits(&request));
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.faults.fetch_add(usize::from(fault.is_some()), Ordering::Relaxed);
+        HttpConnectorFuture::new(self.clone().answer(http, request, fault))
+    }
+}
+
+impl HttpClient for FaultyEngine {
+    fn http_connector(
+        &self,
+        _: &HttpConnectorSettings,
+        _: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
+    }
+}
+
+fn timeout() -> ConnectorError {
+    ConnectorError::timeout(io::Error::new(io::ErrorKind::TimedOut, "no answer in time").into())
+}
+
+fn error(status: u16, name: &str, message: &str) -> HttpResponse {
+    let kind = format!("com.amazonaws.dynamodb.v20120810#{name}");
+    json_response(status, &json!({ "__type": kind, "message": message }))
+}
+
+/// One of a transaction's items is the reason; which one, differs from request to request.
+fn cancelled(request: &Request, code: &str) -> HttpResponse {
+    let message = match code {
+        "ConditionalCheckFailed" => "The conditional request failed",
+        "TransactionConflict" => "Transaction is ongoing for the item",
+        "ThrottlingError" => {
+            "Throughput exceeds the current capacity of your table or index. DynamoDB is automatically scaling your \
+             table or index so please try again shortly."
+        }
+        _ => "The level of configured provisioned throughput for the table was exceeded.",
+    };
+    let items = request.body()["TransactItems"].as_array().unwrap().len();
+    let mut reasons = vec![json!({ "Code": "None" }); items];
+    reasons[request.text.len() % items] = json!({ "Code": code, "Message": message });
+    let codes: Vec<&str> = reasons.iter().map(|reason| reason["Code"].as_str().unwrap()).collect();
+    let body = json!({
+        "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
+        "Message": format!(
+            "Transaction cancelled, please refer cancellation reasons for specific reasons [{}]",
+            codes.join(", ")
+        ),
+        "CancellationReasons": reasons,
+    });
+    json_response(400, &body)
+}

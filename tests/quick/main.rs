@@ -1,0 +1,14 @@
+//! Tests that need no program from outside.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(missing_docs, reason = "only these tests use it")]
+
+mod authentication;
+mod events;
+mod faults;
+mod laws;
+mod reading;
+mod reconcile;
+mod store;
+mod webhooks;
+mod wire;

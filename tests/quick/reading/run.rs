@@ -1,0 +1,371 @@
+//! Reads a repository while it changes, and holds each answer against what was done meanwhile.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use catalog::image::Image;
+use catalog::reader::{Filter, ReadError};
+use catalog::{Change, Repository};
+use end_to_end::harness::{DynamoDbLocal, Random, Store, print, repository, time};
+use end_to_end::reference::model;
+use tokio::runtime::Builder;
+use tokio::time::MissedTickBehavior;
+
+use crate::reading::moves::{Asked, Move, State, Timeline, are_its_tags, number};
+use crate::reading::stale::{MAX_AGE, StaleEngine};
+
+/// How many reads go on at a time.
+pub(crate) const READERS: u64 = 2;
+/// Moves are made this often, if the engine is fast enough.
+const MOVE_INTERVAL: Duration = Duration::from_millis(3);
+/// How much older than its begin the answer of a late replica may be.
+const MAX_LATENESS: Duration = MAX_AGE.saturating_add(Duration::from_millis(50));
+/// The most images of a page.
+const MAX_PAGE: u64 = 5;
+
+/// How many reads there are, unless `READS` in the environment says otherwise.
+pub(crate) fn reads() -> usize {
+    let default = if cfg!(feature = "external") { 4000 } else { 1000 };
+    std::env::var("READS").map_or(default, |reads| reads.parse().unwrap())
+}
+
+/// The figures that are printed are those of one test alone.
+pub(crate) static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+/// What is read.
+#[derive(Clone, Copy)]
+pub(crate) enum Question {
+    /// Images, one by one; which ones, is chosen from the latest state.
+    Find(fn(&State, &mut Random) -> Vec<Asked>),
+    /// All pages of a listing, under any filter.
+    List,
+}
+
+/// One test.
+pub(crate) struct Plan {
+    /// Its name.
+    pub(crate) test: &'static str,
+    /// What is done before the first read.
+    pub(crate) set_up: Vec<Move>,
+    /// What is done while images are read. The first parameter counts the moves.
+    pub(crate) next: fn(u64, &State, &mut Random) -> Move,
+    /// What is read.
+    pub(crate) question: Question,
+    /// How many times.
+    pub(crate) reads: usize,
+}
+
+/// What is wrong with an answer.
+pub(crate) struct Wrong {
+    /// In a few words; such errors are counted together.
+    pub(crate) kind: String,
+    /// For the one who looks for its cause.
+    pub(crate) details: String,
+}
+
+impl Wrong {
+    /// An error of a kind.
+    pub(crate) fn new(kind: impl Into<String>, details: impl Debug) -> Self {
+        Self { kind: kind.into(), details: format!("{details:?}") }
+    }
+}
+
+impl From<ReadError> for Wrong {
+    fn from(error: ReadError) -> Self {
+        let kind = match &error {
+            ReadError::RepositoryNotFound => "no such repository",
+            ReadError::Store(_) => "the store failed",
+        };
+        Self::new(kind, error)
+    }
+}
+
+/// The figures of some reads.
+#[derive(Default)]
+pub(crate) struct Figures {
+    reads: usize,
+    /// How many images had to be in the answers.
+    due: usize,
+    /// Of each kind, how many there are, and the first.
+    errors: BTreeMap<String, (usize, String)>,
+}
+
+impl Figures {
+    /// Counts a read, in whose answer so many images had to be.
+    pub(crate) fn add(&mut self, outcome: Result<usize, Wrong>) {
+        self.reads += 1;
+        match outcome {
+            Ok(due) => self.due += due,
+            Err(wrong) => self.errors.entry(wrong.kind).or_insert((0, wrong.details)).0 += 1,
+        }
+    }
+
+    /// Adds those of another reader.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.reads += other.reads;
+        self.due += other.due;
+        for (kind, (number, first)) in other.errors {
+            self.errors.entry(kind).or_insert((0, first)).0 += number;
+        }
+    }
+
+    /// Prints them; returns the errors, for the end of the test.
+    pub(crate) fn print(
+        &self,
+        test: &str,
+        engine: &str,
+        moves: usize,
+        took: Duration,
+    ) -> Vec<String> {
+        let errors: usize = self.errors.values().map(|(number, _)| number).sum();
+        let kinds: Vec<_> =
+            self.errors.iter().map(|(kind, (number, _))| format!("{number} {kind}")).collect();
+        let kinds =
+            if kinds.is_empty() { String::new() } else { format!(" ({})", kinds.join(", ")) };
+        print(format!(
+            "{test}, {engine}: {} reads, {} images due, {errors} errors{kinds}, {moves} moves, {:.1} s",
+            self.reads,
+            self.due,
+            took.as_secs_f64(),
+        ));
+        let first = |(kind, (number, first)): (&String, &(usize, String))| {
+            format!("{engine}: {number} {kind}, first: {first}")
+        };
+        self.errors.iter().map(first).collect()
+    }
+}
+
+/// Runs a test on every engine, one after the other. Prints all figures, and then fails if there
+/// are errors.
+pub(crate) async fn run(plan: Plan) {
+    let _one_at_a_time = ONE_AT_A_TIME.lock().await;
+    let mut errors =
+        run_on("embedded engine", Store::in_memory().await, Duration::ZERO, &plan).await;
+    if cfg!(feature = "external")
+        && let Some(local) = DynamoDbLocal::start(plan.test).await
+    {
+        let store = Store::new(local.client()).await;
+        errors.extend(run_on("DynamoDB Local", store, Duration::ZERO, &plan).await);
+    }
+    let store = Store::new(StaleEngine::new(Random(1)).client()).await;
+    errors.extend(run_on("late replicas", store, MAX_LATENESS, &plan).await);
+    assert!(errors.is_empty(), "{errors:#?}");
+}
+
+async fn run_on(engine: &str, store: Store, lateness: Duration, plan: &Plan) -> Vec<String> {
+    let repository = repository("app");
+    let scene = Arc::new(Scene { store, repository, lateness, timeline: Timeline::new() });
+    let mut mover =
+        Mover { scene: Arc::clone(&scene), next: plan.next, random: Random(2), moves: 0 };
+    for done in &plan.set_up {
+        mover.apply(*done).await;
+    }
+    // Until every replica has what was set up.
+    let set_up_at = Instant::now();
+    while set_up_at.elapsed() <= MAX_LATENESS {
+        mover.step().await;
+    }
+    let is_over = Arc::new(AtomicBool::new(false));
+    let started = Instant::now();
+    let moving = tokio::task::spawn_blocking({
+        let is_over = Arc::clone(&is_over);
+        // It has a runtime of its own, so that it does not wait for the readers.
+        move || {
+            Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap()
+                .block_on(mover.go_on(is_over))
+        }
+    });
+    let left = Arc::new(AtomicUsize::new(plan.reads));
+    let readers: Vec<_> = (0..READERS)
+        .map(|reader| {
+            tokio::spawn(Arc::clone(&scene).read(
+                plan.question,
+                Random(3 + reader),
+                Arc::clone(&left),
+            ))
+        })
+        .collect();
+    let mut figures = Figures::default();
+    for reader in readers {
+        figures.merge(reader.await.unwrap());
+    }
+    let took = started.elapsed();
+    is_over.store(true, Ordering::Relaxed);
+    figures.print(plan.test, engine, moving.await.unwrap(), took)
+}
+
+/// Makes moves.
+struct Mover {
+    scene: Arc<Scene>,
+    next: fn(u64, &State, &mut Random) -> Move,
+    random: Random,
+    moves: u64,
+}
+
+impl Mover {
+    /// Makes moves until it is over; tells how many.
+    async fn go_on(mut self, is_over: Arc<AtomicBool>) -> usize {
+        let mut interval = tokio::time::interval(MOVE_INTERVAL);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut moves = 0;
+        while !is_over.load(Ordering::Relaxed) {
+            interval.tick().await;
+            self.step().await;
+            moves += 1;
+        }
+        moves
+    }
+
+    async fn step(&mut self) {
+        let next = (self.next)(self.moves, &self.scene.timeline.latest(), &mut self.random);
+        self.apply(next).await;
+    }
+
+    async fn apply(&mut self, done: Move) {
+        self.moves += 1;
+        let time = time(self.moves.cast_signed());
+        let change =
+            Change { repository: self.scene.repository.clone(), time, kind: done.kind(time) };
+        self.scene.timeline.begin(done);
+        self.scene.store.writer.apply(&change).await.unwrap();
+        self.scene.timeline.end();
+    }
+}
+
+/// A repository that is changed and read.
+struct Scene {
+    store: Store,
+    repository: Repository,
+    /// How old an answer may be when it is asked for.
+    lateness: Duration,
+    timeline: Timeline,
+}
+
+impl Scene {
+    /// Reads until no reads are left.
+    async fn read(
+        self: Arc<Self>,
+        question: Question,
+        mut random: Random,
+        left: Arc<AtomicUsize>,
+    ) -> Figures {
+        let mut figures = Figures::default();
+        while left
+            .try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
+            .is_ok()
+        {
+            figures.add(match question {
+                Question::Find(choose) => {
+                    let asked = choose(&self.timeline.latest(), &mut random);
+                    self.find(&asked).await
+                }
+                Question::List => self.list(&mut random).await,
+            });
+            // `StaleEngine` answers without a wait; other tasks have to get their turn.
+            tokio::task::yield_now().await;
+        }
+        figures
+    }
+
+    /// Finds images. An image must be found if its identifier fits an image from the begin of the
+    /// read to its end.
+    async fn find(&self, all_asked: &[Asked]) -> Result<usize, Wrong> {
+        let identifiers: Vec<_> = all_asked.iter().map(|asked| asked.identifier()).collect();
+        let begin = Instant::now();
+        let found = self.store.reader.find(&self.repository, &identifiers).await;
+        let end = Instant::now();
+        let found = found?.images;
+        assert_eq!(found.len(), all_asked.len(), "one answer for each identifier");
+        let states = self.timeline.between(begin, end);
+        let with_earlier = self.timeline.between(begin.checked_sub(self.lateness).unwrap(), end);
+        let mut due = 0;
+        for (asked, image) in all_asked.iter().zip(found) {
+            let is_due = states.iter().all(|state| state.find(*asked).is_some());
+            due += usize::from(is_due);
+            let Some(image) = image else {
+                if is_due {
+                    return Err(Wrong::new("not found", (asked, states)));
+                }
+                continue;
+            };
+            let number = number(&image.image_digest);
+            let has_tag = |name| image.image_tags.iter().any(|tag| tag.as_str() == name);
+            if asked.number.is_some_and(|asked| asked != number) || !asked.tag.is_none_or(has_tag) {
+                return Err(Wrong::new("not what was asked for", (asked, image)));
+            }
+            if !with_earlier.iter().any(|state| state.find(*asked) == Some(number)) {
+                return Err(Wrong::new("never so", (asked, image, with_earlier)));
+            }
+            if !are_its_tags(&image, &with_earlier) {
+                return Err(Wrong::new("with other tags", (asked, image, with_earlier)));
+            }
+        }
+        Ok(due)
+    }
+
+    /// Lists images. An image must be listed once if it passes the filter all the time; on late
+    /// replicas, also for the time of their lateness before.
+    async fn list(&self, random: &mut Random) -> Result<usize, Wrong> {
+        let filters: Vec<Filter> = model::filters().collect();
+        let filter = random.one_of(&filters);
+        let begin = Instant::now();
+        let mut listed: Vec<Image> = Vec::new();
+        loop {
+            let limit = usize::try_from(1 + random.below(MAX_PAGE)).unwrap();
+            let after = listed.last().map(Image::position);
+            let page = self
+                .store
+                .reader
+                .list(&self.repository, filter, after.as_ref(), limit, |_| false)
+                .await?;
+            if page.images.len() > limit || page.more && page.images.len() < limit {
+                return Err(Wrong::new(
+                    "a page of another size",
+                    (limit, page.images.len(), page.more),
+                ));
+            }
+            listed.extend(page.images);
+            if !page.more {
+                break;
+            }
+        }
+        let end = Instant::now();
+        let states = self.timeline.between(begin.checked_sub(self.lateness).unwrap(), end);
+        let numbers: Vec<u64> = listed.iter().map(|image| number(&image.image_digest)).collect();
+        let wrong = |what: &str, which: u64| {
+            let Filter { tag_status, image_status } = filter;
+            let tag_status = tag_status.map_or("ANY", |status| status.as_str());
+            let image_status = image_status.map_or("ANY", |status| status.as_str());
+            Wrong::new(format!("{what} {tag_status}/{image_status}"), (which, &numbers))
+        };
+        let mut due = 0;
+        for number in states[0].0.keys() {
+            if states.iter().all(|state| state.passes(*number, filter)) {
+                due += 1;
+                if !numbers.contains(number) {
+                    return Err(wrong("lost under", *number));
+                }
+            }
+        }
+        for (place, number) in numbers.iter().enumerate() {
+            if numbers[..place].contains(number) {
+                return Err(wrong("twice under", *number));
+            }
+            if !states.iter().any(|state| state.passes(*number, filter)) {
+                return Err(wrong("not passing", *number));
+            }
+        }
+        if let Some(pair) =
+            listed.windows(2).find(|pair| pair[0].image_pushed_at <= pair[1].image_pushed_at)
+        {
+            return Err(wrong("out of order under", number(&pair[1].image_digest)));
+        }
+        Ok(due)
+    }
+}

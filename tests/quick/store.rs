@@ -1,0 +1,644 @@
+//! The table is a function of the set of changes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::time::Instant;
+
+use catalog::change::Content;
+use catalog::history::LATENESS_WINDOW;
+use catalog::image::{Image, ImageStatus};
+use catalog::reader::{Filter, ImageIdentifier};
+use catalog::writer::Applied;
+use catalog::{Change, ChangeKind, Digest, Repository, Timestamp, Writer};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::Index;
+use proptest::test_runner::{Config, TestRunner};
+
+use end_to_end::harness::{
+    DynamoDbLocal, Store, digest, histories, item_bytes, print, repository, tag, time,
+};
+use end_to_end::reference::generators::{any_events, any_kind, any_time, arrivals, period_start};
+use end_to_end::reference::model;
+use tokio::runtime::Runtime;
+
+const TAGS: [&str; 3] = ["latest", "v1", "v2"];
+
+/// Changes, and the order in which they arrive: each at least once, some again.
+#[derive(Debug, Clone)]
+struct History {
+    changes: Vec<(i64, ChangeKind)>,
+    order: Vec<Index>,
+    repeated: Vec<Index>,
+    writers: usize,
+}
+
+fn any_history() -> impl Strategy<Value = History> {
+    vec((any_time(), any_kind(TAGS.map(tag).to_vec())), 1..16).prop_flat_map(|changes| {
+        let length = changes.len();
+        (Just(changes), vec(any::<Index>(), length), vec(any::<Index>(), 0..6), 1..4_usize)
+            .prop_map(|(changes, order, repeated, writers)| History {
+                changes,
+                order,
+                repeated,
+                writers,
+            })
+    })
+}
+
+impl History {
+    fn changes(&self, repository: &Repository) -> Vec<Change> {
+        let change = |(at, kind): &(i64, ChangeKind)| Change {
+            repository: repository.clone(),
+            time: time(*at),
+            kind: kind.clone(),
+        };
+        self.changes.iter().map(change).collect()
+    }
+
+    fn arrivals(&self, changes: &[Change]) -> Vec<Change> {
+        let mut arrivals: Vec<Change> =
+            self.repeated.iter().map(|index| index.get(changes).clone()).collect();
+        for (change, index) in changes.iter().zip(&self.order) {
+            arrivals.insert(index.index(arrivals.len() + 1), change.clone());
+        }
+        arrivals
+    }
+}
+
+/// Makes histories, lets writers apply them side by side, and holds the table against the model.
+fn check_histories(runtime: &Runtime, store: &Store, cases: u32) {
+    let number = AtomicUsize::new(0);
+    let configuration =
+        Config { cases, failure_persistence: None, max_shrink_iters: 300, ..Config::default() };
+    let result = TestRunner::new(configuration).run(&any_history(), |history| {
+        let repository = repository(&format!("history-{}", number.fetch_add(1, Ordering::Relaxed)));
+        let changes = history.changes(&repository);
+        let arrivals = history.arrivals(&changes);
+        runtime.block_on(async {
+            let mut writers = tokio::task::JoinSet::new();
+            for share in arrivals.chunks(arrivals.len().div_ceil(history.writers)) {
+                let (writer, share) = (store.writer.clone(), share.to_vec());
+                writers.spawn(async move {
+                    for change in share {
+                        writer.apply(&change).await.unwrap();
+                    }
+                });
+            }
+            while let Some(writer) = writers.join_next().await {
+                writer.unwrap();
+            }
+            store.assert_equals_model(&repository, &changes).await;
+        });
+        Ok(())
+    });
+    if let Err(failure) = result {
+        panic!("{failure}");
+    }
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+#[test]
+fn any_order_any_repetition_and_concurrent_writers_give_the_same_table() {
+    // An engine does one thing at a time, so each processor has its own.
+    let engines = u32::try_from(std::thread::available_parallelism().unwrap().get()).unwrap();
+    let started = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..engines {
+            scope.spawn(|| {
+                let runtime = runtime();
+                let store = runtime.block_on(Store::in_memory()).at(time(1_000));
+                check_histories(&runtime, &store, histories().div_ceil(engines));
+            });
+        }
+    });
+    print(format!("{} histories on the embedded engine in {:.1?}", histories(), started.elapsed()));
+}
+
+#[test]
+fn any_order_any_repetition_and_concurrent_writers_give_the_same_table_on_dynamodb_local() {
+    let runtime = runtime();
+    let Some(local) = runtime.block_on(DynamoDbLocal::start("the histories on DynamoDB Local"))
+    else {
+        return;
+    };
+    let store = runtime.block_on(Store::new(local.client())).at(time(1_000));
+    let cases = histories() / 20;
+    let started = Instant::now();
+    check_histories(&runtime, &store, cases);
+    print(format!("{cases} histories on DynamoDB Local in {:.1?}", started.elapsed()));
+}
+
+/// Long histories whose events come as late as the window allows, in periods between which
+/// everything may expire.
+fn check_long_histories(runtime: &Runtime, client: &aws_sdk_dynamodb::Client, cases: u32) {
+    let number = AtomicUsize::new(0);
+    let configuration =
+        Config { cases, failure_persistence: None, max_shrink_iters: 300, ..Config::default() };
+    let result = TestRunner::new(configuration).run(&any_events(3, LATENESS_WINDOW), |events| {
+        runtime.block_on(async {
+            let store = Store::new(client.clone()).await;
+            let now = Arc::new(AtomicI64::new(0));
+            let clock = Arc::clone(&now);
+            let writer = Writer::new(store.table.clone(), move || {
+                Timestamp::from_milliseconds(clock.load(Ordering::Relaxed)).unwrap()
+            });
+            let repository =
+                repository(&format!("long-{}", number.fetch_add(1, Ordering::Relaxed)));
+            for period in 0..3 {
+                for (arrival, event) in arrivals(&events, period) {
+                    now.store(arrival.as_milliseconds(), Ordering::Relaxed);
+                    writer.apply(&event.change(&repository)).await.unwrap();
+                }
+                expire(&store, period_start(period + 1)).await;
+                let so_far: Vec<Change> = events
+                    .iter()
+                    .filter(|event| event.period <= period)
+                    .map(|event| event.change(&repository))
+                    .collect();
+                if !so_far.is_empty() {
+                    store.assert_equals_model(&repository, &so_far).await;
+                }
+            }
+        });
+        Ok(())
+    });
+    if let Err(failure) = result {
+        panic!("{failure}");
+    }
+}
+
+#[test]
+fn long_histories_give_the_same_table_whatever_has_expired() {
+    let engines = u32::try_from(std::thread::available_parallelism().unwrap().get()).unwrap();
+    let cases = (histories() / 40).max(engines);
+    let started = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..engines {
+            scope.spawn(|| {
+                let runtime = runtime();
+                let client = runtime.block_on(Store::in_memory()).table.client;
+                check_long_histories(&runtime, &client, cases.div_ceil(engines));
+            });
+        }
+    });
+    print(format!("{cases} long histories on the embedded engine in {:.1?}", started.elapsed()));
+}
+
+#[test]
+fn long_histories_give_the_same_table_whatever_has_expired_on_dynamodb_local() {
+    let runtime = runtime();
+    let Some(local) = runtime.block_on(DynamoDbLocal::start("long histories on DynamoDB Local"))
+    else {
+        return;
+    };
+    let cases = (histories() / 200).max(1);
+    let started = Instant::now();
+    check_long_histories(&runtime, &local.client(), cases);
+    print(format!("{cases} long histories on DynamoDB Local in {:.1?}", started.elapsed()));
+}
+
+/// One image, pushed and deleted under a new tag four thousand times, as builds do.
+#[tokio::test]
+async fn an_image_takes_four_thousand_tags_one_after_the_other() {
+    let store = Store::in_memory().await.at(time(10_000));
+    let repository = repository("app");
+    let mut changes = Vec::new();
+    for cycle in 0..4_000 {
+        let name = format!("ci-{cycle}");
+        changes.push(push(&repository, 2 * cycle, 1, &name));
+        let kind = ChangeKind::ImageUntagged { digest: digest(1), tag: tag(&name) };
+        changes.push(Change { repository: repository.clone(), time: time(2 * cycle + 1), kind });
+    }
+    changes.push(push(&repository, 8_000, 1, "release"));
+    // In the middle of all that, and late.
+    changes.push(push(&repository, 4_001, 1, "stable"));
+    for change in &changes {
+        let applied = store.writer.apply(change).await.unwrap();
+        assert!(applied.written && !applied.too_late, "{change:?}");
+    }
+    let found = store.reader.find(&repository, &[by_digest(1)]).await.unwrap().images;
+    assert_eq!(found, vec![model::fold(&changes).unwrap().first().cloned()]);
+    let mut scan =
+        store.table.client.scan().table_name(&store.table.name).into_paginator().items().send();
+    let mut largest = 0;
+    while let Some(item) = scan.next().await {
+        largest = largest.max(item_bytes(&item.unwrap()));
+    }
+    print(format!(
+        "4000 cycles of one image on the embedded engine: the largest item has {largest} bytes"
+    ));
+    assert!(largest < 64 * 1024);
+}
+
+fn by_digest(number: u64) -> ImageIdentifier {
+    ImageIdentifier { digest: Some(digest(number)), tag: None }
+}
+
+fn push(repository: &Repository, at: i64, number: u64, tag_name: &str) -> Change {
+    let kind = ChangeKind::ImagePushed {
+        digest: digest(number),
+        tag: Some(tag(tag_name)),
+        content: Content::default(),
+    };
+    Change { repository: repository.clone(), time: time(at), kind }
+}
+
+/// Long histories of few tags, in which no change comes later than a dozen newer ones: what is not
+/// kept for ever makes no difference to them.
+#[test]
+fn old_events_are_dropped_without_a_difference() {
+    let runtime = runtime();
+    let store = runtime.block_on(Store::in_memory()).at(time(1_000));
+    let number = AtomicUsize::new(0);
+    let changes = vec(
+        prop_oneof![
+            8 => (1..=2_u64, Just("latest")).prop_map(|(number, name)| ChangeKind::ImagePushed {
+                digest: digest(number),
+                tag: Some(tag(name)),
+                content: Content::default()
+            }),
+            2 => (1..=2_u64).prop_map(|number| ChangeKind::ImagePushed {
+                digest: digest(number),
+                tag: None,
+                content: Content::default()
+            }),
+            2 => (1..=2_u64)
+                .prop_map(|number| ChangeKind::ImageUntagged { digest: digest(number), tag: tag("latest") }),
+        ],
+        96..128_usize,
+    );
+    let strategy = changes.prop_flat_map(|changes| {
+        let delays = vec(0..12_usize, changes.len());
+        (Just(changes), delays)
+    });
+    let configuration = Config {
+        cases: histories() / 40,
+        failure_persistence: None,
+        max_shrink_iters: 300,
+        ..Config::default()
+    };
+    let result = TestRunner::new(configuration).run(&strategy, |(kinds, delays)| {
+        let repository =
+            repository(&format!("long-history-{}", number.fetch_add(1, Ordering::Relaxed)));
+        let changes: Vec<Change> = (0_i64..)
+            .zip(kinds)
+            .map(|(at, kind)| Change { repository: repository.clone(), time: time(at), kind })
+            .collect();
+        let mut arrivals: Vec<(usize, &Change)> = changes
+            .iter()
+            .enumerate()
+            .map(|(place, change)| (place + delays[place], change))
+            .collect();
+        arrivals.sort_by_key(|(place, _)| *place);
+        runtime.block_on(async {
+            for (_, change) in arrivals {
+                store.writer.apply(change).await.unwrap();
+            }
+            store.assert_equals_model(&repository, &changes).await;
+        });
+        Ok(())
+    });
+    if let Err(failure) = result {
+        panic!("{failure}");
+    }
+}
+
+/// Sort keys of all items of a repository, and of those that expire.
+async fn items(store: &Store, repository: &Repository) -> (Vec<String>, Vec<String>) {
+    let scan = store.table.client.scan().table_name(&store.table.name).send().await.unwrap();
+    let (mut lasting, mut expiring) = (Vec::new(), Vec::new());
+    for item in scan.items() {
+        if item["repository"].as_s().unwrap() == &repository.to_string() {
+            let sorts = if item.contains_key("expiresAt") { &mut expiring } else { &mut lasting };
+            sorts.push(item["sort"].as_s().unwrap().replace(digest(1).as_str(), "<digest>"));
+        }
+    }
+    lasting.sort();
+    expiring.sort();
+    (lasting, expiring)
+}
+
+#[tokio::test]
+async fn what_is_left_of_a_deleted_image_expires_and_is_taken_back_by_a_push() {
+    let store = Store::in_memory().await;
+    let repository = repository("app");
+    let apply = async |at, kind| {
+        let change = Change { repository: repository.clone(), time: time(at), kind };
+        store.writer.apply(&change).await.unwrap();
+    };
+    store.writer.apply(&push(&repository, 1, 1, "v1")).await.unwrap();
+    store.writer.apply(&push(&repository, 2, 1, "v2")).await.unwrap();
+    let listed = format!("ACTIVE#{}#1#<digest>", time(1).newest_first());
+    let lasting = ["digest#<digest>", "repository", "tag#v1", "tag#v2"];
+    assert_eq!(
+        items(&store, &repository).await,
+        (
+            [&[listed.as_str()], &lasting[..]].concat().iter().map(ToString::to_string).collect(),
+            vec![]
+        )
+    );
+    apply(3, ChangeKind::ImageDeleted { digest: digest(1) }).await;
+    let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let expiring = names(&["digest#<digest>", "tag#v1", "tag#v2"]);
+    assert_eq!(items(&store, &repository).await, (names(&["repository"]), expiring));
+    store.writer.apply(&push(&repository, 4, 1, "v2")).await.unwrap();
+    let listed = format!("ACTIVE#{}#1#<digest>", time(4).newest_first());
+    assert_eq!(
+        items(&store, &repository).await,
+        (names(&[&listed, "digest#<digest>", "repository", "tag#v2"]), names(&["tag#v1"]))
+    );
+}
+
+#[tokio::test]
+async fn an_image_can_have_a_thousand_tags() {
+    let store = Store::in_memory().await;
+    let repository = repository("app");
+    let names: Vec<String> = (0..1000).map(|number| format!("{number:04}")).collect();
+    for (at, name) in (0..).zip(&names) {
+        store.writer.apply(&push(&repository, at, 1, name)).await.unwrap();
+    }
+    let by_tag = |name: &String| ImageIdentifier { digest: None, tag: Some(tag(name)) };
+    for hundred in names.chunks(100) {
+        let identifiers: Vec<_> = hundred.iter().map(by_tag).collect();
+        let found = store.reader.find(&repository, &identifiers).await.unwrap().images;
+        let has_all = |image: &Option<Image>| {
+            image.as_ref().is_some_and(|image| image.image_tags.len() == 1000)
+        };
+        assert!(found.len() == 100 && found.iter().all(has_all));
+    }
+    let deleted = ChangeKind::ImageDeleted { digest: digest(1) };
+    let deleted = Change { repository: repository.clone(), time: time(1000), kind: deleted };
+    store.writer.apply(&deleted).await.unwrap();
+    let (lasting, expiring) = items(&store, &repository).await;
+    assert_eq!((lasting.len(), expiring.len()), (1, 1001), "only the repository itself stays");
+}
+
+/// When each image that a listing shows was pushed.
+type Pushed = BTreeMap<Digest, Timestamp>;
+
+/// All images of a repository, so many at a time.
+async fn list(store: &Store, repository: &Repository, page_size: usize) -> Pushed {
+    let filter = Filter { tag_status: None, image_status: Some(ImageStatus::Active) };
+    let mut images: Vec<Image> = Vec::new();
+    loop {
+        let after = images.last().map(Image::position);
+        let page = store
+            .reader
+            .list(repository, &filter, after.as_ref(), page_size, |_| false)
+            .await
+            .unwrap();
+        images.extend(page.images);
+        if !page.more {
+            return images
+                .into_iter()
+                .map(|image| (image.image_digest, image.image_pushed_at))
+                .collect();
+        }
+    }
+}
+
+/// Does something again and again, for the last time once something else is done. Tells how often.
+async fn repeat(is_done: &AtomicBool, mut look: impl AsyncFnMut()) -> usize {
+    let mut looks = 0;
+    loop {
+        let is_last = is_done.load(Ordering::Relaxed);
+        look().await;
+        looks += 1;
+        if is_last {
+            return looks;
+        }
+    }
+}
+
+/// A repository was deleted and filled again, and the catalog learns of the deletion last.
+async fn check_late_deletion(store: &Store, engine: &str, kept: u64, gone: u64) {
+    const DELETED_AT: i64 = 100_000;
+    let repository = repository("app");
+    let push_at = |at: i64, number: u64| {
+        push(&repository, at + i64::try_from(number).unwrap(), number, &format!("v{number}"))
+    };
+    let mut changes: Vec<Change> = (1..=kept + gone).map(|number| push_at(0, number)).collect();
+    changes.extend((1..=kept).map(|number| push_at(DELETED_AT, number)));
+    for change in &changes {
+        store.writer.apply(change).await.unwrap();
+    }
+    let deletion = Change {
+        repository: repository.clone(),
+        time: time(DELETED_AT),
+        kind: ChangeKind::RepositoryDeleted,
+    };
+
+    let stays: Vec<Digest> = (1..=kept).map(digest).collect();
+    let by_digest = |digest: &Digest| ImageIdentifier { digest: Some(digest.clone()), tag: None };
+    let by_tag = |number| ImageIdentifier { digest: None, tag: Some(tag(&format!("v{number}"))) };
+    let asked: Vec<ImageIdentifier> =
+        stays.iter().map(by_digest).chain((1..=kept).map(by_tag)).collect();
+    let is_done = AtomicBool::new(false);
+    let mut passed_by = 0;
+    let started = Instant::now();
+    let ((), lists, pages, look_ups) = tokio::join!(
+        async {
+            store.writer.apply(&deletion).await.unwrap();
+            is_done.store(true, Ordering::Relaxed);
+        },
+        repeat(&is_done, async || {
+            let listed = list(store, &repository, 1000).await;
+            let missing = stays.iter().filter(|digest| !listed.contains_key(digest)).count();
+            assert_eq!(missing, 0, "images that are missing in a listing of {}", listed.len());
+        }),
+        repeat(&is_done, async || {
+            let before = list(store, &repository, 1000).await;
+            let paged = list(store, &repository, 100).await;
+            let after = list(store, &repository, 1000).await;
+            for digest in &stays {
+                // One whose push turns out to be a later one moves to the front, past a reader of
+                // pages.
+                let is_missing = !paged.contains_key(digest);
+                assert!(
+                    !is_missing || before[digest] != after[digest],
+                    "{digest} is missing in a listing"
+                );
+                passed_by += usize::from(is_missing);
+            }
+        }),
+        repeat(&is_done, async || {
+            for asked in asked.chunks(100) {
+                let found = store.reader.find(&repository, asked).await.unwrap().images;
+                for (asked, found) in asked.iter().zip(&found) {
+                    assert!(found.is_some(), "{asked:?} is not found");
+                }
+            }
+        }),
+    );
+    print(format!(
+        "store: a late deletion of {} images, {kept} of them pushed again, on {engine}: {:.1?}; meanwhile {lists} \
+         listings, {pages} page by page, which {passed_by} images passed by, and {look_ups} times all looked up",
+        kept + gone,
+        started.elapsed(),
+    ));
+    changes.push(deletion);
+    store.assert_equals_model(&repository, &changes).await;
+    assert_eq!(list(store, &repository, 100).await.len(), stays.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_deletion_of_a_repository_never_hides_what_was_pushed_since() {
+    check_late_deletion(&Store::in_memory().await, "the embedded engine", 300, 50).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_deletion_of_a_repository_never_hides_what_was_pushed_since_on_dynamodb_local() {
+    let test = "a late deletion of a repository on DynamoDB Local";
+    let Some(local) = DynamoDbLocal::start(test).await else { return };
+    check_late_deletion(&Store::new(local.client()).await, "DynamoDB Local", 60, 10).await;
+}
+
+/// Removes what may go by a time, as DynamoDB does by itself. Tells the sort keys.
+async fn expire(store: &Store, now: Timestamp) -> Vec<String> {
+    let client = &store.table.client;
+    let mut items = client.scan().table_name(&store.table.name).into_paginator().items().send();
+    let mut gone = Vec::new();
+    while let Some(item) = items.next().await {
+        let item = item.unwrap();
+        let expires_at =
+            item.get("expiresAt").map(|seconds| seconds.as_n().unwrap().parse::<i64>().unwrap());
+        if expires_at.is_some_and(|expires_at| expires_at * 1000 < now.as_milliseconds()) {
+            let delete = client.delete_item().table_name(&store.table.name);
+            let delete = delete
+                .key("repository", item["repository"].clone())
+                .key("sort", item["sort"].clone());
+            delete.send().await.unwrap();
+            gone.push(item["sort"].as_s().unwrap().clone());
+        }
+    }
+    gone
+}
+
+#[tokio::test]
+async fn an_index_keeps_its_size_when_its_manifest_has_expired() {
+    const DAYS_31: i64 = 31 * 24 * 3_600_000;
+    let repository = repository("app");
+    let pushed = |at: i64, number: u64| {
+        let content = match number {
+            3 => Content { manifests: Some(vec![digest(1), digest(2)]), ..Content::default() },
+            _ => Content { size_in_bytes: Some(1000 * number as i64), ..Content::default() },
+        };
+        let kind = ChangeKind::ImagePushed { digest: digest(number), tag: None, content };
+        Change { repository: repository.clone(), time: time(at), kind }
+    };
+    for pushed_again in [&[1][..], &[3], &[1, 3], &[3, 1]] {
+        let store = Store::in_memory().await;
+        let now = Arc::new(AtomicI64::new(0));
+        let clock = Arc::clone(&now);
+        let writer = Writer::new(store.table.clone(), move || time(clock.load(Ordering::Relaxed)));
+        let size_of_index = async || {
+            let filter = Filter { tag_status: None, image_status: None };
+            let listed =
+                store.reader.list(&repository, &filter, None, 10, |_| false).await.unwrap().images;
+            let listed = listed.into_iter().find(|image| image.image_digest == digest(3)).unwrap();
+            let asked = ImageIdentifier { digest: Some(digest(3)), tag: None };
+            let found = store.reader.find(&repository, &[asked]).await.unwrap().images.remove(0);
+            assert_eq!(found, Some(listed.clone()));
+            listed.image_size_in_bytes
+        };
+        for (at, number) in [(1, 1), (2, 2), (3, 3)] {
+            writer.apply(&pushed(at, number)).await.unwrap();
+        }
+        assert_eq!(size_of_index().await, Some(2000));
+        let deleted = ChangeKind::ImageDeleted { digest: digest(2) };
+        let deleted = Change { repository: repository.clone(), time: time(4), kind: deleted };
+        writer.apply(&deleted).await.unwrap();
+        assert_eq!(size_of_index().await, Some(2000));
+
+        now.store(DAYS_31, Ordering::Relaxed);
+        assert_eq!(expire(&store, time(DAYS_31)).await, [format!("digest#{}", digest(2))]);
+        for (at, number) in (DAYS_31..).zip(pushed_again) {
+            writer.apply(&pushed(at, *number)).await.unwrap();
+            assert_eq!(
+                size_of_index().await,
+                Some(2000),
+                "after {number} of {pushed_again:?} was pushed"
+            );
+        }
+    }
+}
+
+/// Many indexes of one manifest, whose size becomes known last.
+#[tokio::test]
+async fn a_size_costs_as_much_as_there_are_indexes() {
+    let store = Store::in_memory().await;
+    let mut units = Vec::new();
+    for (name, indexes) in [("few", 50), ("many", 200)] {
+        let repository = repository(name);
+        let pushed = |at, number, content| {
+            let kind = ChangeKind::ImagePushed { digest: digest(number), tag: None, content };
+            Change { repository: repository.clone(), time: time(at), kind }
+        };
+        let mut changes = Vec::new();
+        for number in 2..2 + indexes {
+            let manifests = Some(vec![digest(1)]);
+            changes.push(pushed(1, number, Content { manifests, ..Content::default() }));
+        }
+        changes.push(pushed(2, 1, Content { size_in_bytes: Some(5000), ..Content::default() }));
+        let mut applied = Applied::default();
+        for change in &changes {
+            applied = store.writer.apply(change).await.unwrap();
+        }
+        store.assert_equals_model(&repository, &changes).await;
+        units.push((applied.read_units, applied.write_units));
+    }
+    print(format!(
+        "read and write units of a size of a manifest of 50 indexes, and of 200: {units:?}"
+    ));
+    assert!(units[1].0 < 1000.0 && units[1].0 < 4.4 * units[0].0);
+    assert!(units[1].1 < 1200.0);
+}
+
+/// A deletion that came too late to make a difference does not make what comes after it dear.
+#[tokio::test]
+async fn a_deletion_that_came_too_late_costs_no_later_push_anything() {
+    const HOUR: i64 = 3_600_000;
+    let store = Store::in_memory().await;
+    let now = Arc::new(AtomicI64::new(0));
+    let clock = Arc::clone(&now);
+    let writer = Writer::new(store.table.clone(), move || time(clock.load(Ordering::Relaxed)));
+    let repository = repository("app");
+    let apply = async |at, kind| {
+        now.store(at, Ordering::Relaxed);
+        writer
+            .apply(&Change { repository: repository.clone(), time: time(at), kind })
+            .await
+            .unwrap()
+    };
+    let push = async |at: i64| {
+        let tag = Some(tag(&format!("{at:0>100}")));
+        apply(at, ChangeKind::ImagePushed { digest: digest(1), tag, content: Content::default() })
+            .await
+    };
+    for cycle in 0..700 {
+        let at = cycle * 3 * HOUR;
+        push(at).await;
+        let lost =
+            ChangeKind::ImageUntagged { digest: digest(1), tag: tag(&format!("{at:0>100}")) };
+        apply(at + HOUR, lost).await;
+    }
+    let before = push(2101 * HOUR).await;
+    now.store(2102 * HOUR, Ordering::Relaxed);
+    let deletion = Change {
+        repository: repository.clone(),
+        time: time(HOUR),
+        kind: ChangeKind::RepositoryDeleted,
+    };
+    assert!(writer.apply(&deletion).await.unwrap().too_late);
+    let after = push(2103 * HOUR).await;
+    print(format!(
+        "read units of a push before and after a deletion that came too late: {} and {}",
+        before.read_units, after.read_units
+    ));
+    assert!(after.read_units <= before.read_units + 2.0);
+}

@@ -1,0 +1,154 @@
+//! The items of one repository in memory: what the writer does with a table, without one. A clock
+//! that the test sets says when items expire.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use catalog::draft::{Drafted, Item, Loaded, Missing, Owner, Work, draft};
+use catalog::history::{Effect, ImageHistory, LATENESS_WINDOW, RepositoryHistory, TagHistory};
+use catalog::image::Image;
+use catalog::table::TOMBSTONE_LIFETIME;
+use catalog::{Change, ChangeKind, Digest, Tag, Timestamp};
+
+/// An item, and when it may go.
+type Stored<T> = (Item<T>, Option<Timestamp>);
+
+/// The items of a repository.
+#[derive(Debug, Default)]
+pub struct Memory {
+    repository: Option<Item<RepositoryHistory>>,
+    images: BTreeMap<Digest, Stored<ImageHistory>>,
+    tags: BTreeMap<Tag, Stored<TagHistory>>,
+    segments: BTreeMap<(Owner, u32), (Vec<u8>, Timestamp)>,
+    /// The most items that were written at once.
+    pub largest_write: usize,
+}
+
+impl Memory {
+    /// Applies a change at a time of the clock.
+    pub fn apply(&mut self, change: &Change, now: Timestamp) -> Effect {
+        let mut effect = self.settle(Work::Change(change), now);
+        if let Some(digest) = change.sized() {
+            self.tell_size(digest, now);
+        }
+        let deletion = self.repository.as_ref().and_then(|item| item.history.deleting);
+        if let (ChangeKind::RepositoryDeleted, Some(deletion)) = (&change.kind, deletion) {
+            let digests: Vec<Digest> = self.images.keys().cloned().collect();
+            for digest in &digests {
+                if self.settle(Work::CatchUp(digest), now) == Effect::TooLate {
+                    effect = Effect::TooLate;
+                }
+            }
+            self.settle(Work::FinishDeletion(deletion), now);
+        }
+        effect
+    }
+
+    /// Removes what may go by now.
+    pub fn expire(&mut self, now: Timestamp) {
+        let stays =
+            |expires_at: &Option<Timestamp>| expires_at.is_none_or(|expires_at| expires_at > now);
+        self.images.retain(|_, (_, expires_at)| stays(expires_at));
+        self.tags.retain(|_, (_, expires_at)| stays(expires_at));
+        self.segments.retain(|_, (_, expires_at)| *expires_at > now);
+    }
+
+    /// The images, in the order of listings; `None` if the repository does not exist.
+    pub fn images(&self) -> Option<Vec<Image>> {
+        let exists = self.repository.as_ref().is_some_and(|item| item.history.exists());
+        let images =
+            self.images.iter().filter_map(|(digest, (item, _))| item.history.image(digest));
+        let mut images: Vec<Image> = images.collect();
+        crate::reference::model::sort(&mut images);
+        exists.then_some(images)
+    }
+
+    /// The bytes of the largest item, and how many items there are.
+    pub fn sizes(&self) -> (usize, usize) {
+        let segments = self.segments.values().map(|(events, _)| events.len());
+        let largest = segments.chain([self.largest_item()]).max();
+        let items = self.images.len() + self.tags.len() + self.segments.len();
+        (largest.unwrap_or_default(), items)
+    }
+
+    /// The bytes of the largest item of an image or tag.
+    pub fn largest_item(&self) -> usize {
+        fn bytes<T: serde::Serialize>(item: &Item<T>) -> usize {
+            let attributes: catalog::table::Item = serde_dynamo::to_item(&item.history).unwrap();
+            crate::harness::item_bytes(&attributes)
+        }
+        let images = self.images.values().map(|(item, _)| bytes(item));
+        let tags = self.tags.values().map(|(item, _)| bytes(item));
+        images.chain(tags).max().unwrap_or_default()
+    }
+
+    fn tell_size(&mut self, digest: &Digest, now: Timestamp) {
+        let mut seen = BTreeSet::from([digest.clone()]);
+        let mut waiting = vec![digest.clone()];
+        while let Some(manifest) = waiting.pop() {
+            let lists = |item: &Item<ImageHistory>| item.history.manifests().contains(&manifest);
+            let indexes = self.images.iter().filter(|(_, (item, _))| lists(item));
+            let indexes: Vec<Digest> = indexes.map(|(digest, _)| digest.clone()).collect();
+            self.settle(Work::UpdateSizes { manifest: &manifest, indexes: &indexes }, now);
+            waiting.extend(indexes.into_iter().filter(|index| seen.insert(index.clone())));
+        }
+    }
+
+    fn settle(&mut self, work: Work<'_>, now: Timestamp) -> Effect {
+        let mut is_too_late = false;
+        loop {
+            let mut loaded = Loaded::default();
+            let (writes, effect) = loop {
+                match draft(&loaded, work, now.minus(LATENESS_WINDOW)) {
+                    Ok(drafted) => break drafted,
+                    Err(missing) => self.load(missing, &mut loaded),
+                }
+            };
+            is_too_late |= effect == Effect::TooLate;
+            if writes.is_empty() {
+                return if is_too_late { Effect::TooLate } else { Effect::Applied };
+            }
+            let items = writes.images.len() + writes.tags.len() + writes.segments.len();
+            self.largest_write = self.largest_write.max(items);
+            let expiry = |expires: bool| expires.then(|| now.plus(TOMBSTONE_LIFETIME));
+            if let Some(repository) = writes.repository {
+                self.repository = Some(item(repository, false));
+            }
+            for (digest, image, expires) in writes.images {
+                self.images.insert(digest, (item(image, expires), expiry(expires)));
+            }
+            for (tag, history, expires) in writes.tags {
+                self.tags.insert(tag, (item(history, expires), expiry(expires)));
+            }
+            for (owner, segment) in writes.segments {
+                let expires_at = segment.until.plus(TOMBSTONE_LIFETIME);
+                self.segments.insert((owner, segment.number), (segment.events, expires_at));
+            }
+            if !writes.left_behind.is_empty() {
+                self.settle(Work::ExpireTags(&writes.left_behind), now);
+            }
+        }
+    }
+
+    fn load(&self, missing: Missing, loaded: &mut Loaded) {
+        if missing.repository {
+            loaded.repository = Some(self.repository.clone());
+        }
+        for digest in missing.images {
+            let item = self.images.get(&digest).map(|(item, _)| item.clone());
+            loaded.images.insert(digest, item);
+        }
+        for tag in missing.tags {
+            let item = self.tags.get(&tag).map(|(item, _)| item.clone());
+            loaded.tags.insert(tag, item);
+        }
+        for segment in missing.segments {
+            let events = self.segments.get(&segment).map(|(events, _)| events.clone());
+            loaded.segments.insert(segment, events);
+        }
+    }
+}
+
+fn item<T>(drafted: Drafted<T>, expires: bool) -> Item<T> {
+    let version = drafted.stored.map_or(0, |stored| stored.version);
+    Item { history: drafted.now, version: version + 1, expires }
+}
