@@ -7,24 +7,22 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
-use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
-};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::DateTime;
 use aws_smithy_types::body::SdkBody;
 use catalog::change::Content;
 use catalog::image::Scan;
 use catalog::{Change, ChangeKind, Digest, Reader, RegistryId, Repository, Table};
-use describe_images::DescribeImages;
 use describe_images::page_token::Keyring;
-use end_to_end::harness::{Catalog, Store, digest, print, repository, require, tag, time, tools};
+use end_to_end::harness::{
+    Catalog, Ended, InProcess, OCI_CONFIGURATION, OCI_IMAGE, Store, clean_command, digest, print,
+    repository, require, tag, time, tools, without_aws_configuration,
+};
 use lambda_http::Body;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -33,9 +31,6 @@ const SERVICES: [&str; 2] = ["ecr", "ecr-public"];
 
 /// The registry that [`seed`] fills besides the default one.
 const OTHER_REGISTRY: &str = "210987654321";
-
-const OCI_IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
-const OCI_CONFIGURATION: &str = "application/vnd.oci.image.config.v1+json";
 
 /// A push of image number `number`, which has as many bytes.
 fn push(number: u64, tag_name: Option<&str>) -> ChangeKind {
@@ -144,40 +139,18 @@ impl Serving {
     }
 }
 
-/// How a program ended, and what it said.
-#[derive(Debug)]
-struct Ended {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
-
 /// Runs a program that finds no configuration but what is given here.
 fn run<'a>(program: &Path, arguments: impl IntoIterator<Item = &'a str>) -> Ended {
     let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clients-home");
     std::fs::create_dir_all(&home).unwrap();
-    let output = Command::new(program)
-        .args(arguments)
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap())
-        .env("HOME", home)
-        .env("TZ", "UTC")
-        .env("AWS_CONFIG_FILE", "/dev/null")
-        .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
-        .env("AWS_EC2_METADATA_DISABLED", "true")
-        .env("AWS_REGION", "us-east-1")
-        .env("AWS_DEFAULT_REGION", "us-east-1")
-        .env("AWS_ACCESS_KEY_ID", "key")
-        .env("AWS_SECRET_ACCESS_KEY", "secret")
-        .env("AWS_PAGER", "")
-        .env("SDK_FOLDER", tools().join("node"))
-        .output()
-        .unwrap();
-    Ended {
-        code: output.status.code(),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
+    let mut command = clean_command(program, &home);
+    without_aws_configuration(&mut command);
+    command.args(arguments).envs([
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_ACCESS_KEY_ID", "key"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+    ]);
+    Ended::run(command.env("SDK_FOLDER", tools().join("node")))
 }
 
 /// A snapshot in a test that runs twice.
@@ -1187,47 +1160,35 @@ fn javascript_resumes_with_another_client_and_page_size() {
     }
 }
 
-// The SDK for Rust, in front of the handler without a socket
-
-/// Hands the requests of an SDK to the handler.
-#[derive(Debug, Clone)]
-struct InProcess {
-    handler: Arc<DescribeImages>,
+/// The handler in front of a store, for the requests of an SDK, without a socket.
+struct Handler {
+    http_client: SharedHttpClient,
     requests: Arc<AtomicUsize>,
 }
 
-impl InProcess {
+impl Handler {
     fn new(store: &Store) -> Self {
         let keyring = Keyring::parse(&Keyring::generate_key().unwrap()).unwrap();
-        Self { handler: Arc::new(store.describe_images(keyring)), requests: Arc::default() }
+        let handler = Arc::new(store.describe_images(keyring));
+        let requests = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&requests);
+        let answer = move |request: HttpRequest| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            let handler = Arc::clone(&handler);
+            async move {
+                let request = request.try_into_http1x().unwrap();
+                let request = request.map(|body| Body::Binary(body.bytes().unwrap().to_vec()));
+                let response = handler.handle(request).await;
+                let response = response.map(|body| SdkBody::from(body.to_vec()));
+                Ok(HttpResponse::try_from(response).unwrap())
+            }
+        };
+        Self { http_client: SharedHttpClient::new(InProcess(answer)), requests }
     }
 
     /// How many requests there were.
     fn requests(&self) -> usize {
         self.requests.load(Ordering::Relaxed)
-    }
-}
-
-impl HttpConnector for InProcess {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let connector = self.clone();
-        HttpConnectorFuture::new(async move {
-            connector.requests.fetch_add(1, Ordering::Relaxed);
-            let request = request.try_into_http1x().unwrap();
-            let request = request.map(|body| Body::Binary(body.bytes().unwrap().to_vec()));
-            let response = connector.handler.handle(request).await;
-            Ok(HttpResponse::try_from(response.map(|body| SdkBody::from(body.to_vec()))).unwrap())
-        })
-    }
-}
-
-impl HttpClient for InProcess {
-    fn http_connector(
-        &self,
-        _: &HttpConnectorSettings,
-        _: &RuntimeComponents,
-    ) -> SharedHttpConnector {
-        SharedHttpConnector::new(self.clone())
     }
 }
 
@@ -1251,16 +1212,16 @@ macro_rules! rust_sdk {
             use $sdk::operation::describe_images::DescribeImagesError;
             use $sdk::types::ImageIdentifier;
 
-            use super::InProcess;
+            use super::Handler;
 
-            pub(super) fn client(connector: &InProcess) -> Client {
+            pub(super) fn client(handler: &Handler) -> Client {
                 let configuration = Config::builder()
                     .behavior_version(BehaviorVersion::latest())
                     .region(Region::from_static("us-east-1"))
                     .endpoint_url("http://in-process")
                     .credentials_provider(Credentials::new("key", "secret", None, None, "test"))
                     .retry_config(RetryConfig::standard().with_initial_backoff(Duration::from_millis(1)))
-                    .http_client(connector.clone())
+                    .http_client(handler.http_client.clone())
                     .build();
                 Client::from_conf(configuration)
             }
@@ -1286,8 +1247,8 @@ macro_rules! rust_sdk {
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn errors_are_variants() {
-                let connector = InProcess::new(&super::seeded_store().await);
-                let client = client(&connector);
+                let handler = Handler::new(&super::seeded_store().await);
+                let client = client(&handler);
                 let describe = || client.describe_images().repository_name("team/app");
 
                 let request = client.describe_images().repository_name("team/none");
@@ -1322,13 +1283,13 @@ macro_rules! rust_sdk {
                     error.message(),
                     Some("Invalid parameter at 'nextToken' failed to satisfy constraint: 'Invalid token'")
                 );
-                assert_eq!(connector.requests(), 3, "none of them is tried again");
+                assert_eq!(handler.requests(), 3, "none of them is tried again");
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn errors_of_the_server_are_tried_again() {
-                let connector = InProcess::new(&super::broken_store().await);
-                let request = client(&connector).describe_images().repository_name("team/app");
+                let handler = Handler::new(&super::broken_store().await);
+                let request = client(&handler).describe_images().repository_name("team/app");
                 let error = request.send().await.unwrap_err();
                 assert_eq!(error.raw_response().unwrap().status().as_u16(), 500);
                 let error = error.into_service_error();
@@ -1337,7 +1298,7 @@ macro_rules! rust_sdk {
                     error.message(),
                     Some("The catalog could not answer the request. Try again later.")
                 );
-                assert_eq!(connector.requests(), 3);
+                assert_eq!(handler.requests(), 3);
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -1351,7 +1312,7 @@ macro_rules! rust_sdk {
                     }
                     super::apply(&store, &super::repository("team/app"), 0, push).await;
                 }
-                let request = client(&InProcess::new(&store)).describe_images().repository_name("team/app");
+                let request = client(&Handler::new(&store)).describe_images().repository_name("team/app");
                 let images = request.send().await.unwrap().image_details.unwrap();
                 let found: Vec<_> = images.iter().map(|image| image.image_size_in_bytes()).collect();
                 assert_eq!(found, sizes.map(Some));
@@ -1380,9 +1341,8 @@ async fn the_rust_sdk_reads_every_member_of_a_private_image() {
         FindingSeverity, ImageDetail, ImageScanFindingsSummary, ImageScanStatus, ImageStatus,
         ScanStatus,
     };
-    let connector = InProcess::new(&seeded_store().await);
-    let request =
-        rust_sdk_ecr::client(&connector).describe_images().repository_name("team/complete");
+    let handler = Handler::new(&seeded_store().await);
+    let request = rust_sdk_ecr::client(&handler).describe_images().repository_name("team/complete");
     let output = request.send().await.unwrap();
     let findings = ImageScanFindingsSummary::builder()
         .image_scan_completed_at(date_time(3_500))
@@ -1414,9 +1374,9 @@ async fn the_rust_sdk_reads_every_member_of_a_private_image() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_rust_sdk_reads_every_member_of_a_public_image() {
     use aws_sdk_ecrpublic::types::ImageDetail;
-    let connector = InProcess::new(&seeded_store().await);
+    let handler = Handler::new(&seeded_store().await);
     let request =
-        rust_sdk_ecr_public::client(&connector).describe_images().repository_name("team/complete");
+        rust_sdk_ecr_public::client(&handler).describe_images().repository_name("team/complete");
     let output = request.send().await.unwrap();
     let image = ImageDetail::builder()
         .registry_id("123456789012")
@@ -1436,7 +1396,7 @@ async fn the_rust_sdk_reads_every_member_of_a_public_image() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_rust_sdk_lists_what_passes_a_filter() {
     use aws_sdk_ecr::types::{DescribeImagesFilter, ImageStatus, ImageStatusFilter, TagStatus};
-    let client = rust_sdk_ecr::client(&InProcess::new(&seeded_store().await));
+    let client = rust_sdk_ecr::client(&Handler::new(&seeded_store().await));
     let list = async |tag_status: Option<TagStatus>, image_status: Option<ImageStatusFilter>| {
         let filter = DescribeImagesFilter::builder()
             .set_tag_status(tag_status)
@@ -1466,13 +1426,13 @@ async fn the_rust_sdk_lists_what_passes_a_filter() {
 async fn the_rust_sdk_knows_what_the_catalog_does_not_serve() {
     use aws_sdk_ecr::error::ProvideErrorMetadata as _;
     use aws_sdk_ecrpublic::operation::describe_registries::DescribeRegistriesError;
-    let connector = InProcess::new(&seeded_store().await);
+    let handler = Handler::new(&seeded_store().await);
     let error =
-        rust_sdk_ecr_public::client(&connector).describe_registries().send().await.unwrap_err();
+        rust_sdk_ecr_public::client(&handler).describe_registries().send().await.unwrap_err();
     let error = error.into_service_error();
     assert!(matches!(error, DescribeRegistriesError::UnsupportedCommandException(_)), "{error:?}");
 
-    let request = rust_sdk_ecr::client(&connector).list_images().repository_name("team/app");
+    let request = rust_sdk_ecr::client(&handler).list_images().repository_name("team/app");
     let error = request.send().await.unwrap_err();
     assert_eq!(error.code(), Some("UnsupportedCommandException"));
     assert_eq!(error.message(), Some("The action ListImages isn't supported by this catalog."));
@@ -1568,7 +1528,7 @@ fn reads_every_image_once(client: &str, read: impl Fn(Option<usize>) -> Reading)
 
 mod reads_every_image_of_a_large_repository_once {
     use super::{
-        Aws, InProcess, LARGE_CATALOG, Language, Reading, Version, reads_every_image_once,
+        Aws, Handler, LARGE_CATALOG, Language, Reading, Version, reads_every_image_once,
         rust_sdk_ecr, rust_sdk_ecr_public,
     };
 
@@ -1643,7 +1603,7 @@ mod reads_every_image_of_a_large_repository_once {
     #[test]
     fn rust_ecr() {
         let serving = &LARGE_CATALOG.serving;
-        let client = rust_sdk_ecr::client(&InProcess::new(&serving.catalog.store));
+        let client = rust_sdk_ecr::client(&Handler::new(&serving.catalog.store));
         reads_every_image_once("Rust, ecr", |page_size| {
             serving.runtime.block_on(rust_sdk_ecr::read(&client, page_size))
         });
@@ -1652,7 +1612,7 @@ mod reads_every_image_of_a_large_repository_once {
     #[test]
     fn rust_ecr_public() {
         let serving = &LARGE_CATALOG.serving;
-        let client = rust_sdk_ecr_public::client(&InProcess::new(&serving.catalog.store));
+        let client = rust_sdk_ecr_public::client(&Handler::new(&serving.catalog.store));
         reads_every_image_once("Rust, ecr-public", |page_size| {
             serving.runtime.block_on(rust_sdk_ecr_public::read(&client, page_size))
         });

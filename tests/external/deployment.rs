@@ -5,12 +5,10 @@ mod functions;
 mod template;
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
 
-use end_to_end::harness::{free_port, require, tools};
-use serde_json::Value;
+use end_to_end::harness::{require, tools};
 
 /// The project's root.
 fn root() -> PathBuf {
@@ -58,58 +56,4 @@ fn built(test: &str) -> Option<&'static Path> {
         );
         folder
     }))
-}
-
-/// A server of moto, which speaks many of AWS's services, until it is dropped.
-struct Moto {
-    url: String,
-    process: Child,
-}
-
-impl Moto {
-    fn start(test: &str) -> Option<Self> {
-        let mut server = tool(test, "moto_server")?;
-        let port = free_port();
-        let process = server
-            .args(["-p", &port.to_string()])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let moto = Self { url: format!("http://127.0.0.1:{port}"), process };
-        wait_for("moto", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
-        Some(moto)
-    }
-
-    /// Runs a command of AWS CLI there, and reads what it prints.
-    fn aws(&self, arguments: &[&str]) -> Value {
-        let output = succeed(
-            Command::new(tools().join("python/bin/aws"))
-                .args(arguments)
-                .args(["--endpoint-url", &self.url, "--output", "json"])
-                .envs([("AWS_ACCESS_KEY_ID", "key"), ("AWS_SECRET_ACCESS_KEY", "secret")])
-                .env("AWS_DEFAULT_REGION", "us-east-1"),
-        );
-        if output.stdout.is_empty() {
-            Value::Null
-        } else {
-            serde_json::from_slice(&output.stdout).unwrap()
-        }
-    }
-}
-
-impl Drop for Moto {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// Waits until something is so.
-fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !is_so() {
-        assert!(Instant::now() < deadline, "waited too long for {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }

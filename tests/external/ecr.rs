@@ -3,7 +3,7 @@
 //! second.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -15,8 +15,8 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use catalog::reader::Filter;
 use catalog::{Change, RegistryId, Timestamp};
 use end_to_end::harness::{
-    InProcess, REGION, REGISTRY, Store, configuration, digest, free_port, json_response, operation,
-    print, require, tools,
+    InProcess, Moto, Process, REGION, REGISTRY, Store, binary, command, configuration, digest,
+    folder, json_response, operation, print, require,
 };
 use futures_util::{StreamExt as _, stream};
 use ingest_events::Ingest;
@@ -46,19 +46,9 @@ struct Seen {
 
 type Everything = BTreeMap<String, BTreeMap<String, Seen>>;
 
-struct KilledOnDrop(Child);
-
-impl Drop for KilledOnDrop {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// A server of moto, until it is dropped.
 struct Server {
-    url: String,
-    _process: KilledOnDrop,
+    moto: Moto,
     limit: Arc<Limit>,
 }
 
@@ -76,33 +66,18 @@ struct Limit {
 }
 
 impl Server {
-    async fn start(test: &str, rate: f64) -> Option<Self> {
-        let python = require(test, tools().join("deployment/bin/python3"))?;
-        let port = free_port();
-        let process = Command::new(python)
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/external/ecr/serve.py"))
-            .args([port.to_string(), REPOSITORIES.to_string(), IMAGES.to_string()])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let url = format!("http://127.0.0.1:{port}");
+    fn start(test: &str, rate: f64) -> Option<Self> {
+        let moto = Moto::start_with_images(test, REPOSITORIES, IMAGES)?;
         let limit = Limit {
             http: reqwest::Client::new(),
-            url: url.clone(),
+            url: moto.url.clone(),
             rate,
             tokens: Mutex::new((rate, Instant::now())),
             is_down: AtomicBool::default(),
             requests: AtomicUsize::default(),
             throttled: AtomicUsize::default(),
         };
-        let server = Self { url, _process: KilledOnDrop(process), limit: Arc::new(limit) };
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while reqwest::get(&server.url).await.is_err() {
-            assert!(Instant::now() < deadline, "moto does not answer");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        Some(server)
+        Some(Self { moto, limit: Arc::new(limit) })
     }
 
     /// What the catalog asks through.
@@ -277,7 +252,7 @@ async fn reconcile(store: &Store, ecr: Ecr) -> Vec<Change> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_empty_catalog_is_filled_and_what_events_did_not_tell_is_repaired() {
-    let Some(server) = Server::start("an_empty_catalog_is_filled", 4.0).await else { return };
+    let Some(server) = Server::start("an_empty_catalog_is_filled", 4.0) else { return };
     let store = Store::in_memory().await;
     let ecr = || server.ecr();
     let started = Instant::now();
@@ -377,7 +352,7 @@ async fn settle_all(ingest: &Ingest, store: &Store) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pushes_are_completed_with_what_amazon_ecr_tells() {
-    let Some(server) = Server::start("pushes_are_completed", 35.0).await else { return };
+    let Some(server) = Server::start("pushes_are_completed", 35.0) else { return };
     let store = Store::in_memory().await;
     let subscriptions = Secret::known(Subscriptions::default());
     let ingest =
@@ -452,19 +427,19 @@ async fn pushes_are_completed_with_what_amazon_ecr_tells() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_command_line_compares_with_amazon_ecr() {
-    let Some(server) = Server::start("the_command_line", 1000.0).await else { return };
-    let folder = std::env::temp_dir().join(format!("image-catalog-ecr-{}", std::process::id()));
-    let data = folder.display().to_string();
+    let Some(server) = Server::start("the_command_line", 1000.0) else { return };
+    let folder = folder("ecr");
+    let data = folder.join("data").display().to_string();
     let run = |program: &str, arguments: &[&str]| -> Output {
         let mut command = Command::new(program);
-        command.args(arguments).env("AWS_ENDPOINT_URL_ECR", &server.url).envs([
+        command.args(arguments).env("AWS_ENDPOINT_URL_ECR", &server.moto.url).envs([
             ("AWS_ACCESS_KEY_ID", "key"),
             ("AWS_SECRET_ACCESS_KEY", "secret"),
             ("RUST_LOG", "warn"),
         ]);
         command.output().unwrap()
     };
-    let binary = end_to_end::harness::binary().display().to_string();
+    let binary = binary().display().to_string();
     let reconcile = |more: &[&str]| {
         let arguments = [&["reconcile", "--from", "ecr", "--data", &data], more].concat();
         let output = run(&binary, &arguments);
@@ -498,18 +473,11 @@ async fn the_command_line_compares_with_amazon_ecr() {
     );
 
     // The process that serves asks, too, if it is told to.
-    let port = free_port();
-    let mut serving = Command::new(&binary);
-    serving.args(["--listen", &format!("127.0.0.1:{port}"), "--in-memory", "--ask-ecr"]);
-    serving.env("AWS_ENDPOINT_URL_ECR", &server.url).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut serving = command(&folder);
+    serving.args(["--in-memory", "--ask-ecr"]).env("AWS_ENDPOINT_URL_ECR", &server.moto.url);
     serving.envs([("AWS_ACCESS_KEY_ID", "key"), ("AWS_SECRET_ACCESS_KEY", "secret")]);
-    let serving = KilledOnDrop(serving.spawn().unwrap());
-    let url = format!("http://127.0.0.1:{port}");
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while reqwest::get(format!("{url}/healthz")).await.is_err() {
-        assert!(Instant::now() < deadline, "the catalog does not answer");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let serving = Process::start(serving);
+    let url = serving.url.clone();
     let there = server.everything().await;
     let (digest, image) = there["team/app-00"].first_key_value().unwrap();
     let post = async |path: &str, body: String| -> Value {
@@ -535,5 +503,4 @@ async fn the_command_line_compares_with_amazon_ecr() {
         seen.contains(&format!("/{REPOSITORIES} ")) || seen.contains(" of 49 repositories"),
         "{seen}"
     );
-    std::fs::remove_dir_all(folder).unwrap();
 }

@@ -3,12 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc;
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::types::{AttributeValue, TimeToLiveSpecification};
@@ -18,16 +17,15 @@ use catalog::table::FORMAT;
 use catalog::{Change, ChangeKind, Digest, Repository, Table, Tag, Timestamp};
 use describe_images::page_token::Keyring;
 use end_to_end::harness::{
-    REGION, REGISTRY, Random, binary, digest, print, repository, require, sample, tag, time, tools,
+    DynamoDbLocal, KilledOnDrop, OCI_CONFIGURATION, OCI_IMAGE, OCI_INDEX, OCI_LAYER, Process,
+    REGION, REGISTRY, Random, binary, command, digest, print, push_event, repository, require,
+    sample, tag, tags_of, time, wait_until, without_aws_configuration,
 };
 use end_to_end::reference::model;
 use serde_json::{Value, json};
 
-/// How long a process may take to start, to end, or to do anything else that is waited for.
+/// How long a process may take to end, or to do anything else that is waited for.
 const LIMIT: Duration = Duration::from_secs(5);
-const POLL_INTERVAL: Duration = Duration::from_millis(2);
-/// How long Java and what it runs may take to start.
-const DYNAMODB_LOCAL_LIMIT: Duration = Duration::from_secs(60);
 
 const OPTIONS: [&str; 13] = [
     "reconcile",
@@ -44,11 +42,6 @@ const OPTIONS: [&str; 13] = [
     "--table",
     "--demo",
 ];
-
-const OCI_IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
-const OCI_CONFIGURATION: &str = "application/vnd.oci.image.config.v1+json";
-const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
-const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 mod options {
     use super::*;
@@ -449,26 +442,26 @@ mod page_tokens {
         for number in 1..=3 {
             process.push("team/app", number, &format!("v{number}")).await;
         }
-        let old = process.first_page().await;
-        assert_eq!(process.page(&old).await.unwrap(), ["v2"]);
+        let old = first_page(&process).await;
+        assert_eq!(page(&process, &old).await.unwrap(), ["v2"]);
         process.stop();
 
         let mut process = Process::start_with_data(&folder);
-        assert_eq!(process.page(&old).await.unwrap(), ["v2"], "after a restart");
+        assert_eq!(page(&process, &old).await.unwrap(), ["v2"], "after a restart");
         process.stop();
 
         let key = fs::read_to_string(key_file(&folder)).unwrap();
         let new_key = Keyring::generate_key().unwrap();
         fs::write(key_file(&folder), format!("{new_key}{key}")).unwrap();
         let mut process = Process::start_with_data(&folder);
-        assert_eq!(process.page(&old).await.unwrap(), ["v2"], "after a new key was put on top");
-        let new = process.first_page().await;
+        assert_eq!(page(&process, &old).await.unwrap(), ["v2"], "after a new key was put on top");
+        let new = first_page(&process).await;
         process.stop();
 
         fs::write(key_file(&folder), &new_key).unwrap();
         let process = Process::start_with_data(&folder);
-        assert_eq!(process.page(&new).await.unwrap(), ["v2"], "the key on top sealed the token");
-        let error = process.page(&old).await.unwrap_err();
+        assert_eq!(page(&process, &new).await.unwrap(), ["v2"], "the key on top sealed the token");
+        let error = page(&process, &old).await.unwrap_err();
         assert_eq!(error["__type"], "InvalidParameterException", "after the old key was removed");
         assert_eq!(
             error["message"],
@@ -498,21 +491,18 @@ mod page_tokens {
         folder.join("work/data/page-token-keys")
     }
 
-    impl Process {
-        /// The token after a first page of one.
-        async fn first_page(&self) -> String {
-            let request = json!({ "repositoryName": "team/app", "maxResults": 1 });
-            let page = self.describe(request).await.unwrap();
-            assert_eq!(page["imageDetails"][0]["imageTags"], json!(["v3"]));
-            page["nextToken"].as_str().unwrap().to_owned()
-        }
+    /// The token after a first page of one.
+    async fn first_page(process: &Process) -> String {
+        let request = json!({ "repositoryName": "team/app", "maxResults": 1 });
+        let page = process.describe(request).await.unwrap();
+        assert_eq!(page["imageDetails"][0]["imageTags"], json!(["v3"]));
+        page["nextToken"].as_str().unwrap().to_owned()
+    }
 
-        /// The tags on the page that a token leads to, or the error.
-        async fn page(&self, token: &str) -> Result<Vec<String>, Value> {
-            let request =
-                json!({ "repositoryName": "team/app", "maxResults": 1, "nextToken": token });
-            self.describe(request).await.map(|page| tags_of(&page))
-        }
+    /// The tags on the page that a token leads to, or the error.
+    async fn page(process: &Process, token: &str) -> Result<Vec<String>, Value> {
+        let request = json!({ "repositoryName": "team/app", "maxResults": 1, "nextToken": token });
+        process.describe(request).await.map(|page| tags_of(&page))
     }
 }
 
@@ -692,7 +682,7 @@ mod crashes {
         async fn compare(&mut self, process: &Process, seed: u64) {
             let unknown = self.unknown.take();
             for known in &mut self.repositories {
-                let listed = process.list(&known.repository).await;
+                let listed = list(&process, &known.repository).await;
                 let without = expected(&known.repository, &known.changes);
                 let Some(event) =
                     unknown.as_ref().filter(|event| event.change.repository == known.repository)
@@ -785,7 +775,7 @@ mod crashes {
         let url = format!("{}{}", process.url, event.path);
         let status = process.http.post(url).json(&event.body).send().await.unwrap().status();
         assert!(status.is_success(), "{status} for {}", event.body);
-        process.list(&event.change.repository).await
+        list(&process, &event.change.repository).await
     }
 
     /// A list of images without the sizes of its indexes.
@@ -1000,24 +990,22 @@ mod crashes {
         Value::Object(present.collect())
     }
 
-    impl Process {
-        /// All images of a repository with times in milliseconds; nothing if it does not exist.
-        async fn list(&self, repository: &Repository) -> Option<Vec<Value>> {
-            let request = json!({
-                "repositoryName": repository.name.as_str(),
-                "maxResults": 1000,
-                "filter": { "imageStatus": "ANY" }
-            });
-            match self.describe(request).await {
-                Ok(mut page) => {
-                    let details = page["imageDetails"].as_array_mut().unwrap();
-                    details.iter_mut().for_each(seconds_to_milliseconds);
-                    Some(details.clone())
-                }
-                Err(error) => {
-                    assert_eq!(error["__type"], "RepositoryNotFoundException", "{error}");
-                    None
-                }
+    /// All images of a repository with times in milliseconds; nothing if it does not exist.
+    async fn list(process: &Process, repository: &Repository) -> Option<Vec<Value>> {
+        let request = json!({
+            "repositoryName": repository.name.as_str(),
+            "maxResults": 1000,
+            "filter": { "imageStatus": "ANY" }
+        });
+        match process.describe(request).await {
+            Ok(mut page) => {
+                let details = page["imageDetails"].as_array_mut().unwrap();
+                details.iter_mut().for_each(seconds_to_milliseconds);
+                Some(details.clone())
+            }
+            Err(error) => {
+                assert_eq!(error["__type"], "RepositoryNotFoundException", "{error}");
+                None
             }
         }
     }
@@ -1197,12 +1185,13 @@ mod stores {
 
     #[tokio::test]
     async fn two_processes_share_a_table_in_dynamodb() {
-        let Some(dynamodb) = DynamoDbLocal::start("two processes share a table", "dynamodb").await
-        else {
+        let Some(dynamodb) = DynamoDbLocal::start("two processes share a table").await else {
             return;
         };
-        let (one, two) = (dynamodb.spawn_catalog().ready(), dynamodb.spawn_catalog().ready());
-        let place = format!("in the DynamoDB at {}", dynamodb.endpoint);
+        let folder = folder("dynamodb");
+        let start = || spawn_catalog(&dynamodb, &folder).ready();
+        let (one, two) = (start(), start());
+        let place = format!("in the DynamoDB at {}", dynamodb.url);
         assert!(one.greeting.contains(&place), "{}", one.greeting);
         one.push("team/app", 1, "v1").await;
         assert_eq!(two.tags("team/app").await, ["v1"]);
@@ -1213,17 +1202,18 @@ mod stores {
             one.describe(json!({ "repositoryName": "team/app" })).await,
             two.describe(json!({ "repositoryName": "team/app" })).await
         );
-        one.assert_takes_tokens_of(&two).await;
-        two.assert_takes_tokens_of(&one).await;
-        assert!(!dynamodb.folder.join("work/data/catalog.sqlite").exists());
+        assert_takes_tokens_of(&one, &two).await;
+        assert_takes_tokens_of(&two, &one).await;
+        assert!(!folder.join("work/data/catalog.sqlite").exists());
     }
 
     /// There is neither a table nor a key of page tokens when they start.
     #[tokio::test]
     async fn processes_that_start_together_agree() {
         let test = "processes that start together";
-        let Some(dynamodb) = DynamoDbLocal::start(test, "started_together").await else { return };
-        let processes = [(); 4].map(|()| dynamodb.spawn_catalog()).map(Process::ready);
+        let Some(dynamodb) = DynamoDbLocal::start(test).await else { return };
+        let folder = folder("started_together");
+        let processes = [(); 4].map(|()| spawn_catalog(&dynamodb, &folder)).map(Process::ready);
         for (number, process) in (1..).zip(&processes) {
             process.push("team/app", number, &format!("v{number}")).await;
         }
@@ -1232,71 +1222,33 @@ mod stores {
         }
         for one in &processes {
             for other in &processes {
-                one.assert_takes_tokens_of(other).await;
+                assert_takes_tokens_of(one, other).await;
             }
         }
     }
 
-    impl Process {
-        async fn assert_takes_tokens_of(&self, other: &Self) {
-            let request = |token: Option<&Value>| {
-                let mut request = json!({ "repositoryName": "team/app", "maxResults": 1 });
-                request["nextToken"] = json!(token);
-                request
-            };
-            let page = other.describe(request(None)).await.unwrap();
-            let here = self.describe(request(page.get("nextToken"))).await;
-            let there = other.describe(request(page.get("nextToken"))).await;
-            assert_eq!(here.map(|page| tags_of(&page)), there.map(|page| tags_of(&page)));
-        }
+    async fn assert_takes_tokens_of(process: &Process, other: &Process) {
+        let request = |token: Option<&Value>| {
+            let mut request = json!({ "repositoryName": "team/app", "maxResults": 1 });
+            request["nextToken"] = json!(token);
+            request
+        };
+        let page = other.describe(request(None)).await.unwrap();
+        let here = process.describe(request(page.get("nextToken"))).await;
+        let there = other.describe(request(page.get("nextToken"))).await;
+        assert_eq!(here.map(|page| tags_of(&page)), there.map(|page| tags_of(&page)));
     }
 
-    /// DynamoDB Local, until it is dropped, and a folder for what uses it.
-    struct DynamoDbLocal {
-        _process: KilledOnDrop,
-        endpoint: String,
-        folder: PathBuf,
-    }
-
-    impl DynamoDbLocal {
-        async fn start(test: &str, folder_name: &str) -> Option<Self> {
-            let local = tools().join("dynamodb-local");
-            let (java, jar) =
-                (require(test, "java")?, require(test, local.join("DynamoDBLocal.jar"))?);
-            let folder = folder(folder_name);
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            let mut command = Command::new(java);
-            command
-                .current_dir(&folder)
-                .args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"])
-                .arg(format!("-Djava.library.path={}", local.join("DynamoDBLocal_lib").display()))
-                .arg("-jar")
-                .arg(jar)
-                .args(["-inMemory", "-disableTelemetry", "-port", &port.to_string()])
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null());
-            let process = KilledOnDrop(command.spawn().unwrap());
-            let endpoint = format!("http://127.0.0.1:{port}");
-            let (http, deadline) = (reqwest::Client::new(), Instant::now() + DYNAMODB_LOCAL_LIMIT);
-            while http.get(&endpoint).send().await.is_err() {
-                assert!(Instant::now() < deadline, "DynamoDB Local does not start");
-                tokio::time::sleep(POLL_INTERVAL).await;
-            }
-            Some(Self { _process: process, endpoint, folder })
-        }
-
-        /// A process that keeps its table there; all of them share a directory for the rest.
-        fn spawn_catalog(&self) -> Process {
-            let mut command = command(&self.folder);
-            command
-                .args(["--data", "data", "--region", REGION])
-                .env("AWS_ENDPOINT_URL_DYNAMODB", &self.endpoint)
-                .envs([("AWS_ACCESS_KEY_ID", "local"), ("AWS_SECRET_ACCESS_KEY", "local")])
-                .env("AWS_REGION", REGION);
-            without_aws_configuration(&mut command);
-            Process::spawn(command)
-        }
+    /// A process that keeps its table there; all of them share a folder for the rest.
+    fn spawn_catalog(dynamodb: &DynamoDbLocal, folder: &Path) -> Process {
+        let mut command = command(folder);
+        command
+            .args(["--data", "data", "--region", REGION])
+            .env("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)
+            .envs([("AWS_ACCESS_KEY_ID", "local"), ("AWS_SECRET_ACCESS_KEY", "local")])
+            .env("AWS_REGION", REGION);
+        without_aws_configuration(&mut command);
+        Process::spawn(command)
     }
 }
 
@@ -1335,30 +1287,11 @@ async fn start_time_and_memory() {
     }
 }
 
-/// An empty folder for one test.
+/// An empty folder for one test, with the folder `work` in it.
 fn folder(test: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("process").join(test);
-    if folder.exists() {
-        fs::remove_dir_all(&folder).unwrap();
-    }
-    fs::create_dir_all(folder.join("work")).unwrap();
+    let folder = end_to_end::harness::folder(&format!("process/{test}"));
+    fs::create_dir(folder.join("work")).unwrap();
     folder
-}
-
-/// The program in the folder `work`, untouched by this process's environment.
-fn command(folder: &Path) -> Command {
-    let mut command = Command::new(binary());
-    let work = folder.join("work");
-    let log = fs::OpenOptions::new().create(true).append(true).open(folder.join("log")).unwrap();
-    command.current_dir(&work).stdin(Stdio::null()).stderr(log);
-    for variable in ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL", "RUST_LOG"] {
-        command.env_remove(variable);
-    }
-    // Whatever is left behind is seen.
-    for variable in ["HOME", "TMPDIR", "SQLITE_TMPDIR"] {
-        command.env(variable, &work);
-    }
-    command
 }
 
 /// Runs a program to its end, which must be near.
@@ -1373,185 +1306,9 @@ fn run(command: &mut Command) -> Output {
     output
 }
 
-/// Keeps the user's own profiles out.
-fn without_aws_configuration(command: &mut Command) {
-    command.env("AWS_CONFIG_FILE", "/dev/null").env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null");
-    command.env_remove("AWS_PROFILE");
-}
-
-fn wait_until(what: &str, limit: Duration, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + limit;
-    while !condition() {
-        assert!(Instant::now() < deadline, "waited {limit:?} for {what}");
-        std::thread::sleep(POLL_INTERVAL);
-    }
-}
-
 /// Everything below a folder.
 fn files(folder: &Path) -> Vec<PathBuf> {
     fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
-}
-
-struct KilledOnDrop(Child);
-
-impl KilledOnDrop {
-    fn kill(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-}
-
-impl std::ops::Deref for KilledOnDrop {
-    type Target = Child;
-    fn deref(&self) -> &Child {
-        &self.0
-    }
-}
-
-impl std::ops::DerefMut for KilledOnDrop {
-    fn deref_mut(&mut self) -> &mut Child {
-        &mut self.0
-    }
-}
-
-impl Drop for KilledOnDrop {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// The program while it runs; it is killed when this is dropped.
-struct Process {
-    child: KilledOnDrop,
-    lines: mpsc::Receiver<String>,
-    log_file: PathBuf,
-    http: reqwest::Client,
-    /// What it printed.
-    greeting: String,
-    url: String,
-}
-
-impl Process {
-    /// Starts it, and waits until it has greeted: from then on it answers.
-    fn start(command: Command) -> Self {
-        Self::spawn(command).ready()
-    }
-
-    /// Starts it with the directory `data` in its folder.
-    fn start_with_data(folder: &Path) -> Self {
-        let mut command = command(folder);
-        command.args(["--data", "data"]);
-        Self::start(command)
-    }
-
-    fn spawn(mut command: Command) -> Self {
-        if !command.get_args().any(|argument| argument == "--listen") {
-            command.args(["--listen", "127.0.0.1:0"]);
-        }
-        let log_file = command.get_current_dir().unwrap().with_file_name("log");
-        let mut child = KilledOnDrop(command.stdout(Stdio::piped()).spawn().unwrap());
-        let output = BufReader::new(child.stdout.take().unwrap());
-        let (sender, lines) = mpsc::channel();
-        std::thread::spawn(move || {
-            for line in output.lines().map_while(Result::ok) {
-                let _ = sender.send(line);
-            }
-        });
-        let (greeting, url) = (String::new(), String::new());
-        Self { child, lines, log_file, http: reqwest::Client::new(), greeting, url }
-    }
-
-    fn ready(mut self) -> Self {
-        let deadline = Instant::now() + LIMIT;
-        // The command for curl is the last line but one, and that is empty.
-        while !self.greeting.contains("curl ") || !self.greeting.ends_with("\n\n") {
-            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(line) => self.greeting.extend([line.as_str(), "\n"]),
-                Err(error) => {
-                    panic!("it does not greet ({error}): {}{}", self.greeting, self.log())
-                }
-            }
-        }
-        let address =
-            self.greeting.split_once("http://").unwrap().1.split_whitespace().next().unwrap();
-        self.url = format!("http://{address}");
-        self
-    }
-
-    fn address(&self) -> SocketAddr {
-        self.url["http://".len()..].parse().unwrap()
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(&self.log_file).unwrap()
-    }
-
-    fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
-        let status =
-            Command::new("sh").args(["-c", r#"kill -s "$0" "$1""#, name, &id]).status().unwrap();
-        assert!(status.success());
-    }
-
-    fn ended(&mut self) -> ExitStatus {
-        wait_until("the process to end", LIMIT, || self.child.try_wait().unwrap().is_some());
-        self.child.wait().unwrap()
-    }
-
-    /// Ends it as a service manager does.
-    fn stop(&mut self) {
-        self.signal("TERM");
-        assert_eq!(self.ended().code(), Some(0), "{}", self.log());
-    }
-
-    /// The private service's answer, or its error.
-    async fn describe(&self, request: Value) -> Result<Value, Value> {
-        let response = self
-            .http
-            .post(format!("{}/", self.url))
-            .header("x-amz-target", "AmazonEC2ContainerRegistry_V20150921.DescribeImages")
-            .json(&request)
-            .send()
-            .await
-            .unwrap();
-        let success = response.status().is_success();
-        let body: Value = response.json().await.unwrap();
-        if success { Ok(body) } else { Err(body) }
-    }
-
-    /// All tags of a repository, in order.
-    async fn tags(&self, repository: &str) -> Vec<String> {
-        let mut tags =
-            tags_of(&self.describe(json!({ "repositoryName": repository })).await.unwrap());
-        tags.sort();
-        tags
-    }
-
-    /// Sends an event of a push, at the second of its number.
-    async fn push(&self, repository: &str, number: u64, tag: &str) {
-        let event = push_event(repository, number, tag);
-        let response =
-            self.http.post(format!("{}/events/ecr", self.url)).json(&event).send().await.unwrap();
-        assert_eq!(response.status(), http::StatusCode::OK);
-    }
-}
-
-fn tags_of(page: &Value) -> Vec<String> {
-    let images = page["imageDetails"].as_array().unwrap().iter();
-    let tags = images.flat_map(|image| image["imageTags"].as_array().into_iter().flatten());
-    tags.map(|tag| tag.as_str().unwrap().to_owned()).collect()
-}
-
-fn push_event(repository: &str, number: u64, tag: &str) -> Value {
-    let mut event: Value = serde_json::from_str(&sample("aws-ecr/image-action-push.json")).unwrap();
-    event["account"] = json!(REGISTRY);
-    event["region"] = json!(REGION);
-    event["time"] = json!(time(i64::try_from(number).unwrap() * 1000));
-    event["detail"]["repository-name"] = json!(repository);
-    event["detail"]["image-digest"] = json!(digest(number));
-    event["detail"]["image-tag"] = json!(tag);
-    event
 }
 
 /// The envelope of Amazon EventBridge.

@@ -5,42 +5,32 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, mpsc};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use catalog::reader::Filter;
 use catalog::{Change, ChangeKind, RegistryId, Timestamp};
 use describe_images::page_token::Keyring;
-use end_to_end::harness::{REGISTRY, Store, print, repository, require};
-use image_catalog::server::Server;
+use end_to_end::harness::{
+    Catalog, DOCKER_CONFIGURATION, DOCKER_IMAGE, DOCKER_LIST, DockerRegistry, Notifications,
+    OCI_CONFIGURATION, OCI_IMAGE, OCI_INDEX, OCI_LAYER, REGISTRY, Store, binary, digest, folder,
+    print, proxy, repository, require, tag,
+};
 use reconcile::{Followed, FollowedRegistries, Reconcile, ToCompare};
 use registries::{Registries, RegistryAddress};
 use secret::Secret;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Mutex, MutexGuard, oneshot};
-use tokio::task::JoinHandle;
+use tokio::sync::{Mutex, MutexGuard};
 
 /// How soon after the client returned the catalog has to know.
 const LIMIT: Duration = Duration::from_secs(1);
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
-/// How long the registry may take to start.
-const START_LIMIT: Duration = Duration::from_secs(10);
-
 const REPOSITORY: &str = "team/app";
-
-const OCI_IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
-const OCI_CONFIGURATION: &str = "application/vnd.oci.image.config.v1+json";
-const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
-const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
-const DOCKER_IMAGE: &str = "application/vnd.docker.distribution.manifest.v2+json";
-const DOCKER_CONFIGURATION: &str = "application/vnd.docker.container.image.v1+json";
-const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 
 /// The figures that are printed are those of one catalog and one registry alone.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
@@ -133,7 +123,7 @@ async fn a_docker_list(setup: Setup) {
     // skopeo writes all manifests anew; those of the images are in the list, in order.
     list.digest = push.digest.clone();
     list.media_type = DOCKER_LIST;
-    let manifest = setup.registry.get(&format!("manifests/{}", list.digest)).await;
+    let manifest = manifest_of(&setup.registry, &list.digest).await;
     assert_eq!(manifest["manifests"].as_array().unwrap().len(), images.len());
     for (image, descriptor) in images.iter_mut().zip(manifest["manifests"].as_array().unwrap()) {
         image.digest = descriptor["digest"].as_str().unwrap().to_owned();
@@ -181,7 +171,7 @@ async fn a_deletion_by_digest(setup: Setup) {
     let deletion = setup.delete(&one);
     setup.expect("a deletion", &deletion, &[two.detail(&["v2"])]).await;
     assert_eq!(
-        setup.registry.head(&one.digest).await,
+        setup.registry.head(REPOSITORY, &one.digest).await,
         None,
         "the registry has it no longer, either"
     );
@@ -238,7 +228,7 @@ fn subscription(registry: &str) -> Value {
 }
 
 /// Sends a notification, which the catalog takes.
-async fn notify(catalog: &end_to_end::harness::Catalog, body: String) {
+async fn notify(catalog: &Catalog, body: String) {
     let request = reqwest::Client::new().post(format!("{}/events/quay?token=token", catalog.url));
     let response = request.body(body).send().await.unwrap();
     assert_eq!(response.status(), 200);
@@ -273,11 +263,9 @@ async fn a_push_of_which_only_the_tag_is_told(setup: Setup) {
     let image = setup.image("one", &[100, 2_000]);
     setup.push(&image, "v1", &[]);
     setup.push(&image, "v2", &[]);
-    let catalog = end_to_end::harness::Catalog::start_subscribed(
-        Store::in_memory().await,
-        &subscription(&setup.registry.address),
-    )
-    .await;
+    let catalog =
+        Catalog::start_subscribed(Store::in_memory().await, &subscription(&setup.registry.address))
+            .await;
     // What is not there any longer is no image.
     notify(&catalog, pushed_tags(&["v1", "v2", "gone"])).await;
     let tags = ["v1", "v2"].map(str::to_owned).to_vec();
@@ -294,8 +282,7 @@ async fn a_registry_that_does_not_answer(setup: Setup) {
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let subscriptions = subscription(&address.to_string());
     let store = Store::in_memory().await;
-    let catalog =
-        end_to_end::harness::Catalog::start_subscribed(store.clone(), &subscriptions).await;
+    let catalog = Catalog::start_subscribed(store.clone(), &subscriptions).await;
     notify(&catalog, pushed_tags(&["v1"])).await;
     assert_eq!(described(&store).await, []);
     drop(catalog);
@@ -305,17 +292,8 @@ async fn a_registry_that_does_not_answer(setup: Setup) {
         store.ingest_of(subscriptions::Subscriptions::parse(&subscriptions.to_string()).unwrap());
     let in_a_minute = tokio::time::Instant::now() + Duration::from_mins(1);
     assert_eq!(ingest.settle_questions(in_a_minute).await.unwrap(), 0);
-    let listener = TcpListener::bind(address).await.unwrap();
-    let registry = setup.registry.address.clone();
-    let forwarding = tokio::spawn(async move {
-        loop {
-            let (mut client, _) = listener.accept().await.unwrap();
-            let mut server = TcpStream::connect(&registry).await.unwrap();
-            tokio::spawn(
-                async move { tokio::io::copy_bidirectional(&mut client, &mut server).await },
-            );
-        }
-    });
+    let registry = format!("http://{}", setup.registry.address);
+    proxy(std::net::TcpListener::bind(address).unwrap(), &registry, |bytes| bytes, |bytes| bytes);
     assert_eq!(ingest.settle_questions(in_a_minute).await.unwrap(), 1);
     assert_eq!(
         described(&store).await,
@@ -326,7 +304,6 @@ async fn a_registry_that_does_not_answer(setup: Setup) {
         0,
         "nothing is open any longer"
     );
-    forwarding.abort();
 }
 
 /// The registry, as one that is followed.
@@ -447,8 +424,8 @@ async fn a_catalog_that_heard_nothing(setup: Setup) {
         repository: repository(REPOSITORY),
         time: Timestamp::from_milliseconds(now() + 60_000).unwrap(),
         kind: ChangeKind::ImagePushed {
-            digest: end_to_end::harness::digest(1),
-            tag: Some(end_to_end::harness::tag("newer")),
+            digest: digest(1),
+            tag: Some(tag("newer")),
             content: catalog::change::Content::default(),
         },
     };
@@ -460,7 +437,7 @@ async fn a_catalog_that_heard_nothing(setup: Setup) {
 
     // The same from the command line, which names what differs.
     let run = |options: &[&str]| {
-        let mut command = Command::new(end_to_end::harness::binary());
+        let mut command = Command::new(binary());
         command
             .arg("reconcile")
             .args(["--from", &format!("http://{}", setup.registry.address)])
@@ -531,8 +508,8 @@ async fn two_thousand_images_from_before(setup: Setup) {
     let observed =
         |kind| Change { repository: repository(REPOSITORY), time: Timestamp::now(), kind };
     let pushed = |number: u64, tag_name: Option<&str>| ChangeKind::ImagePushed {
-        digest: end_to_end::harness::digest(number),
-        tag: tag_name.map(end_to_end::harness::tag),
+        digest: digest(number),
+        tag: tag_name.map(tag),
         content: catalog::change::Content { size_in_bytes: Some(1), ..Default::default() },
     };
     for kind in
@@ -575,8 +552,8 @@ async fn pulls(setup: Setup) {
 /// A registry, the catalog that it notifies, and a folder for both.
 struct Setup {
     name: String,
-    registry: Registry,
-    catalog: Catalog,
+    registry: DockerRegistry,
+    catalog: StoppableCatalog,
     folder: PathBuf,
     skopeo: PathBuf,
     _turn: MutexGuard<'static, ()>,
@@ -601,17 +578,15 @@ impl Done {
 
 impl Setup {
     async fn start(test: &str, references: bool) -> Option<Self> {
-        let (program, skopeo) = (require(test, "docker-registry")?, require(test, "skopeo")?);
+        let skopeo = require(test, "skopeo")?;
         let turn = ONE_AT_A_TIME.lock().await;
         let mode = if references { "with references" } else { "without references" };
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("registry").join(mode).join(test);
-        if folder.exists() {
-            fs::remove_dir_all(&folder).unwrap();
-        }
-        fs::create_dir_all(&folder).unwrap();
-        let mut catalog = Catalog::new().await;
+        let folder = folder(&format!("registry/{mode}/{test}"));
+        let mut catalog = StoppableCatalog::new().await;
         catalog.start().await;
-        let registry = Registry::start(&program, &folder, catalog.address, references);
+        let url = format!("http://{}/events/distribution?registry={REGISTRY}", catalog.address);
+        let registry =
+            DockerRegistry::start(test, &folder, &Notifications { url, references }).await?;
         Some(Self {
             name: format!("registry {mode}"),
             registry,
@@ -764,7 +739,7 @@ impl Setup {
             let media_type = detail["imageManifestMediaType"].as_str().unwrap().to_owned();
             let manifest = (digest, media_type);
             assert_eq!(
-                self.registry.head(&manifest.0).await.as_ref(),
+                self.registry.head(REPOSITORY, &manifest.0).await.as_ref(),
                 Some(&manifest),
                 "by its digest"
             );
@@ -772,11 +747,13 @@ impl Setup {
                 tags.insert(tag.as_str().unwrap().to_owned(), manifest.clone());
             }
         }
-        let listing = self.registry.get("tags/list").await;
+        let url = self.registry.url(&format!("/v2/{REPOSITORY}/tags/list"));
+        let listing = self.registry.http.get(url).send().await.unwrap();
+        let listing: Value = listing.error_for_status().unwrap().json().await.unwrap();
         let mut own_tags = BTreeMap::new();
         for tag in listing["tags"].as_array().into_iter().flatten() {
             let tag = tag.as_str().unwrap();
-            own_tags.insert(tag.to_owned(), self.registry.head(tag).await.unwrap());
+            own_tags.insert(tag.to_owned(), self.registry.head(REPOSITORY, tag).await.unwrap());
         }
         assert_eq!(tags, own_tags, "the tags of the catalog and of the registry");
     }
@@ -818,15 +795,15 @@ fn assert_pushed_during(listed: &[Value], image: &Layout, push: &Done) {
 }
 
 /// A catalog that can be stopped and started on the same port, with the same table.
-struct Catalog {
+struct StoppableCatalog {
     address: SocketAddr,
     store: Store,
     keys: String,
     http: reqwest::Client,
-    running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+    running: Option<Catalog>,
 }
 
-impl Catalog {
+impl StoppableCatalog {
     async fn new() -> Self {
         // The port is let go of, and taken again by the start.
         let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
@@ -841,29 +818,17 @@ impl Catalog {
 
     async fn start(&mut self) {
         let listener = TcpListener::bind(self.address).await.unwrap();
-        let server = Server {
-            authentication: None,
-            describe_images: self.store.describe_images(Keyring::parse(&self.keys).unwrap()),
-            ingest: Arc::new(self.store.ingest()),
-            subscriptions: None,
-            // Not the one that the registry's notifications name.
-            default_registry: RegistryId::parse("999999999999").unwrap(),
-        };
-        let (stop, stopped) = oneshot::channel();
-        let ended = async {
-            let _ = stopped.await;
-        };
-        let serving = tokio::spawn(async { server.run(listener, ended).await.unwrap() });
-        self.running = Some((stop, serving));
+        // Not the one that the registry's notifications name.
+        let default_registry = RegistryId::parse("999999999999").unwrap();
+        let catalog = Catalog::listen(listener, self.store.clone(), &self.keys, default_registry);
+        self.running = Some(catalog);
     }
 
     /// Returns when connections are refused, those that the registry keeps open among them.
     async fn stop(&mut self) {
-        let (stop, serving) = self.running.take().unwrap();
         // The next request must not go out on a connection that is being closed.
         self.http = reqwest::Client::new();
-        stop.send(()).unwrap();
-        serving.await.unwrap();
+        self.running.take().unwrap().stop().await;
         assert!(TcpStream::connect(self.address).await.is_err(), "the catalog still listens");
     }
 
@@ -890,115 +855,6 @@ impl Catalog {
         }
         assert_eq!(body["__type"], "RepositoryNotFoundException", "{body}");
         Vec::new()
-    }
-}
-
-impl Drop for Catalog {
-    fn drop(&mut self) {
-        if let Some((_, serving)) = &self.running {
-            serving.abort();
-        }
-    }
-}
-
-/// docker-registry, until it is dropped.
-struct Registry {
-    process: Child,
-    address: String,
-    http: reqwest::Client,
-}
-
-impl Registry {
-    fn start(program: &Path, folder: &Path, catalog: SocketAddr, references: bool) -> Self {
-        let configuration = folder.join("config.yml");
-        let storage = folder.join("storage");
-        let text = format!(
-            "\
-version: 0.1
-log:
-  level: info
-  accesslog:
-    disabled: true
-storage:
-  filesystem:
-    rootdirectory: {storage}
-  delete:
-    enabled: true
-  maintenance:
-    uploadpurging:
-      enabled: false
-http:
-  addr: 127.0.0.1:0
-notifications:
-  events:
-    includereferences: {references}
-  endpoints:
-    - name: catalog
-      url: http://{catalog}/events/distribution?registry={REGISTRY}
-      timeout: 1s
-      threshold: 1
-      backoff: 100ms
-",
-            storage = serde_json::to_string(&storage).unwrap(),
-        );
-        fs::write(&configuration, text).unwrap();
-        let mut command = Command::new(program);
-        command.arg("serve").arg(&configuration);
-        let process =
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
-        let mut registry = Self {
-            process: process.unwrap(),
-            address: String::new(),
-            http: reqwest::Client::new(),
-        };
-        let log = BufReader::new(registry.process.stderr.take().unwrap());
-        let (sender, receiver) = mpsc::channel();
-        // Reads on to the end, so that the registry can always write.
-        std::thread::spawn(move || {
-            for line in log.lines().map_while(Result::ok) {
-                let _ = sender.send(line);
-            }
-        });
-        let deadline = Instant::now() + START_LIMIT;
-        let mut lines = Vec::new();
-        while registry.address.is_empty() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let Ok(line) = receiver.recv_timeout(left) else {
-                panic!("docker-registry does not start:\n{}", lines.join("\n"));
-            };
-            if let Some((_, rest)) = line.split_once("listening on ") {
-                rest.split('"').next().unwrap().clone_into(&mut registry.address);
-            }
-            lines.push(line);
-        }
-        registry
-    }
-
-    /// A part of the registry's own view of the repository.
-    async fn get(&self, path: &str) -> Value {
-        let url = format!("http://{}/v2/{REPOSITORY}/{path}", self.address);
-        let response = self.http.get(url).header("accept", DOCKER_LIST).send().await.unwrap();
-        response.error_for_status().unwrap().json().await.unwrap()
-    }
-
-    /// Digest and media type of a tag or digest, if the registry has it.
-    async fn head(&self, reference: &str) -> Option<(String, String)> {
-        let url = format!("http://{}/v2/{REPOSITORY}/manifests/{reference}", self.address);
-        let accepted = [OCI_IMAGE, OCI_INDEX, DOCKER_IMAGE, DOCKER_LIST].join(", ");
-        let response = self.http.head(url).header("accept", accepted).send().await.unwrap();
-        if response.status() == http::StatusCode::NOT_FOUND {
-            return None;
-        }
-        let response = response.error_for_status().unwrap();
-        let header = |name| response.headers()[name].to_str().unwrap().to_owned();
-        Some((header("docker-content-digest"), header("content-type")))
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 
@@ -1118,6 +974,12 @@ impl Layout {
 
 fn descriptor(media_type: &str, digest: &str, size: usize) -> Value {
     json!({ "mediaType": media_type, "digest": digest, "size": size })
+}
+
+async fn manifest_of(registry: &DockerRegistry, digest: &str) -> Value {
+    let url = registry.url(&format!("/v2/{REPOSITORY}/manifests/{digest}"));
+    let response = registry.http.get(url).header("accept", DOCKER_LIST).send().await.unwrap();
+    response.error_for_status().unwrap().json().await.unwrap()
 }
 
 /// Puts bytes where a layout keeps them; returns their digest.

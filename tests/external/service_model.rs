@@ -10,7 +10,7 @@ use catalog::change::Content;
 use catalog::image::Scan;
 use catalog::{Change, ChangeKind, RegistryId, Repository};
 use end_to_end::harness::{
-    Catalog, REGISTRY, Store, digest, repository, require, tag, time, tools,
+    Catalog, Ended, REGISTRY, Store, clean_command, digest, repository, require, tag, time, tools,
 };
 use serde_json::json;
 
@@ -57,14 +57,6 @@ async fn store() -> Store {
     store
 }
 
-/// How a command ended.
-#[derive(Debug, PartialEq, Eq)]
-struct Ended {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
-
 /// AWS CLI with a home of its own, where the model is installed.
 struct Aws {
     program: PathBuf,
@@ -77,9 +69,7 @@ impl Aws {
             1 => require(test, tools().join("python/bin/aws"))?,
             _ => require(test, "/usr/bin/aws")?,
         };
-        let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
-        let _ = std::fs::remove_dir_all(&home);
-        std::fs::create_dir_all(&home).unwrap();
+        let home = end_to_end::harness::folder(&format!("service_model/{test}"));
         let aws = Self { program, home };
         // As README tells.
         let model = folder().join("2015-09-21");
@@ -104,25 +94,12 @@ impl Aws {
     }
 
     fn run(&self, access_key: &str, secret: &str, arguments: &[&str]) -> Ended {
-        let output = Command::new(&self.program)
-            .args(arguments)
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap())
-            .env("HOME", &self.home)
-            .env("TZ", "UTC")
-            .env("AWS_EC2_METADATA_DISABLED", "true")
-            .env("AWS_DEFAULT_REGION", "us-east-1")
-            .env("AWS_ACCESS_KEY_ID", access_key)
-            .env("AWS_SECRET_ACCESS_KEY", secret)
-            .env("AWS_PAGER", "")
-            .output()
-            .unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        Ended {
-            code: output.status.code(),
-            stdout: text(output.stdout),
-            stderr: text(output.stderr),
-        }
+        let mut command = clean_command(&self.program, &self.home);
+        Ended::run(
+            command
+                .args(arguments)
+                .envs([("AWS_ACCESS_KEY_ID", access_key), ("AWS_SECRET_ACCESS_KEY", secret)]),
+        )
     }
 }
 

@@ -4,16 +4,18 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
-use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use catalog::Timestamp;
-use end_to_end::harness::{Random, binary, free_port, print, require};
+use end_to_end::harness::{
+    DockerRegistry, Notifications as DockerNotifications, OCI_CONFIGURATION, OCI_IMAGE, OCI_INDEX,
+    OCI_LAYER, Process, Random, binary, command, folder, free_port, print, require,
+};
 use http::StatusCode;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -47,16 +49,9 @@ const REFUSED_OPERATIONS: usize = 60;
 /// in the storm from beginning to end.
 const MOST_PENDING: u64 = 400;
 
-/// How long a process may take to start.
-const START_LIMIT: Duration = Duration::from_secs(30);
 /// How long the registry may take to deliver what it still holds.
 const DELIVERY_LIMIT: Duration = Duration::from_mins(3);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
-
-const OCI_IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
-const OCI_CONFIGURATION: &str = "application/vnd.oci.image.config.v1+json";
-const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
-const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// How many operations there are, unless `OPERATIONS` in the environment says otherwise.
 fn operations() -> usize {
@@ -142,7 +137,7 @@ impl Storm {
     /// Indexes only where all is told of the images that they list: what is gone cannot be asked
     /// for.
     async fn start(what: &str, references: bool, indexes: bool) -> Option<Self> {
-        let program = require("the storm", "docker-registry")?;
+        require("the storm", "docker-registry")?;
         let seed = std::env::var("SEED").map_or_else(
             |_| Timestamp::now().as_milliseconds().unsigned_abs(),
             |seed| seed.parse().unwrap(),
@@ -150,10 +145,13 @@ impl Storm {
         print(format!("storm {what}: SEED={seed}"));
         // Building it is not measured.
         binary();
-        let folder = folder();
-        let catalog = Catalog::start(&folder).await;
+        let folder = folder("storm");
+        let catalog = Catalog::start(&folder);
         let proxy = Proxy::start(catalog.address).await;
-        let registry = Registry::start(&program, &folder, proxy.address, references).await;
+        let url = format!("http://{}/events/distribution?registry={REGISTRY}", proxy.address);
+        let notifications = DockerNotifications { url, references };
+        let registry =
+            Registry { server: DockerRegistry::start("the storm", &folder, &notifications).await? };
         let repositories = Arc::new(registry.fill(indexes).await);
         Some(Self {
             what: what.to_owned(),
@@ -199,7 +197,7 @@ impl Storm {
             for disturbance in schedule.remove(&number).into_iter().flatten() {
                 match disturbance {
                     Disturbance::Kill => {
-                        self.catalog.kill_and_start().await;
+                        self.catalog.kill_and_start();
                         self.kills += 1;
                     }
                     Disturbance::Cut(cut) => self.proxy.cut(cut),
@@ -243,16 +241,6 @@ impl Storm {
             assert!(differing.is_empty(), "{place}: digests, listed and expected: {differing:#?}");
         }
     }
-}
-
-/// An empty folder.
-fn folder() -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("storm");
-    if folder.exists() {
-        fs::remove_dir_all(&folder).unwrap();
-    }
-    fs::create_dir_all(&folder).unwrap();
-    folder
 }
 
 /// Something that happens after a number of operations.
@@ -373,7 +361,7 @@ impl Pusher {
         let repository =
             if is_crowded { &repositories[0] } else { self.random.one_of(&repositories[1..]) };
         let manifest = self.random.one_of(&repository.manifests);
-        let http = &self.registry.http;
+        let http = &self.registry.server.http;
         let at = |reference: &str| self.registry.manifest_url(repository, reference);
         let kind = self.random.below(10);
         let tag = format!("v{}", self.random.below(if is_crowded { 1 } else { TAGS }));
@@ -414,62 +402,40 @@ type Listing = BTreeMap<String, (BTreeSet<String>, Option<i64>)>;
 struct Catalog {
     folder: PathBuf,
     address: SocketAddr,
-    process: Child,
-    http: reqwest::Client,
+    process: Process,
 }
 
 impl Catalog {
-    async fn start(folder: &Path) -> Self {
+    fn start(folder: &Path) -> Self {
         let address = SocketAddr::from((CATALOG, free_port()));
-        let process =
-            Self::command(folder).args(["--listen", &address.to_string()]).spawn().unwrap();
-        let catalog =
-            Self { folder: folder.to_owned(), address, process, http: reqwest::Client::new() };
-        catalog.wait_until_it_answers().await;
-        catalog
+        let process = Self::serve(folder, address);
+        Self { folder: folder.to_owned(), address, process }
     }
 
     fn command(folder: &Path) -> Command {
-        let log =
-            fs::OpenOptions::new().create(true).append(true).open(folder.join("log")).unwrap();
-        let mut command = Command::new(binary());
-        command.current_dir(folder).args(["--data", "data"]).env("RUST_LOG", "warn");
-        command.env_remove("AWS_ENDPOINT_URL_DYNAMODB");
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        let mut command = command(folder);
+        command.args(["--data", "data"]).env("RUST_LOG", "warn");
         command
     }
 
-    async fn kill_and_start(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-        self.process = Self::command(&self.folder)
-            .args(["--listen", &self.address.to_string()])
-            .spawn()
-            .unwrap();
-        self.wait_until_it_answers().await;
+    fn serve(folder: &Path, address: SocketAddr) -> Process {
+        let mut command = Self::command(folder);
+        command.args(["--listen", &address.to_string()]);
+        Process::start(command)
     }
 
-    async fn wait_until_it_answers(&self) {
-        let deadline = Instant::now() + START_LIMIT;
-        while self.http.get(format!("http://{}/healthz", self.address)).send().await.is_err() {
-            assert!(Instant::now() < deadline, "the catalog does not start: {}", self.log());
-            tokio::time::sleep(POLL_INTERVAL).await;
-        }
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.folder.join("log")).unwrap()
+    fn kill_and_start(&mut self) {
+        self.process.child.kill();
+        self.process = Self::serve(&self.folder, self.address);
     }
 
     /// Compares it with the registry, by another process beside the one that serves. What that says
     /// last.
     fn reconcile(&self, registry: &Registry) -> String {
         let mut command = Self::command(&self.folder);
-        command
-            .args(["reconcile", "--from", &registry.url, "--registry", REGISTRY])
-            .stdout(Stdio::piped());
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "{}", self.log());
+        command.args(["reconcile", "--from", &registry.server.url(""), "--registry", REGISTRY]);
+        let output = command.stdout(Stdio::piped()).output().unwrap();
+        assert!(output.status.success(), "{}", self.process.log());
         let text = String::from_utf8(output.stdout).unwrap();
         text.lines().last().unwrap().to_owned()
     }
@@ -489,7 +455,8 @@ impl Catalog {
                 request["nextToken"] = token;
             }
             let url = format!("http://{}/DescribeImages", self.address);
-            let response = self.http.post(url).body(request.to_string()).send().await.unwrap();
+            let response =
+                self.process.http.post(url).body(request.to_string()).send().await.unwrap();
             let success = response.status().is_success();
             let page: Value = response.json().await.unwrap();
             assert!(success, "{}: {page}", repository.name);
@@ -505,13 +472,6 @@ impl Catalog {
                 return listing;
             }
         }
-    }
-}
-
-impl Drop for Catalog {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 
@@ -642,97 +602,18 @@ impl std::fmt::Display for Notifications {
     }
 }
 
-/// docker-registry, until it is dropped.
+/// docker-registry, and what can be pushed to it.
 struct Registry {
-    process: Child,
-    program: PathBuf,
-    folder: PathBuf,
-    url: String,
-    debug_url: String,
-    http: reqwest::Client,
+    server: DockerRegistry,
 }
 
 impl Registry {
-    async fn start(program: &Path, folder: &Path, catalog: SocketAddr, references: bool) -> Self {
-        let (port, debug_port) = (free_port(), free_port());
-        let text = format!(
-            "\
-version: 0.1
-log:
-  level: error
-  accesslog:
-    disabled: true
-storage:
-  filesystem:
-    rootdirectory: {storage}
-    maxthreads: 100
-  delete:
-    enabled: true
-  maintenance:
-    uploadpurging:
-      enabled: false
-http:
-  addr: 127.0.0.1:{port}
-  debug:
-    addr: 127.0.0.1:{debug_port}
-notifications:
-  events:
-    includereferences: {references}
-  endpoints:
-    - name: catalog
-      url: http://{catalog}/events/distribution?registry={REGISTRY}
-      timeout: 1s
-      threshold: 1
-      backoff: 50ms
-",
-            storage = json!(folder.join("storage")),
-        );
-        fs::write(folder.join("config.yml"), text).unwrap();
-        let registry = Self {
-            process: Self::spawn(program, folder),
-            program: program.to_owned(),
-            folder: folder.to_owned(),
-            url: format!("http://127.0.0.1:{port}"),
-            debug_url: format!("http://127.0.0.1:{debug_port}/debug/vars"),
-            http: reqwest::Client::new(),
-        };
-        registry.wait_until_it_answers().await;
-        registry
-    }
-
-    fn spawn(program: &Path, folder: &Path) -> Child {
-        let mut command = Command::new(program);
-        command.arg("serve").arg(folder.join("config.yml"));
-        let log = fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(folder.join("registry-log"))
-            .unwrap();
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap()
-    }
-
-    async fn wait_until_it_answers(&self) {
-        let deadline = Instant::now() + START_LIMIT;
-        for url in [format!("{}/v2/", self.url), self.debug_url.clone()] {
-            while self.http.get(&url).send().await.is_err() {
-                assert!(Instant::now() < deadline, "docker-registry does not start");
-                tokio::time::sleep(POLL_INTERVAL).await;
-            }
-        }
-    }
-
-    /// What it has not yet delivered is lost.
-    async fn kill_and_start(mut self) -> Self {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-        self.process = Self::spawn(&self.program, &self.folder);
-        self.http = reqwest::Client::new();
-        self.wait_until_it_answers().await;
-        self
+    async fn kill_and_start(self) -> Self {
+        Self { server: self.server.kill_and_start().await }
     }
 
     fn manifest_url(&self, repository: &Repository, reference: &str) -> String {
-        format!("{}/v2/{}/manifests/{reference}", self.url, repository.name)
+        format!("{}/v2/{}/manifests/{reference}", self.server.url(""), repository.name)
     }
 
     /// Uploads what images consist of. Tells what can be pushed.
@@ -767,16 +648,35 @@ notifications:
     }
 
     async fn upload(&self, repository: &str, bytes: &[u8]) {
-        let start = self.http.post(format!("{}/v2/{repository}/blobs/uploads/", self.url));
+        let start = self
+            .server
+            .http
+            .post(format!("{}/v2/{repository}/blobs/uploads/", self.server.url("")));
         let started = start.send().await.unwrap().error_for_status().unwrap();
         let location = started.headers()["location"].to_str().unwrap();
         let url = format!("{location}&digest={}", sha256(bytes));
-        self.http.put(url).body(bytes.to_vec()).send().await.unwrap().error_for_status().unwrap();
+        self.server
+            .http
+            .put(url)
+            .body(bytes.to_vec())
+            .send()
+            .await
+            .unwrap()
+            .error_for_status()
+            .unwrap();
     }
 
     async fn notifications(&self) -> Notifications {
-        let variables: Value =
-            self.http.get(&self.debug_url).send().await.unwrap().json().await.unwrap();
+        let variables: Value = self
+            .server
+            .http
+            .get(&self.server.debug_url)
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap();
         let metrics = &variables["registry"]["notifications"]["endpoints"][0]["Metrics"];
         let count =
             |name: &str| metrics[name].as_u64().unwrap_or_else(|| panic!("no {name}: {metrics}"));
@@ -803,7 +703,8 @@ notifications:
 
     /// The registry's clock, as it tells it: in whole seconds.
     async fn date(&self) -> String {
-        let response = self.http.get(format!("{}/v2/", self.url)).send().await.unwrap();
+        let response =
+            self.server.http.get(format!("{}/v2/", self.server.url(""))).send().await.unwrap();
         response.headers()["date"].to_str().unwrap().to_owned()
     }
 
@@ -823,8 +724,8 @@ notifications:
                 listing.insert(manifest.digest.clone(), (BTreeSet::new(), Some(manifest.size)));
             }
         }
-        let url = format!("{}/v2/{}/tags/list", self.url, repository.name);
-        let tags: Value = self.http.get(url).send().await.unwrap().json().await.unwrap();
+        let url = format!("{}/v2/{}/tags/list", self.server.url(""), repository.name);
+        let tags: Value = self.server.http.get(url).send().await.unwrap().json().await.unwrap();
         for tag in tags["tags"].as_array().into_iter().flatten() {
             let tag = tag.as_str().unwrap();
             // A deletion may have left a tag that points at nothing.
@@ -837,14 +738,7 @@ notifications:
 
     /// The digest of a tag or digest, if the registry has it.
     async fn head(&self, repository: &Repository, reference: &str) -> Option<String> {
-        let request = self.http.head(self.manifest_url(repository, reference));
-        let accepted = format!("{OCI_IMAGE}, {OCI_INDEX}");
-        let response = request.header("accept", accepted).send().await.unwrap();
-        if response.status() == StatusCode::NOT_FOUND {
-            return None;
-        }
-        let response = response.error_for_status().unwrap();
-        Some(response.headers()["docker-content-digest"].to_str().unwrap().to_owned())
+        Some(self.server.head(&repository.name, reference).await?.0)
     }
 }
 
@@ -864,11 +758,4 @@ fn image_of(number: usize, configuration: &str, layers: &[(String, usize)]) -> M
     });
     let size = configuration.len() + layers.iter().map(|(_, size)| size).sum::<usize>();
     Manifest::new(OCI_IMAGE, &manifest, i64::try_from(size).unwrap())
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }

@@ -10,7 +10,8 @@ use aws_smithy_runtime_api::client::http::HttpConnector as _;
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use catalog::{RegistryId, Timestamp};
 use end_to_end::harness::{
-    Catalog, InProcess, REGISTRY, Random, Store, configuration, digest, operation, print, sample,
+    Catalog, InProcess, OCI_CONFIGURATION, OCI_IMAGE, OCI_INDEX, REGISTRY, Random, Store,
+    configuration, digest, operation, print, sample,
 };
 use image_catalog::engine::Engine;
 use serde_json::{Value, json};
@@ -929,10 +930,6 @@ async fn r52_of_a_batch_just_the_messages_that_failed_are_given_back() {
     let request = json!({ "registryId": "000000000001", "repositoryName": "app" });
     assert_eq!(catalog.describe(request).await.1["imageDetails"].as_array().unwrap().len(), 1);
 }
-
-const OCI_IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
-const OCI_CONFIGURATION: &str = "application/vnd.oci.image.config.v1+json";
-const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// The digests of all images of a repository, asked for one by one.
 async fn pages_of_one(catalog: &Catalog, repository: &str) -> Vec<String> {

@@ -304,8 +304,7 @@ async fn a_registry_of_any_size_is_compared_through_the_queue() {
     let number = |name: &str, otherwise: usize| {
         std::env::var(name).map_or(otherwise, |number| number.parse().unwrap())
     };
-    let repositories =
-        number("REPOSITORIES", if cfg!(feature = "external") { 10_000 } else { 300 });
+    let repositories = number("REPOSITORIES", 300);
     let simulation = Simulation::new(repositories, number("IMAGES", 1)).await;
     let handler = simulation.handler();
     let started = Instant::now();

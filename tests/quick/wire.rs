@@ -12,14 +12,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::config::retry::RetryConfig;
-use aws_sdk_dynamodb::config::{BehaviorVersion, Region};
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
-use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
-};
+use aws_smithy_runtime_api::client::http::HttpConnector;
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use catalog::change::Content;
 use catalog::history::ImageHistory;
@@ -27,7 +23,10 @@ use catalog::image::{ImageStatus, Scan};
 use catalog::table::{Item, REPOSITORY, REPOSITORY_TAG_STATUS, SORT};
 use catalog::{Change, ChangeKind, Digest, RegistryId, Repository, RepositoryName, Timestamp};
 use describe_images::page_token::Keyring;
-use end_to_end::harness::{Catalog, REGISTRY, Store, digest, repository, sample, tag, time};
+use end_to_end::harness::{
+    Catalog, InProcess, REGISTRY, Store, digest, engine_client, operation, repository, sample, tag,
+    time,
+};
 use http::HeaderMap;
 use image_catalog::engine::Engine;
 use proptest::collection::{btree_map, vec};
@@ -411,85 +410,43 @@ async fn put_items(store: &Store, mut items: Vec<Item>) {
     }
 }
 
-/// What may be done to a request to DynamoDB: it can be changed, or answered in DynamoDB's place.
-type Meddle = dyn Fn(&str, &mut Value) -> Option<Result<(u16, String), String>> + Send + Sync;
-
-/// The embedded engine with something between it and the SDK.
-#[derive(Clone)]
-struct Meddled {
-    engine: Engine,
-    meddle: Arc<Meddle>,
-}
-
-impl fmt::Debug for Meddled {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Meddled")
-    }
-}
-
-impl Meddled {
-    /// A store whose requests pass through `meddle`. The SDK does not try again, so that a failure
-    /// comes through at once.
-    async fn store(
-        meddle: impl Fn(&str, &mut Value) -> Option<Result<(u16, String), String>>
-        + Send
-        + Sync
-        + 'static,
-    ) -> Store {
-        let meddled = Self { engine: Engine::in_memory().unwrap(), meddle: Arc::new(meddle) };
-        let configuration = aws_sdk_dynamodb::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::from_static("local"))
-            .endpoint_url("http://embedded")
-            .allow_no_auth()
-            .retry_config(RetryConfig::disabled())
-            .http_client(meddled);
-        Store::new(aws_sdk_dynamodb::Client::from_conf(configuration.build())).await
-    }
+/// A store on the embedded engine, whose requests pass through `meddle`: it may change one, or
+/// answer it in DynamoDB's place. The SDK does not try again, so that a failure comes through at
+/// once.
+async fn meddled_store(
+    meddle: impl Fn(&str, &mut Value) -> Option<Result<(u16, String), String>> + Send + Sync + 'static,
+) -> Store {
+    let (engine, meddle) = (Engine::in_memory().unwrap(), Arc::new(meddle));
+    let answer = move |mut request: HttpRequest| {
+        let (engine, meddle) = (engine.clone(), Arc::clone(&meddle));
+        async move {
+            let (operation, mut body) = operation(&request);
+            match meddle(&operation, &mut body) {
+                None => {
+                    *request.body_mut() = SdkBody::from(body.to_string());
+                    engine.call(request).await
+                }
+                Some(Ok((status, body))) => {
+                    Ok(HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body)))
+                }
+                Some(Err(error)) => Err(ConnectorError::io(error.into())),
+            }
+        }
+    };
+    let client = engine_client(InProcess(answer)).retry_config(RetryConfig::disabled()).build();
+    Store::new(aws_sdk_dynamodb::Client::from_conf(client)).await
 }
 
 /// A catalog whose DynamoDB gives no more than a number of items at once, which can be changed; it
 /// may give as few as it likes.
 async fn giving_few(most_items: Arc<AtomicU64>) -> Wire {
-    let store = Meddled::store(move |operation, request| {
+    let store = meddled_store(move |operation, request| {
         if let ("Query", Some(limit)) = (operation, request["Limit"].as_u64()) {
             request["Limit"] = limit.min(most_items.load(Ordering::Relaxed)).into();
         }
         None
     });
     Wire::of(Catalog::start_with(store.await, &Keyring::generate_key().unwrap()).await)
-}
-
-impl HttpConnector for Meddled {
-    fn call(&self, mut request: HttpRequest) -> HttpConnectorFuture {
-        let target = request.headers().get("x-amz-target").unwrap_or_default();
-        let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
-        let mut body: Value = serde_json::from_slice(request.body().bytes().unwrap()).unwrap();
-        match (self.meddle)(&operation, &mut body) {
-            None => {
-                *request.body_mut() = SdkBody::from(body.to_string());
-                self.engine.call(request)
-            }
-            Some(answer) => HttpConnectorFuture::new(async move {
-                match answer {
-                    Ok((status, body)) => {
-                        Ok(HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body)))
-                    }
-                    Err(error) => Err(ConnectorError::io(error.into())),
-                }
-            }),
-        }
-    }
-}
-
-impl HttpClient for Meddled {
-    fn http_connector(
-        &self,
-        _: &HttpConnectorSettings,
-        _: &RuntimeComponents,
-    ) -> SharedHttpConnector {
-        SharedHttpConnector::new(self.clone())
-    }
 }
 
 // Wire format.
@@ -3286,7 +3243,7 @@ async fn failing(
     let fails = Arc::new(AtomicBool::new(false));
     let store = {
         let fails = Arc::clone(&fails);
-        Meddled::store(move |called, _| {
+        meddled_store(move |called, _| {
             let answer =
                 answer.map(|(status, body)| (status, body.to_owned())).map_err(str::to_owned);
             (called == operation && fails.load(Ordering::Relaxed)).then_some(answer)
@@ -3394,7 +3351,7 @@ async fn r45_keys_that_are_never_processed_are_throttling() {
     let unprocessed = Arc::new(AtomicUsize::new(0));
     let store = {
         let unprocessed = Arc::clone(&unprocessed);
-        Meddled::store(move |operation, request| {
+        meddled_store(move |operation, request| {
             let is_left = operation == "BatchGetItem"
                 && unprocessed
                     .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))

@@ -4,23 +4,23 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{Read as _, Write as _};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use catalog::{Change, ChangeKind, Timestamp};
 use end_to_end::harness::{
-    DynamoDbLocal, REGION, REGISTRY, Store, digest, free_port, print, repository, sample, tag, time,
+    DynamoDbLocal, KilledOnDrop, Moto, REGION, REGISTRY, START_LIMIT, Store, binary, digest,
+    free_port, print, proxy, repository, sample, tag, time, wait_until,
 };
 use ingest_events::source::Origin;
 use serde_json::{Value, json};
 use subscriptions::Source;
 
-use crate::deployment::{Moto, built, root, tool, wait_for};
+use crate::deployment::{built, root, tool};
 
 /// What Lambda takes for a reply.
 const LARGEST_PAYLOAD: usize = 6 * 1024 * 1024;
@@ -121,7 +121,7 @@ impl Surroundings {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        wait_for("the emulator", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        wait_until("the emulator", START_LIMIT, || TcpStream::connect(("127.0.0.1", port)).is_ok());
         let url = format!("http://127.0.0.1:{port}");
         static LOGS: AtomicUsize = AtomicUsize::new(0);
         let log = Path::new(env!("CARGO_TARGET_TMPDIR"))
@@ -160,7 +160,13 @@ impl Surroundings {
             .spawn()
             .unwrap();
         let url = format!("{url}/2015-03-31/functions/{name}/invocations");
-        Function { emulator, process, log, started, url }
+        Function {
+            _process: KilledOnDrop(process),
+            _emulator: KilledOnDrop(emulator),
+            log,
+            started,
+            url,
+        }
     }
 
     /// Takes the messages out of a queue, ten at most.
@@ -207,8 +213,9 @@ impl Surroundings {
 
 /// A process of a function, until it is dropped.
 struct Function {
-    emulator: Child,
-    process: Child,
+    _process: KilledOnDrop,
+    /// Ends after the process that asks it.
+    _emulator: KilledOnDrop,
     log: PathBuf,
     started: Instant,
     url: String,
@@ -255,15 +262,6 @@ impl Function {
     }
 }
 
-impl Drop for Function {
-    fn drop(&mut self) {
-        for process in [&mut self.process, &mut self.emulator] {
-            let _ = process.kill();
-            let _ = process.wait();
-        }
-    }
-}
-
 /// A way to DynamoDB that notes which operations are asked for, and can keep the answers back.
 struct Wire {
     url: String,
@@ -289,7 +287,11 @@ impl Wire {
             }
             bytes
         };
-        Self { url: proxy(upstream, note, keep_back), operations, is_stalled }
+        Self {
+            url: proxy(TcpListener::bind("127.0.0.1:0").unwrap(), upstream, note, keep_back),
+            operations,
+            is_stalled,
+        }
     }
 }
 
@@ -306,41 +308,7 @@ fn with_deadlines(emulator: &str) -> String {
         )
         .into_bytes()
     };
-    proxy(emulator, |bytes| bytes, tell_time)
-}
-
-/// Makes a way to a server, by what may change the bytes that go there and those that come back.
-fn proxy(
-    upstream: &str,
-    there: impl Fn(Vec<u8>) -> Vec<u8> + Clone + Send + 'static,
-    back: impl Fn(Vec<u8>) -> Vec<u8> + Clone + Send + 'static,
-) -> String {
-    let upstream = upstream.strip_prefix("http://").unwrap().to_owned();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    std::thread::spawn(move || {
-        for client in listener.incoming() {
-            let client = client.unwrap();
-            // The server may have ended with its test.
-            let Ok(server) = TcpStream::connect(&upstream) else { continue };
-            let (client_too, server_too) =
-                (client.try_clone().unwrap(), server.try_clone().unwrap());
-            let (there, back) = (there.clone(), back.clone());
-            std::thread::spawn(move || forward(client_too, server_too, there));
-            std::thread::spawn(move || forward(server, client, back));
-        }
-    });
-    url
-}
-
-fn forward(mut from: TcpStream, mut to: TcpStream, change: impl Fn(Vec<u8>) -> Vec<u8>) {
-    let mut bytes = vec![0; 64 * 1024];
-    while let Ok(length @ 1..) = from.read(&mut bytes) {
-        if to.write_all(&change(bytes[..length].to_vec())).is_err() {
-            break;
-        }
-    }
-    let _ = to.shutdown(Shutdown::Both);
+    proxy(TcpListener::bind("127.0.0.1:0").unwrap(), emulator, |bytes| bytes, tell_time)
 }
 
 /// A request as an HTTP API of API Gateway hands it over, with a body of a media type that it does
@@ -831,7 +799,7 @@ async fn what_cannot_be_applied_becomes_a_dead_letter_with_its_reason() {
     }]);
     std::fs::write(&file, list.to_string()).unwrap();
     let replay = || {
-        let mut command = Command::new(end_to_end::harness::binary());
+        let mut command = Command::new(binary());
         command
             .args(["replay", "--queue", &surroundings.dead_letter_queue_url])
             .args(["--table", &surroundings.store.table.name, "--subscriptions"])

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, Weak};
 
-use end_to_end::harness::{Store, print, require, sample, tools};
+use end_to_end::harness::{Moto, Store, print, require, sample, tools};
 use reconcile::handler::Message;
 use serde_json::{Value, json};
 
-use crate::deployment::{Moto, built, root, succeed, tool};
+use crate::deployment::{built, root, succeed, tool};
 
 #[test]
 fn sam_and_cfn_lint_find_nothing() {

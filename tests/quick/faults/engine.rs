@@ -8,16 +8,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::config::retry::{RetryConfig, RetryPartition, TokenBucket};
-use aws_sdk_dynamodb::config::{BehaviorVersion, Region};
-use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
-};
+use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture};
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
-use end_to_end::harness::{Random, json_response};
+use end_to_end::harness::{InProcess, Random, engine_client, json_response};
 use image_catalog::engine::Engine;
 use serde_json::{Value, json};
 
@@ -140,12 +136,6 @@ pub(crate) struct FaultyEngine {
     done: Option<Arc<Mutex<HashMap<String, String>>>>,
 }
 
-impl std::fmt::Debug for FaultyEngine {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("FaultyEngine")
-    }
-}
-
 impl FaultyEngine {
     /// One that does not fail yet.
     pub(crate) fn new(remembers_tokens: bool) -> Self {
@@ -158,7 +148,7 @@ impl FaultyEngine {
         }
     }
 
-    /// A client as [`Engine::client`] makes it, but one that hardly waits before it tries again. It
+    /// A client that hardly waits before it tries again. It
     /// has a budget of retries for itself, so that one test does not use up another one's.
     pub(crate) fn client(&self) -> aws_sdk_dynamodb::Client {
         let partition =
@@ -166,14 +156,10 @@ impl FaultyEngine {
         let retries = RetryConfig::standard()
             .with_initial_backoff(Duration::from_millis(1))
             .with_max_backoff(Duration::from_millis(4));
-        let configuration = aws_sdk_dynamodb::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::from_static("local"))
-            .endpoint_url("http://embedded")
-            .allow_no_auth()
+        let engine = self.clone();
+        let configuration = engine_client(InProcess(move |request| engine.call(request)))
             .retry_config(retries)
             .retry_partition(partition)
-            .http_client(self.clone())
             .build();
         aws_sdk_dynamodb::Client::from_conf(configuration)
     }
@@ -295,23 +281,13 @@ impl FaultyEngine {
     }
 }
 
-impl HttpConnector for FaultyEngine {
+impl FaultyEngine {
     fn call(&self, http: HttpRequest) -> HttpConnectorFuture {
         let request = Request::of(&http);
         let fault = (self.plan.lock().unwrap())(&request).filter(|fault| fault.fits(&request));
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.faults.fetch_add(usize::from(fault.is_some()), Ordering::Relaxed);
         HttpConnectorFuture::new(self.clone().answer(http, request, fault))
-    }
-}
-
-impl HttpClient for FaultyEngine {
-    fn http_connector(
-        &self,
-        _: &HttpConnectorSettings,
-        _: &RuntimeComponents,
-    ) -> SharedHttpConnector {
-        SharedHttpConnector::new(self.clone())
     }
 }
 

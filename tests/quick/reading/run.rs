@@ -28,8 +28,7 @@ const MAX_PAGE: u64 = 5;
 
 /// How many reads there are, unless `READS` in the environment says otherwise.
 pub(crate) fn reads() -> usize {
-    let default = if cfg!(feature = "external") { 4000 } else { 1000 };
-    std::env::var("READS").map_or(default, |reads| reads.parse().unwrap())
+    std::env::var("READS").map_or(1000, |reads| reads.parse().unwrap())
 }
 
 /// The figures that are printed are those of one test alone.

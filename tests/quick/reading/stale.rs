@@ -5,15 +5,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use aws_sdk_dynamodb::config::{BehaviorVersion, Region};
-use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
-};
+use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture};
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use catalog::table::{REPOSITORY, REPOSITORY_TAG_STATUS, SORT, TAG_STATUS_INDEX};
-use end_to_end::harness::{Random, json_response, operation};
+use end_to_end::harness::{InProcess, Random, engine_client, json_response, operation};
 use image_catalog::engine::Engine;
 use serde_json::{Map, Value, json};
 
@@ -142,12 +138,6 @@ pub(crate) struct StaleEngine {
     versions: Arc<Mutex<Versions>>,
 }
 
-impl std::fmt::Debug for StaleEngine {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("StaleEngine")
-    }
-}
-
 impl StaleEngine {
     /// An empty one. The random numbers are the ages of its answers.
     pub(crate) fn new(random: Random) -> Self {
@@ -164,15 +154,9 @@ impl StaleEngine {
         }
     }
 
-    /// A client as [`Engine::client`] makes it.
     pub(crate) fn client(&self) -> aws_sdk_dynamodb::Client {
-        let configuration = aws_sdk_dynamodb::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::from_static("local"))
-            .endpoint_url("http://embedded")
-            .allow_no_auth()
-            .http_client(self.clone())
-            .build();
+        let engine = self.clone();
+        let configuration = engine_client(InProcess(move |request| engine.call(request))).build();
         aws_sdk_dynamodb::Client::from_conf(configuration)
     }
 
@@ -284,7 +268,7 @@ impl StaleEngine {
     }
 }
 
-impl HttpConnector for StaleEngine {
+impl StaleEngine {
     fn call(&self, http: HttpRequest) -> HttpConnectorFuture {
         let (operation, request) = operation(&http);
         let is_consistent = |reads: &Value| reads["ConsistentRead"] == true;
@@ -308,16 +292,6 @@ impl HttpConnector for StaleEngine {
             _ => return self.engine.call(http),
         };
         HttpConnectorFuture::ready(Ok(json_response(200, &late)))
-    }
-}
-
-impl HttpClient for StaleEngine {
-    fn http_connector(
-        &self,
-        _: &HttpConnectorSettings,
-        _: &RuntimeComponents,
-    ) -> SharedHttpConnector {
-        SharedHttpConnector::new(self.clone())
     }
 }
 

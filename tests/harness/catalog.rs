@@ -1,0 +1,110 @@
+//! A catalog in this process.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use catalog::RegistryId;
+use describe_images::page_token::Keyring;
+use image_catalog::authentication::Authentication;
+use image_catalog::server::Server;
+use serde_json::Value;
+use subscriptions::Subscriptions;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::fixtures::{REGION, REGISTRY};
+use super::store::Store;
+
+/// A catalog that answers on a port of its own until it is dropped.
+#[derive(Debug)]
+pub struct Catalog {
+    /// `http://127.0.0.1:<port>`
+    pub url: String,
+    /// Its table.
+    pub store: Store,
+    stop: Option<oneshot::Sender<()>>,
+    serving: JoinHandle<()>,
+}
+
+impl Catalog {
+    /// An empty one, in memory.
+    pub async fn start() -> Self {
+        Self::start_with(Store::in_memory().await, &Keyring::generate_key().unwrap()).await
+    }
+
+    /// One on a given table, with given page token keys.
+    pub async fn start_with(store: Store, keys: &str) -> Self {
+        let registry = RegistryId::parse(REGISTRY).unwrap();
+        Self::listen(any_port().await, store, keys, registry)
+    }
+
+    /// One on a given port, with a given registry for requests that name none.
+    pub fn listen(listener: TcpListener, store: Store, keys: &str, registry: RegistryId) -> Self {
+        Self::serve(listener, store, keys, None, None, registry)
+    }
+
+    /// Returns when the requests under way are answered, and connections are refused.
+    pub async fn stop(mut self) {
+        self.stop.take().unwrap().send(()).unwrap();
+        (&mut self.serving).await.unwrap();
+    }
+
+    /// One that takes events of these subscriptions only.
+    pub async fn start_subscribed(store: Store, subscriptions: &Value) -> Self {
+        let subscriptions = Subscriptions::parse(&subscriptions.to_string()).unwrap();
+        let (keys, registry) =
+            (Keyring::generate_key().unwrap(), RegistryId::parse(REGISTRY).unwrap());
+        Self::serve(any_port().await, store, &keys, None, Some(subscriptions), registry)
+    }
+
+    /// One that answers only the callers that `callers` lists, a file of [`Authentication`], if
+    /// their signatures are for the signing name.
+    pub async fn start_for(store: Store, callers: &Value, signing_name: Option<&str>) -> Self {
+        static FILES: AtomicUsize = AtomicUsize::new(0);
+        let number = FILES.fetch_add(1, Ordering::Relaxed);
+        let file =
+            std::env::temp_dir().join(format!("callers-{}-{number}.json", std::process::id()));
+        std::fs::write(&file, callers.to_string()).unwrap();
+        let authentication = Authentication::load(&file, REGION, signing_name);
+        std::fs::remove_file(&file).unwrap();
+        let (keys, registry) =
+            (Keyring::generate_key().unwrap(), RegistryId::parse(REGISTRY).unwrap());
+        Self::serve(any_port().await, store, &keys, Some(authentication.unwrap()), None, registry)
+    }
+
+    fn serve(
+        listener: TcpListener,
+        store: Store,
+        keys: &str,
+        authentication: Option<Authentication>,
+        subscriptions: Option<Subscriptions>,
+        default_registry: RegistryId,
+    ) -> Self {
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let server = Server {
+            describe_images: store.describe_images(Keyring::parse(keys).unwrap()),
+            authentication,
+            ingest: Arc::new(store.ingest_of(subscriptions.clone().unwrap_or_default())),
+            subscriptions,
+            default_registry,
+        };
+        let (stop, stopped) = oneshot::channel();
+        let stopped = async {
+            let _ = stopped.await;
+        };
+        let serving = tokio::spawn(async { server.run(listener, stopped).await.unwrap() });
+        Self { url, store, stop: Some(stop), serving }
+    }
+}
+
+async fn any_port() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").await.unwrap()
+}
+
+impl Drop for Catalog {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}

@@ -1,0 +1,81 @@
+//! Values and payloads that tests use.
+
+use std::path::Path;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use catalog::{Digest, RegistryId, Repository, RepositoryName, Tag, Timestamp};
+
+/// The registry of requests and notifications that name none.
+pub const REGISTRY: &str = "123456789012";
+
+/// The region whose ECR events are taken.
+pub const REGION: &str = "us-east-1";
+
+pub const OCI_IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
+pub const OCI_CONFIGURATION: &str = "application/vnd.oci.image.config.v1+json";
+pub const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+pub const DOCKER_IMAGE: &str = "application/vnd.docker.distribution.manifest.v2+json";
+pub const DOCKER_CONFIGURATION: &str = "application/vnd.docker.container.image.v1+json";
+pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+
+/// Digest number `number`.
+pub fn digest(number: u64) -> Digest {
+    Digest::parse(&format!("sha256:{number:064x}")).unwrap()
+}
+
+pub fn tag(name: &str) -> Tag {
+    Tag::parse(name).unwrap()
+}
+
+/// A repository of the registry [`REGISTRY`].
+pub fn repository(name: &str) -> Repository {
+    Repository {
+        registry: RegistryId::parse(REGISTRY).unwrap(),
+        name: RepositoryName::parse(name).unwrap(),
+    }
+}
+
+/// This many milliseconds after the beginning of 2026.
+pub fn time(milliseconds: i64) -> Timestamp {
+    Timestamp::from_milliseconds(1_767_225_600_000 + milliseconds).unwrap()
+}
+
+/// The bytes of an item, by DynamoDB's own rules.
+///
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html>
+pub fn item_bytes(item: &catalog::table::Item) -> usize {
+    fn value_bytes(value: &AttributeValue) -> usize {
+        match value {
+            AttributeValue::S(text) => text.len(),
+            AttributeValue::B(bytes) => bytes.as_ref().len(),
+            AttributeValue::N(digits) => digits.len().div_ceil(2) + 1,
+            AttributeValue::Ss(texts) => texts.iter().map(String::len).sum(),
+            AttributeValue::L(values) => {
+                3 + values.iter().map(|value| 1 + value_bytes(value)).sum::<usize>()
+            }
+            AttributeValue::M(map) => {
+                3 + map
+                    .iter()
+                    .map(|(name, value)| 1 + name.len() + value_bytes(value))
+                    .sum::<usize>()
+            }
+            _ => 1,
+        }
+    }
+    item.iter().map(|(name, value)| name.len() + value_bytes(value)).sum()
+}
+
+/// A sample event, by its path in `fixtures/events/`.
+pub fn sample(path: &str) -> String {
+    std::fs::read_to_string(
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/events").join(path),
+    )
+    .unwrap()
+}
+
+/// How many random histories a property is tried on, unless `HISTORIES` in the environment says
+/// otherwise, as `make test` does.
+pub fn histories() -> u32 {
+    std::env::var("HISTORIES").map_or(400, |histories| histories.parse().unwrap())
+}

@@ -1,0 +1,149 @@
+//! Programs that tests run: where they are, and how they are started, awaited and ended.
+
+use std::fmt::Display;
+use std::fs;
+use std::io::Write as _;
+use std::ops::{Deref, DerefMut};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+/// How long a program may take to start or to end while other tests run beside it.
+pub const START_LIMIT: Duration = Duration::from_secs(60);
+
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
+
+/// Prints a figure or a remark past the test runner, which keeps the output of tests that pass.
+pub fn print(line: impl Display) {
+    std::io::stdout().write_all(format!("{line}\n").as_bytes()).unwrap();
+}
+
+/// Where `install-tools` puts its tools.
+pub fn tools() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools")
+}
+
+/// A program that a test needs, by its path; a bare name is looked up in `PATH`. Without it the
+/// test is skipped, which is printed; in CI it fails.
+pub fn require(test: &str, program: impl AsRef<Path>) -> Option<PathBuf> {
+    let program = program.as_ref();
+    let found = if program.components().count() > 1 {
+        Some(program.to_owned()).filter(|program| program.exists())
+    } else {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path)
+            .map(|folder| folder.join(program))
+            .find(|program| program.is_file())
+    };
+    if found.is_none() {
+        let reason =
+            format!("skipped {test}: there is no {}; `make tools` installs it", program.display());
+        assert!(std::env::var_os("CI").is_none(), "{reason}");
+        print(reason);
+    }
+    found
+}
+
+/// An empty folder below Cargo's folder for temporary files, for the test that has this name.
+pub fn folder(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let folder = test.ancestors().nth(3).unwrap().join("tmp/tests").join(name);
+    if folder.exists() {
+        fs::remove_dir_all(&folder).unwrap();
+    }
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// A port that nothing listens on, for programs that cannot choose one by themselves.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A process that does not outlive its test.
+#[derive(Debug)]
+pub struct KilledOnDrop(pub Child);
+
+impl KilledOnDrop {
+    pub fn kill(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Deref for KilledOnDrop {
+    type Target = Child;
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl DerefMut for KilledOnDrop {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.0
+    }
+}
+
+impl Drop for KilledOnDrop {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+pub fn wait_until(what: &str, limit: Duration, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + limit;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited {limit:?} for {what}");
+        std::thread::sleep(POLL_INTERVAL);
+    }
+}
+
+/// Waits until there is any answer, be it an error.
+pub async fn wait_until_it_answers(url: &str) {
+    let (http, deadline) = (reqwest::Client::new(), Instant::now() + START_LIMIT);
+    while http.get(url).send().await.is_err() {
+        assert!(Instant::now() < deadline, "there is no answer from {url}");
+        tokio::time::sleep(POLL_INTERVAL).await;
+    }
+}
+
+/// Keeps the user's own profiles out.
+pub fn without_aws_configuration(command: &mut Command) {
+    command.env("AWS_CONFIG_FILE", "/dev/null").env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null");
+    command.env_remove("AWS_PROFILE");
+}
+
+/// A client of AWS that finds no configuration but what its home has, and what is added here.
+pub fn clean_command(program: &Path, home: &Path) -> Command {
+    let mut command = Command::new(program);
+    command
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap())
+        .env("HOME", home)
+        .env("TZ", "UTC")
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .env("AWS_DEFAULT_REGION", "us-east-1")
+        .env("AWS_PAGER", "");
+    command
+}
+
+/// How a program ended, and what it said.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Ended {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ended {
+    pub fn run(command: &mut Command) -> Self {
+        let output = command.output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Self {
+            code: output.status.code(),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        }
+    }
+}
