@@ -26,7 +26,6 @@ use serde_json::{Value, json};
 
 /// How long a process may take to end, or to do anything else that is waited for.
 const LIMIT: Duration = Duration::from_secs(5);
-
 const OPTIONS: [&str; 13] = [
     "reconcile",
     "replay",

@@ -30,14 +30,12 @@ const REGISTRY: &str = "210987654321";
 /// started again, or of a network that is to come back.
 const CATALOG: [u8; 4] = [127, 0, 0, 2];
 const NETWORK: [u8; 4] = [127, 0, 0, 3];
-
 const PUSHERS: usize = 8;
 const REPOSITORIES: usize = 12;
 /// Of each repository.
 const IMAGES: usize = 24;
 const INDEXES: usize = 4;
 const TAGS: u64 = 8;
-
 const KILLS: usize = 20;
 /// Connections that end in the middle.
 const CUTS: usize = 60;

@@ -1,0 +1,104 @@
+//! The state is a function of the set of changes, and nothing that exists is lost.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use catalog::Change;
+use catalog::history::{Effect, LATENESS_WINDOW};
+use end_to_end::harness::{histories, print, repository};
+use end_to_end::reference::generators::{Event, any_events, arrivals};
+use end_to_end::reference::memory::Memory;
+use end_to_end::reference::model;
+use proptest::test_runner::{Config, TestRunner};
+
+fn check(events: &[Event], periods: usize) {
+    let repository = repository("app");
+    let mut memory = Memory::default();
+    for period in 0..periods {
+        for (now, event) in arrivals(events, period) {
+            memory.expire(now);
+            let effect = memory.apply(&event.change(&repository), now);
+            assert_eq!(effect, Effect::Applied, "{event:?} is within the window");
+        }
+        let so_far: Vec<Change> = events
+            .iter()
+            .filter(|event| event.period <= period)
+            .map(|event| event.change(&repository))
+            .collect();
+        if !so_far.is_empty() {
+            assert_eq!(memory.images(), model::fold(&so_far), "after period {period}");
+        }
+    }
+}
+
+fn check_histories(
+    cases: u32,
+    (periods, lateness): (usize, Duration),
+    check: impl Fn(&[Event], usize) + Sync,
+) {
+    let started = Instant::now();
+    let threads = u32::try_from(std::thread::available_parallelism().unwrap().get()).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                let configuration = Config {
+                    cases: cases.div_ceil(threads),
+                    failure_persistence: None,
+                    max_shrink_iters: 4000,
+                    ..Config::default()
+                };
+                let result =
+                    TestRunner::new(configuration).run(&any_events(periods, lateness), |events| {
+                        check(&events, periods);
+                        Ok(())
+                    });
+                if let Err(failure) = result {
+                    panic!("{failure}");
+                }
+            });
+        }
+    });
+    print(format!(
+        "{cases} histories of up to 200 changes, in {periods} periods, in memory: {:.1?}",
+        started.elapsed()
+    ));
+}
+
+#[test]
+fn the_state_is_a_function_of_the_set_of_changes() {
+    check_histories(histories(), (1, LATENESS_WINDOW), check);
+}
+
+#[test]
+fn the_state_is_a_function_of_the_set_of_changes_whatever_has_expired() {
+    check_histories(histories(), (3, LATENESS_WINDOW), check);
+}
+
+/// However late something comes: what exists is there.
+fn check_that_nothing_is_lost(events: &[Event], periods: usize) {
+    let repository = repository("app");
+    let all: Vec<Change> = events.iter().map(|event| event.change(&repository)).collect();
+    let possible = model::are_possible(&all);
+    let events = events.iter().zip(possible).filter(|(_, is_possible)| *is_possible);
+    let events: Vec<Event> = events.map(|(event, _)| event.clone()).collect();
+    let mut memory = Memory::default();
+    for period in 0..periods {
+        for (now, event) in arrivals(&events, period) {
+            memory.expire(now);
+            memory.apply(&event.change(&repository), now);
+        }
+    }
+    let all: Vec<Change> = events.iter().map(|event| event.change(&repository)).collect();
+    let there = memory.images().unwrap_or_default();
+    let there: BTreeMap<_, _> = there.iter().map(|image| (&image.image_digest, image)).collect();
+    for image in model::fold(&all).unwrap_or_default() {
+        let found = there.get(&image.image_digest);
+        let has_all = found.is_some_and(|found| found.image_tags.is_superset(&image.image_tags));
+        assert!(has_all, "{image:?} is lost, of {there:?}");
+    }
+}
+
+#[test]
+fn nothing_that_exists_is_lost_however_late_events_come() {
+    check_histories(histories(), (3, 5 * LATENESS_WINDOW), check_that_nothing_is_lost);
+}

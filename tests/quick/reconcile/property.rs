@@ -1,0 +1,149 @@
+//! Whatever events told, after a comparison the catalog is what the registry is.
+
+use std::sync::atomic::Ordering;
+
+use catalog::change::Content;
+use catalog::image::{Image, Scan};
+use catalog::{Change, ChangeKind, Repository};
+use end_to_end::harness::{Store, digest, histories, repository, tag, time};
+use end_to_end::reference::model;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::test_runner::{Config, TestRunner};
+use reconcile::difference;
+use reconcile::observation::{Contents, Observation, ObservedImage};
+
+use super::{listed, minutes};
+
+fn any_kind() -> impl Strategy<Value = ChangeKind> {
+    let any_tag = || select(vec!["latest", "v1", "v2"]).prop_map(tag);
+    let any_digest = || (1..4_u64).prop_map(digest);
+    let content = Content {
+        size_in_bytes: Some(5),
+        manifest_media_type: Some("a/a".to_owned()),
+        ..Content::default()
+    };
+    let push = (any_digest(), proptest::option::weighted(0.8, any_tag())).prop_map(
+        move |(digest, tag)| ChangeKind::ImagePushed { digest, tag, content: content.clone() },
+    );
+    prop_oneof![
+        12 => push,
+        3 => any_digest().prop_map(|digest| ChangeKind::ImageDeleted { digest }),
+        3 => (any_digest(), any_tag()).prop_map(|(digest, tag)| ChangeKind::ImageUntagged { digest, tag }),
+        2 => any_tag().prop_map(|tag| ChangeKind::TagDeleted { tag }),
+        1 => Just(ChangeKind::RepositoryCreated),
+        1 => Just(ChangeKind::RepositoryDeleted),
+        1 => any_digest().prop_map(|digest| ChangeKind::ImagePulled { digest }),
+        1 => any_digest().prop_map(|digest| ChangeKind::ImageArchived { digest }),
+        // Their own times are set to those of the changes.
+        1 => any_digest().prop_map(|digest| ChangeKind::ImageRestored { digest, activated_at: time(0) }),
+        1 => any_digest().prop_map(|digest| ChangeKind::ImageScanned {
+            digest,
+            scan: Scan { status: "COMPLETE".to_owned(), finding_severity_counts: None, completed_at: time(0) },
+        }),
+    ]
+}
+
+/// What happened in a registry, which of it the catalog was told before the registry was asked, and
+/// whether it is told the rest of that later, or never. It was not told of sizes.
+#[derive(Debug, Clone)]
+struct Past {
+    changes: Vec<(i64, ChangeKind, bool)>,
+    asked_at: i64,
+    is_late: bool,
+}
+
+fn any_past() -> impl Strategy<Value = Past> {
+    (vec((0..12_i64, any_kind(), any::<bool>()), 1..14), 3..12_i64, any::<bool>())
+        .prop_map(|(changes, asked_at, is_late)| Past { changes, asked_at, is_late })
+}
+
+fn change(repository: &Repository, at: i64, kind: &ChangeKind) -> Change {
+    let time = minutes(at);
+    let mut kind = kind.clone();
+    match &mut kind {
+        ChangeKind::ImageRestored { activated_at, .. } => *activated_at = time,
+        ChangeKind::ImageScanned { scan, .. } => scan.completed_at = time,
+        _ => {}
+    }
+    Change { repository: repository.clone(), time, kind }
+}
+
+/// What a registry says that has these images, and tells all of them.
+fn observe(images: Option<Vec<Image>>, known: &[Image], at: i64) -> Observation {
+    let contents = images.map(|images| {
+        let mut contents = Contents::default();
+        for image in &images {
+            let tags = image.image_tags.iter().map(|tag| (tag.clone(), image.image_digest.clone()));
+            contents.tags.extend(tags);
+            let observed = ObservedImage {
+                pushed_at: Some(image.image_pushed_at),
+                content: Content {
+                    manifest_media_type: image.image_manifest_media_type.clone(),
+                    size_in_bytes: image.image_size_in_bytes,
+                    ..Content::default()
+                },
+                pulled_at: image.last_recorded_pull_time,
+                archived_at: image.last_archived_at,
+                activated_at: image.last_activated_at,
+                scan: image.scan.clone(),
+            };
+            contents.images.insert(image.image_digest.clone(), observed);
+        }
+        let digests = known.iter().map(|image| image.image_digest.clone());
+        contents.gone = digests.filter(|digest| !contents.images.contains_key(digest)).collect();
+        contents
+    });
+    Observation { time: minutes(at), contents }
+}
+
+/// However much the catalog was not told: once it was compared, it says what the registry says, and
+/// what happened since then, or comes late, is right as if nothing had been lost.
+#[test]
+fn after_a_comparison_nothing_is_lost_and_nothing_is_wronged() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let store = runtime.block_on(Store::in_memory());
+    let number = std::sync::atomic::AtomicUsize::new(0);
+    let cases = histories();
+    TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() })
+        .run(&any_past(), |past| {
+            let repository = repository(&format!("r{}", number.fetch_add(1, Ordering::Relaxed)));
+            runtime.block_on(async {
+                let (before, since): (Vec<_>, Vec<_>) =
+                    past.changes.iter().partition(|(at, ..)| *at <= past.asked_at);
+                let change =
+                    |(at, kind, _): &&(i64, ChangeKind, bool)| change(&repository, *at, kind);
+                for mut told in before.iter().filter(|(.., is_told)| *is_told).map(change) {
+                    if let ChangeKind::ImagePushed { content, .. } = &mut told.kind {
+                        content.size_in_bytes = None;
+                    }
+                    store.writer.apply(&told).await.unwrap();
+                }
+                let there = model::fold(&before.iter().map(change).collect::<Vec<_>>());
+                let there = there.filter(|_| !before.is_empty());
+                let known = listed(&store, &repository).await;
+                let observed =
+                    observe(there.clone(), known.as_deref().unwrap_or_default(), past.asked_at);
+                let differences = difference::between(&repository, &observed, known.as_deref());
+                for difference in &differences {
+                    store.writer.apply(difference).await.unwrap();
+                }
+                let now = listed(&store, &repository).await;
+                assert_eq!(now, there, "after {differences:#?}");
+                let observed = observe(there, now.as_deref().unwrap_or_default(), past.asked_at);
+                assert_eq!(difference::between(&repository, &observed, now.as_deref()), []);
+
+                let late: Vec<_> = if past.is_late { before.clone() } else { Vec::new() };
+                for later in since.iter().chain(&late).map(change) {
+                    store.writer.apply(&later).await.unwrap();
+                }
+                let all: Vec<Change> = past.changes.iter().map(|each| change(&each)).collect();
+                // Whoever never heard of a repository does not know that it was deleted.
+                let listed = listed(&store, &repository).await.unwrap_or_default();
+                assert_eq!(listed, model::fold(&all).unwrap_or_default());
+            });
+            Ok(())
+        })
+        .unwrap();
+}

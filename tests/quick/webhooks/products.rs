@@ -1,0 +1,213 @@
+//! The payloads that the documentation of each product shows.
+
+use catalog::Timestamp;
+use end_to_end::harness::{Catalog, REGION, sample};
+use ingest_events::source::{Meaning, Origin, Statement};
+use registries::{Registry, RegistryAddress};
+use serde_json::{Value, json};
+use subscriptions::Subscriptions;
+
+use super::{
+    HARBOR_IMAGE, REGISTRY, catalog, deliver, images, open_questions, report, send, without_time,
+};
+
+/// Sends a sample, as its product would with its token, and expects it to be taken.
+async fn take(catalog: &Catalog, source: &str, file: &str) {
+    assert_eq!(deliver(catalog, source, file).await, (200, report(1, 0)), "{file}");
+}
+
+#[tokio::test]
+async fn harbor() {
+    for push in ["harbor/push-artifact.json", "harbor/push-artifact-cloudevents.json"] {
+        let catalog = catalog().await;
+        take(&catalog, "harbor", push).await;
+        let pushed_at = if push.contains("cloudevents") { 1_680_501_886 } else { 1_680_501_893 };
+        let mut image = json!({ "imageDigest": HARBOR_IMAGE, "imagePushedAt": pushed_at });
+        assert_eq!(images(&catalog, "harbor/alpine").await, json!([image]), "{push}");
+        take(&catalog, "harbor", "harbor/pull-artifact.json").await;
+        image["lastRecordedPullTime"] = json!(1_680_502_372);
+        assert_eq!(images(&catalog, "harbor/alpine").await, json!([image]));
+        take(&catalog, "harbor", "harbor/scanning-completed.json").await;
+        image["imageScanStatus"] = json!({ "status": "COMPLETE" });
+        image["imageScanFindingsSummary"] =
+            json!({ "imageScanCompletedAt": 1_680_502_375, "findingSeverityCounts": {} });
+        assert_eq!(images(&catalog, "harbor/alpine").await, json!([image]));
+        // Another image is deleted; this one stays.
+        take(&catalog, "harbor", "harbor/delete-artifact.json").await;
+        take(&catalog, "harbor", "harbor/delete-artifact-cloudevents.json").await;
+        assert_eq!(images(&catalog, "harbor/alpine").await, json!([image]));
+    }
+}
+
+#[tokio::test]
+async fn harbor_deletes_an_image_with_its_tags() {
+    let catalog = catalog().await;
+    let mut push: Value = serde_json::from_str(&sample("harbor/delete-artifact.json")).unwrap();
+    push["type"] = json!("PUSH_ARTIFACT");
+    push["occur_at"] = json!(1_680_502_000);
+    let url = format!("{}/events/harbor", catalog.url);
+    let header = [("authorization", "token of harbor")];
+    assert_eq!(send(&url, &header, push.to_string()).await, (200, report(1, 0)));
+    assert_eq!(images(&catalog, "harbor/alpine").await[0]["imageTags"], json!(["3.8"]));
+    take(&catalog, "harbor", "harbor/delete-artifact.json").await;
+    assert_eq!(images(&catalog, "harbor/alpine").await, json!([]));
+}
+
+#[tokio::test]
+async fn quay_and_docker_hub_tell_of_tags_that_only_the_registry_can_explain() {
+    let catalog = catalog().await;
+    // The registry does not answer: the events are taken, and what they ask for stays open.
+    for file in [
+        "quay/repo-push.json",
+        "quay/repo-push-test-notification.json",
+        "quay/repo-push-2013-updated-tags-map.json",
+    ] {
+        take(&catalog, "quay", file).await;
+    }
+    take(&catalog, "docker-hub", "docker-hub/push.json").await;
+    let open = open_questions(&catalog).await;
+    assert_eq!(
+        open,
+        [
+            "210987654321/devtable/ubuntu#latest",
+            "210987654321/dgangaia/test#latest",
+            "210987654321/mynamespace/repository#foo",
+            "210987654321/mynamespace/repository#latest",
+            "210987654321/svendowideit/testhook#latest",
+        ]
+    );
+}
+
+/// Private repositories of theirs need a credential; nobody else gets to see it.
+#[test]
+fn quay_and_docker_hub_are_asked_at_their_own_hosts_with_the_credential_of_the_subscription() {
+    for (source, file, host) in [
+        ("quay", "quay/repo-push.json", "quay.io"),
+        ("docker-hub", "docker-hub/push.json", "registry-1.docker.io"),
+    ] {
+        let list = json!([{
+            "id": "one",
+            "source": source,
+            "registryId": REGISTRY,
+            "credential": { "bearer": "token" },
+            "registryCredential": { "username": "robot", "password": "secret" },
+        }]);
+        let subscriptions = Subscriptions::parse(&list.to_string()).unwrap();
+        let origin = Origin::of(subscriptions.get("one").unwrap().clone(), Timestamp::now());
+        let event: Value = serde_json::from_str(&sample(file)).unwrap();
+        let meaning = ingest_events::source::interpret(&event, &origin, REGION).unwrap();
+        let Meaning::Statements(statements) = meaning else { panic!("{meaning:?}") };
+        let Some(Statement::Push(question)) = statements.first() else { panic!("{statements:?}") };
+        let address = RegistryAddress {
+            host: host.to_owned(),
+            encrypted: true,
+            subscription: Some("one".to_owned()),
+        };
+        assert_eq!(question.registry, Registry::Distribution(address));
+    }
+}
+
+#[tokio::test]
+async fn github() {
+    for file in [
+        "github-packages/package-published-docker.json",
+        "github-packages/registry_package-published-docker.json",
+    ] {
+        let catalog = catalog().await;
+        take(&catalog, "github", file).await;
+        // Configuration and layers of the sample's manifest, added up.
+        assert_eq!(
+            without_time(images(&catalog, "codertocat/hello-world").await),
+            json!([{
+                "imageDigest": "sha256:6c62fb45fe66bfb1ea9a66abc38f6a0cc974292b",
+                "imageSizeInBytes": 119_433_709,
+                "imageManifestMediaType": "application/vnd.docker.distribution.manifest.v2+json",
+                "artifactMediaType": "application/vnd.docker.container.image.v1+json",
+            }])
+        );
+        let url = format!("{}/events/github", catalog.url);
+        let header = [("authorization", "Bearer token of github")];
+        for greeting in [r#"{"zen":"Keep it logically awesome.","hook_id":1}"#] {
+            assert_eq!(send(&url, &header, greeting).await, (200, report(0, 1)));
+        }
+    }
+}
+
+#[tokio::test]
+async fn artifactory() {
+    let catalog = catalog().await;
+    take(&catalog, "artifactory", "jfrog-artifactory/docker-pushed.json").await;
+    let digest = "sha256:35c4a2c15539c6c1e4e5fa4e554dac323ad0107d8eb5c582d6ff386b383b7dce";
+    assert_eq!(
+        without_time(images(&catalog, "docker-remote-cache/library/ubuntu").await),
+        json!([{ "imageDigest": digest, "imageTags": ["latest"] }])
+    );
+    let mut deleted: Value =
+        serde_json::from_str(&sample("jfrog-artifactory/docker-pushed.json")).unwrap();
+    deleted["event_type"] = json!("deleted");
+    let url = format!("{}/events/artifactory", catalog.url);
+    let header = [("x-jfrog-event-auth", "token of artifactory")];
+    // As newer versions send it: the rest in `data`.
+    let deleted = json!({ "domain": "docker", "event_type": "deleted", "data": deleted });
+    assert_eq!(send(&url, &header, deleted.to_string()).await, (200, report(1, 0)));
+    assert_eq!(images(&catalog, "docker-remote-cache/library/ubuntu").await, json!([]));
+    // The other sample has made-up words for a checksum and a name.
+    let (status, answer) =
+        deliver(&catalog, "artifactory", "jfrog-artifactory/docker-deleted.json").await;
+    assert_eq!(status, 400);
+    assert!(answer["malformed"][0]["reason"].as_str().unwrap().contains("sha256"), "{answer}");
+}
+
+#[tokio::test]
+async fn zot() {
+    let catalog = catalog().await;
+    take(&catalog, "zot", "zot/repository-created.json").await;
+    assert_eq!(images(&catalog, "golang").await, json!([]));
+    take(&catalog, "zot", "zot/image-updated.json").await;
+    let mut image = json!({
+        "imageDigest": "sha256:7d98b5fd6dd1c7c18a9ef806890d8a5a8549b430a2ebc37362b62d278bb81a73",
+        "imageTags": ["latest"],
+        "imagePushedAt": 1_767_323_045.678,
+        "imageSizeInBytes": 3037,
+        "imageManifestMediaType": "application/vnd.oci.image.manifest.v1+json",
+        "artifactMediaType": "application/vnd.oci.image.config.v1+json",
+    });
+    assert_eq!(images(&catalog, "golang").await, json!([image]));
+    take(&catalog, "zot", "zot/image-scanned.json").await;
+    image["imageScanStatus"] = json!({ "status": "COMPLETE" });
+    image["imageScanFindingsSummary"] = json!({
+        "imageScanCompletedAt": 1_767_323_045.678,
+        "findingSeverityCounts": { "HIGH": 1, "LOW": 1, "MEDIUM": 1 },
+    });
+    assert_eq!(images(&catalog, "golang").await, json!([image]));
+    let mut deleted: Value = serde_json::from_str(&sample("zot/image-deleted.json")).unwrap();
+    let later = json!("2026-01-02T04:00:00Z");
+    deleted["headers"]["Ce-Time"] = later.clone();
+    let structured = json!({
+        "specversion": "1.0", "id": "1", "source": "zotregistry.dev", "type": "zotregistry.image.deleted",
+        "time": later, "data": deleted["body"],
+    });
+    let url = format!("{}/events/zot", catalog.url);
+    let header = [("authorization", "Bearer token of zot")];
+    assert_eq!(send(&url, &header, structured.to_string()).await, (200, report(1, 0)));
+    image.as_object_mut().unwrap().remove("imageTags");
+    assert_eq!(images(&catalog, "golang").await, json!([image]), "the tag goes, the image stays");
+}
+
+#[tokio::test]
+async fn ecr_and_distribution_have_credentials_too() {
+    let catalog = catalog().await;
+    let mut push: Value =
+        serde_json::from_str(&sample("aws-ecr/image-action-push-untagged.json")).unwrap();
+    push["region"] = json!("us-east-1");
+    let url = format!("{}/events/ecr", catalog.url);
+    let header = [("authorization", "Bearer token of ecr")];
+    assert_eq!(send(&url, &header, push.to_string()).await, (200, report(1, 0)));
+    take(
+        &catalog,
+        "distribution",
+        "cncf-distribution/v2.8-push-manifest-tagged-with-references.json",
+    )
+    .await;
+    assert_eq!(images(&catalog, "team/app").await.as_array().unwrap().len(), 1);
+}

@@ -1,0 +1,151 @@
+//! What a reader is told when the store fails.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use catalog::table::{Item, REPOSITORY, SORT};
+use describe_images::page_token::Keyring;
+use end_to_end::harness::{Catalog, REGISTRY, time};
+use serde_json::{Value, json};
+
+use super::meddled::meddled_store;
+use super::rows::put_items;
+use super::{ECR, ECR_PUBLIC, Wire, digests};
+
+/// A catalog of an image, whose DynamoDB answers one operation with something else.
+async fn failing(
+    operation: &'static str,
+    answer: Result<(u16, &'static str), &'static str>,
+) -> Wire {
+    let fails = Arc::new(AtomicBool::new(false));
+    let store = {
+        let fails = Arc::clone(&fails);
+        meddled_store(move |called, _| {
+            let answer =
+                answer.map(|(status, body)| (status, body.to_owned())).map_err(str::to_owned);
+            (called == operation && fails.load(Ordering::Relaxed)).then_some(answer)
+        })
+    };
+    let wire = Wire::of(Catalog::start_with(store.await, &Keyring::generate_key().unwrap()).await);
+    wire.push("app", time(0), 1, Some("v1")).await;
+    fails.store(true, Ordering::Relaxed);
+    wire
+}
+
+/// The operations of DynamoDB that a request comes to, and such a request.
+fn reads() -> [(&'static str, Value); 4] {
+    let listing = json!({ "repositoryName": "app" });
+    let look_up = json!({ "repositoryName": "app", "imageIds": [{ "imageTag": "v1" }] });
+    [
+        ("GetItem", listing.clone()),
+        ("GetItem", look_up.clone()),
+        ("Query", listing),
+        ("BatchGetItem", look_up),
+    ]
+}
+
+#[tokio::test]
+async fn r45_throttled_by_the_store_is_throttled() {
+    for (operation, request) in reads() {
+        for answer in [
+            r#"{"__type":"com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException","message":"The level of configured provisioned throughput for the table arn:aws:dynamodb:eu-central-1:999999999999:table/inside was exceeded."}"#,
+            r#"{"__type":"com.amazonaws.dynamodb.v20120810#RequestLimitExceeded","message":"Throughput exceeds the current throughput limit for your account."}"#,
+            r#"{"__type":"com.amazon.coral.availability#ThrottlingException","message":"Rate of requests exceeds the allowed throughput."}"#,
+        ] {
+            let wire = failing(operation, Ok((400, answer))).await;
+            for target in [ECR, ECR_PUBLIC] {
+                let reply = wire.post(target, request.to_string()).await;
+                let expected = r#"{"__type":"ThrottlingException","message":"Rate exceeded"}"#;
+                assert_eq!((reply.status, reply.body.as_str()), (400, expected), "{operation}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn r45_an_internal_error_says_nothing_of_the_inside() {
+    for (operation, request) in reads() {
+        for answer in [
+            Ok((
+                500,
+                r#"{"__type":"com.amazonaws.dynamodb.v20120810#InternalServerError","message":"inside"}"#,
+            )),
+            Ok((503, "")),
+            Ok((500, "<html>inside</html>")),
+            Ok((200, "not JSON from inside")),
+            Ok((
+                400,
+                r#"{"__type":"com.amazonaws.dynamodb.v20120810#ResourceNotFoundException","message":"Requested resource not found: Table: inside not found"}"#,
+            )),
+            Ok((
+                400,
+                r#"{"__type":"com.amazon.coral.service#AccessDeniedException","message":"User: arn:aws:sts::999999999999:assumed-role/inside is not authorized to perform: dynamodb:Query"}"#,
+            )),
+            Ok((
+                400,
+                r#"{"__type":"com.amazon.coral.service#UnrecognizedClientException","message":"The security token included in the request is inside."}"#,
+            )),
+            Ok((
+                400,
+                r#"{"__type":"com.amazon.coral.validate#ValidationException","message":"inside"}"#,
+            )),
+            Err("the connection to inside:8000 was refused"),
+        ] {
+            let wire = failing(operation, answer).await;
+            for target in [ECR, ECR_PUBLIC] {
+                let reply = wire.post(target, request.to_string()).await;
+                let expected = r#"{"__type":"ServerException","message":"The catalog could not answer the request. Try again later."}"#;
+                assert_eq!(
+                    (reply.status, reply.body.as_str()),
+                    (500, expected),
+                    "{operation}: {answer:?}"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn r45_an_item_that_cannot_be_read_is_an_internal_error() {
+    let wire = Wire::start().await;
+    wire.create("app").await;
+    let broken = Item::from([
+        (REPOSITORY.to_owned(), AttributeValue::S(format!("{REGISTRY}/app"))),
+        (SORT.to_owned(), AttributeValue::S("ACTIVE#0#inside".to_owned())),
+        ("imageDigest".to_owned(), AttributeValue::S("inside".to_owned())),
+    ]);
+    put_items(wire.store(), vec![broken]).await;
+    let reply = wire.ecr(json!({ "repositoryName": "app" })).await;
+    reply.assert_error(
+        500,
+        "ServerException",
+        "The catalog could not answer the request. Try again later.",
+    );
+}
+
+#[tokio::test]
+async fn r45_keys_that_are_never_processed_are_throttling() {
+    let unprocessed = Arc::new(AtomicUsize::new(0));
+    let store = {
+        let unprocessed = Arc::clone(&unprocessed);
+        meddled_store(move |operation, request| {
+            let is_left = operation == "BatchGetItem"
+                && unprocessed
+                    .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
+                    .is_ok();
+            is_left.then(|| {
+                let answer = json!({ "Responses": {}, "UnprocessedKeys": request["RequestItems"] });
+                Ok((200, answer.to_string()))
+            })
+        })
+    };
+    let wire = Wire::of(Catalog::start_with(store.await, &Keyring::generate_key().unwrap()).await);
+    wire.push("app", time(0), 1, Some("v1")).await;
+    let request = json!({ "repositoryName": "app", "imageIds": [{ "imageTag": "v1" }] });
+    unprocessed.store(3, Ordering::Relaxed);
+    assert_eq!(wire.ecr(request.clone()).await.digests(), digests([1]), "they are asked for again");
+    assert_eq!(unprocessed.load(Ordering::Relaxed), 0);
+    unprocessed.store(usize::MAX, Ordering::Relaxed);
+    wire.ecr(request).await.assert_error(400, "ThrottlingException", "Rate exceeded");
+}

@@ -1,0 +1,201 @@
+//! Replies of several mebibytes.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use catalog::ChangeKind;
+use catalog::change::Content;
+use catalog::history::ImageHistory;
+use catalog::image::ImageStatus;
+use catalog::table::{Item, REPOSITORY, SORT};
+use end_to_end::harness::{digest, repository, tag, time};
+use serde_json::{Value, json};
+
+use super::meddled::giving_few;
+use super::rows::{Row, put_items, put_rows};
+use super::{ECR, ECR_PUBLIC, MEBIBYTE, Wire, digest_of, digests};
+
+/// A page ends with a token before its reply passes what can be sent, and the rest follows.
+///
+/// To push a million tags one after the other would take hours, so the rows of the images are put
+/// directly; a small image shows that the rows are those that the writer makes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r33_pages_end_before_five_mebibytes() {
+    const IMAGES: u64 = 1000;
+    // Of these images no more than four are in the megabyte that DynamoDB gives at once; but the
+    // engine reads all that are asked for before it finds that out, which would take most of the
+    // time.
+    let wire = giving_few(Arc::new(AtomicU64::new(5))).await;
+    let app = repository("app");
+    wire.push("app", time(1), 1, Some("v1")).await;
+    wire.push("app", time(2), 1, Some("v2")).await;
+    wire.push("app", time(3), 2, None).await;
+    wire.apply(&app, time(4), ChangeKind::ImageArchived { digest: digest(2) }).await;
+    let written =
+        wire.store().table.client.scan().table_name(&wire.store().table.name).send().await.unwrap();
+    let is_listed = |item: &&Item| item.contains_key("imageDigest");
+    let mut written: Vec<Item> = written.items().iter().filter(is_listed).cloned().collect();
+    written.sort_by_key(|item| item[SORT].as_s().unwrap().clone());
+    let archived = Row::new(2, time(3), ImageStatus::Archived, &[]);
+    let [archived, once_archived] = [archived.item(&app), archived.once_archived(&app).unwrap()]
+        .map(|mut item| {
+            item.insert("lastArchivedAt".to_owned(), AttributeValue::S(time(4).to_string()));
+            item
+        });
+    let tagged = Row::new(1, time(1), ImageStatus::Active, &["v1", "v2"]).item(&app);
+    assert_eq!(written, [tagged, archived, once_archived], "the rows are as the writer makes them");
+
+    wire.create("big").await;
+    // Few at once: a million tags need not be in memory twice.
+    for number in (0..IMAGES).step_by(10) {
+        let rows: Vec<Row> = (number..number + 10)
+            .map(|number| {
+                let rest = format!("{number:->297}");
+                let tags = (0..1000).map(|index| format!("{index:03}{rest}")).collect();
+                Row { number, pushed_at: time(0), status: ImageStatus::Active, tags }
+            })
+            .collect();
+        put_rows(wire.store(), &repository("big"), &rows).await;
+    }
+    let mut seen = Vec::new();
+    let mut request = json!({ "repositoryName": "big", "maxResults": 1000 });
+    loop {
+        let page = wire.ecr(request.clone()).await;
+        assert!(page.body.len() <= 5 * MEBIBYTE, "{} bytes", page.body.len());
+        let images = page.images();
+        for image in images {
+            let tags = image["imageTags"].as_array().unwrap();
+            assert_eq!(tags.len(), 1000);
+            assert!(tags.iter().all(|tag| tag.as_str().unwrap().len() == 300));
+        }
+        seen.extend(images.iter().map(digest_of));
+        assert!(seen.len() <= 1000, "the listing does not end");
+        match page.next_token() {
+            // Each weighs 303 KB.
+            Some(token) => {
+                assert!(images.len() >= 16, "{} images: the page has room for more", images.len());
+                request["nextToken"] = token.into();
+            }
+            None => break,
+        }
+    }
+    assert_eq!(seen, digests(0..IMAGES));
+}
+
+/// Lambda is given a reply as a JSON text inside of JSON, where each quotation mark becomes two
+/// bytes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r33_pages_of_many_short_tags_fit_into_lambda() {
+    const LAMBDA_LIMIT: usize = 6 * MEBIBYTE;
+    let wire = Wire::start().await;
+    wire.create("short").await;
+    let rows: Vec<Row> = (0..1000)
+        .map(|number| Row {
+            number,
+            pushed_at: time(0),
+            status: ImageStatus::Active,
+            tags: (0..1000).map(|index| format!("{index:03}")).collect(),
+        })
+        .collect();
+    put_rows(wire.store(), &repository("short"), &rows).await;
+    let page = wire.ecr(json!({ "repositoryName": "short", "maxResults": 1000 })).await;
+    assert!(page.next_token().is_some(), "they do not fit into one page");
+    let bytes = Value::from(page.body.as_str()).to_string().len();
+    assert!((LAMBDA_LIMIT * 4 / 5..LAMBDA_LIMIT - 100_000).contains(&bytes), "{bytes} bytes");
+}
+
+/// An image of the repository `app` with more tags than can be pushed one after the other in a
+/// short time. It cannot be looked up by a tag.
+async fn put_image_with_tags(wire: &Wire, number: u64, tags: &[String]) {
+    let (app, store) = (repository("app"), wire.store());
+    let mut history = ImageHistory::default();
+    for name in tags {
+        history.push(time(0), Some(&tag(name)), &Content::default());
+    }
+    let mut item: Item = serde_dynamo::to_item(&history).unwrap();
+    let sort = AttributeValue::S(format!("digest#{}", digest(number)));
+    item.insert(REPOSITORY.to_owned(), AttributeValue::S(app.to_string()));
+    item.insert(SORT.to_owned(), sort);
+    let row = Row { number, pushed_at: time(0), status: ImageStatus::Active, tags: tags.to_vec() };
+    put_items(store, vec![item]).await;
+    put_rows(store, &app, &[row]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r61_a_reply_to_image_ids_that_would_pass_five_mebibytes_is_refused() {
+    const LAMBDA_LIMIT: usize = 6_000_000;
+    const TOO_LARGE: &str =
+        "'the images must fit into a reply of 5242880 bytes; ask for fewer at once'";
+    let in_json = |text: &str| Value::from(text).to_string().len();
+    // As a page's: with its comma, in Lambda's JSON.
+    let weight = |image: &Value| in_json(&image.to_string()) - "\"\"".len() + ",".len();
+    let wire = Wire::start().await;
+    let tags = |number: u64, count: usize| -> Vec<String> {
+        (0..count).map(|index| format!("{number:0>3}{index:0>297}")).collect()
+    };
+    wire.create("app").await;
+    for number in 1..=18 {
+        put_image_with_tags(&wire, number, &tags(number, 1000)).await;
+    }
+    // A hundred identifiers, or fewer, of these images.
+    let ids = |numbers: &[u64]| -> Vec<Value> {
+        let ids = numbers.iter().cycle().take(100);
+        ids.map(|number| json!({ "imageDigest": digest(*number) })).collect()
+    };
+    let request = |ids: &[Value]| json!({ "repositoryName": "app", "imageIds": ids });
+    let seventeen: Vec<u64> = (1..=17).collect();
+    let eighteen: Vec<u64> = (1..=18).collect();
+
+    for target in [ECR, ECR_PUBLIC] {
+        let reply = wire.post(target, request(&ids(&eighteen)).to_string()).await;
+        assert_eq!(reply.status, 400, "{reply:?}");
+        reply.assert_violates("imageIds", TOO_LARGE);
+    }
+    let reply = wire.ecr(request(&ids(&seventeen))).await;
+    assert_eq!(reply.digests(), digests(1..=17), "each image once");
+    for (number, image) in (1..).zip(reply.images()) {
+        assert!(image["imageTags"] == json!(tags(number, 1000)), "image {number} is not whole");
+    }
+    assert!(in_json(&reply.body) < LAMBDA_LIMIT, "{} bytes", in_json(&reply.body));
+
+    // One more image fills the reply to its last byte, and another one is a byte longer.
+    wire.push("app", time(0), 100, Some("x")).await;
+    let image = wire.ecr(request(&ids(&[100]))).await.image();
+    let weighed: usize = reply.images().iter().map(weight).sum();
+    let missing = 5 * MEBIBYTE - weighed - weight(&image);
+    for (number, last, missing, status) in [(101, "y", missing, 200), (102, "z", missing + 1, 400)]
+    {
+        // A tag weighs five bytes more than its characters: most have 300, and two have the rest.
+        let long = missing / 305 - 1;
+        let rest = missing - 305 * long - 10;
+        let mut tags = tags(number, long);
+        tags.extend([
+            last.repeat(rest / 2),
+            last.repeat(rest.div_ceil(2) - 1) + "-",
+            last.to_owned(),
+        ]);
+        put_image_with_tags(&wire, number, &tags).await;
+        let numbers: Vec<u64> = (1..=17).chain([number]).collect();
+        let reply = wire.ecr(request(&ids(&numbers))).await;
+        assert_eq!(reply.status, status, "{number}: {reply:?}");
+        if status == 200 {
+            let weighed: usize = reply.images().iter().map(weight).sum();
+            assert_eq!(weighed, 5 * MEBIBYTE);
+            assert!(in_json(&reply.body) < LAMBDA_LIMIT, "{} bytes", in_json(&reply.body));
+        }
+    }
+
+    // The limit comes after all that names the images.
+    let mut asked = ids(&eighteen);
+    asked[99] = json!({ "imageTag": "none" });
+    wire.ecr(request(&asked)).await.assert_no_image("null", "none");
+    // What the filter leaves out has no weight.
+    let mut filtered = request(&ids(&eighteen));
+    filtered["filter"] = json!({ "imageStatus": "ARCHIVED" });
+    assert_eq!(wire.ecr(filtered).await.body, r#"{"imageDetails":[]}"#);
+
+    let page = wire.ecr(json!({ "repositoryName": "app" })).await;
+    assert!(page.next_token().is_some(), "a page ends before");
+    assert_eq!(page.digests(), digests(1..=17));
+}

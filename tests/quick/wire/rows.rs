@@ -1,0 +1,90 @@
+//! Rows of the listing that are put beside the writer, where pushes would take too long.
+
+use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
+use catalog::image::ImageStatus;
+use catalog::table::{Item, REPOSITORY, REPOSITORY_TAG_STATUS, SORT};
+use catalog::{Repository, Timestamp};
+use end_to_end::harness::{Store, digest};
+
+/// The row of an image in the table of which no more is known. Rows are put beside the writer where
+/// pushes would take too long; [`r33_pages_end_before_five_mebibytes`] proves that they are as the
+/// writer makes them. Images put so are listed, but cannot be looked up by tag or digest.
+pub(super) struct Row {
+    pub(super) number: u64,
+    pub(super) pushed_at: Timestamp,
+    pub(super) status: ImageStatus,
+    /// In order.
+    pub(super) tags: Vec<String>,
+}
+
+impl Row {
+    pub(super) fn new(
+        number: u64,
+        pushed_at: Timestamp,
+        status: ImageStatus,
+        tags: &[&str],
+    ) -> Self {
+        Self { number, pushed_at, status, tags: tags.iter().copied().map(str::to_owned).collect() }
+    }
+
+    pub(super) fn item(&self, repository: &Repository) -> Item {
+        let (digest, status) = (digest(self.number), self.status.as_str());
+        let tag_status = if self.tags.is_empty() { "UNTAGGED" } else { "TAGGED" };
+        let members = [
+            (REPOSITORY, repository.to_string()),
+            (SORT, format!("{status}#{}#1#{digest}", self.pushed_at.newest_first())),
+            (REPOSITORY_TAG_STATUS, format!("{repository}#{tag_status}")),
+            ("imageDigest", digest.to_string()),
+            ("imagePushedAt", self.pushed_at.to_string()),
+            ("imageStatus", status.to_owned()),
+        ];
+        let mut item: Item = members
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), AttributeValue::S(value)))
+            .collect();
+        if !self.tags.is_empty() {
+            let tags = self.tags.iter().cloned().map(AttributeValue::S).collect();
+            item.insert("imageTags".to_owned(), AttributeValue::L(tags));
+        }
+        item
+    }
+
+    /// Where an image that is not active is listed besides, for listings of any status.
+    pub(super) fn once_archived(&self, repository: &Repository) -> Option<Item> {
+        let mut item = self.item(repository);
+        item.remove(REPOSITORY_TAG_STATUS);
+        let sort = item[SORT].as_s().unwrap().replace(self.status.as_str(), "ONCE_ARCHIVED");
+        item.insert(SORT.to_owned(), AttributeValue::S(sort));
+        (self.status != ImageStatus::Active).then_some(item)
+    }
+}
+
+pub(super) async fn put_rows(store: &Store, repository: &Repository, rows: &[Row]) {
+    let items =
+        rows.iter().flat_map(|row| [Some(row.item(repository)), row.once_archived(repository)]);
+    put_items(store, items.flatten().collect()).await;
+}
+
+/// Puts items, a hundred at once at most and four megabytes at most, as transactions allow.
+pub(super) async fn put_items(store: &Store, mut items: Vec<Item>) {
+    let weight = |item: &Item| match item.get("imageTags") {
+        Some(AttributeValue::L(tags)) => 1000 + 310 * tags.len(),
+        _ => 1000,
+    };
+    while !items.is_empty() {
+        let mut weighed = 0;
+        let fit = items.iter().take(100).take_while(|item| {
+            weighed += weight(item);
+            weighed < 4_000_000
+        });
+        let rest = items.split_off(fit.count());
+        let puts = items.into_iter().map(|item| {
+            let put = Put::builder().table_name(&store.table.name).set_item(Some(item)).build();
+            TransactWriteItem::builder().put(put.unwrap()).build()
+        });
+        let request =
+            store.table.client.transact_write_items().set_transact_items(Some(puts.collect()));
+        request.send().await.unwrap();
+        items = rest;
+    }
+}
