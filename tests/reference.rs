@@ -4,3 +4,5 @@
 pub mod generators;
 pub mod memory;
 pub mod model;
+pub mod reading;
+pub mod table;

@@ -8,6 +8,8 @@ mod clients;
 mod deployment;
 mod ecr;
 mod process;
+mod reading;
 mod registry;
 mod service_model;
+mod store;
 mod storm;

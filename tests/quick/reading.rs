@@ -1,159 +1,59 @@
 //! Reads a repository while it changes, also from replicas that are late. A read finds and lists
 //! what is there from its beginning to its end.
 
-mod moves;
-mod run;
 mod stale;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use catalog::reader::Filter;
 use catalog::table::{Item, REPOSITORY, REPOSITORY_TAG_STATUS, SORT, TAG_STATUS_INDEX};
 use catalog::{Change, Repository};
 use end_to_end::harness::{Random, Store, digest, repository, time};
+use end_to_end::reference::reading::moves::Move;
+use end_to_end::reference::reading::run::{
+    Figures, MAX_AGE, MAX_LATENESS, ONE_AT_A_TIME, Plan, READERS, Wrong, reads, run_on,
+};
+use end_to_end::reference::reading::{self, by_digest, by_tag};
 
-use crate::reading::moves::{Asked, Move, State};
-use crate::reading::run::{Figures, ONE_AT_A_TIME, Plan, Question, READERS, Wrong, reads, run};
-use crate::reading::stale::{MAX_AGE, StaleEngine};
+use self::stale::StaleEngine;
 
-/// Images with greater numbers come and go.
-const LASTING: u64 = 100;
-
-fn by_tag(tag: &'static str) -> Asked {
-    Asked { number: None, tag: Some(tag) }
-}
-
-fn by_digest(number: u64) -> Asked {
-    Asked { number: Some(number), tag: None }
+/// Runs a test on both engines, one after the other. Prints all figures, and then fails if there are
+/// errors.
+async fn run(plan: Plan) {
+    let _one_at_a_time = ONE_AT_A_TIME.lock().await;
+    let embedded = Store::in_memory().await;
+    let mut errors = run_on("embedded engine", embedded, Duration::ZERO, &plan).await;
+    let late = Store::new(StaleEngine::new(Random(1)).client()).await;
+    errors.extend(run_on("late replicas", late, MAX_LATENESS, &plan).await);
+    assert!(errors.is_empty(), "{errors:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tag_that_moves_is_always_found() {
-    run(Plan {
-        test: "a tag that moves",
-        set_up: [1, 2, 3].map(Move::Push).into_iter().chain([Move::Tag(1, "latest")]).collect(),
-        next: |moves, _, _| Move::Tag(1 + moves % 3, "latest"),
-        question: Question::Find(|_, _| vec![by_tag("latest")]),
-        reads: reads(),
-    })
-    .await;
+    run(reading::a_tag_that_moves_is_always_found()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_image_that_exists_is_always_found_by_its_digest() {
-    run(Plan {
-        test: "an image by its digest",
-        set_up: [1, 2, 3].map(Move::Push).into(),
-        next: |moves, state, random| {
-            let number = 1 + random.below(3);
-            match random.below(8) {
-                0 => Move::DeleteTag("latest"),
-                1 | 2 => come_and_go(moves, state),
-                3 => Move::Tag(number, "v1"),
-                4 => Move::Tag(number, "v2"),
-                _ => Move::Tag(number, "latest"),
-            }
-        },
-        // The newest as often as all others together.
-        question: Question::Find(|state, random| {
-            let numbers: Vec<u64> = state.0.keys().copied().collect();
-            vec![by_digest(if random.below(2) == 0 {
-                *numbers.last().unwrap()
-            } else {
-                *random.one_of(&numbers)
-            })]
-        }),
-        reads: reads(),
-    })
-    .await;
+    run(reading::an_image_that_exists_is_always_found_by_its_digest()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_digest_and_a_tag_that_fit_are_found_together() {
-    run(Plan {
-        test: "a digest and a tag",
-        set_up: vec![Move::Tag(1, "stable"), Move::Push(2), Move::Tag(1, "latest")],
-        // `latest` stays for a while, so that many reads begin and end meanwhile.
-        next: |moves, _, random| match moves % 12 {
-            0 => Move::Tag(1, "latest"),
-            4 => Move::Tag(2, "latest"),
-            8 => Move::DeleteTag("latest"),
-            _ => Move::Tag(1 + random.below(2), "edge"),
-        },
-        question: Question::Find(|state, random| {
-            let number = state.holder("latest").unwrap_or(1);
-            vec![match random.below(2) {
-                0 => Asked { number: Some(1), tag: Some("stable") },
-                _ => Asked { number: Some(number), tag: Some("latest") },
-            }]
-        }),
-        reads: reads(),
-    })
-    .await;
+    run(reading::a_digest_and_a_tag_that_fit_are_found_together()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_several_identifiers_none_is_missing() {
-    const MOVING: [&str; 3] = ["latest", "edge", "v1"];
-    const TAGS: [&str; 6] = ["latest", "edge", "v1", "v1.0", "v1.0.0", "stable"];
-    run(Plan {
-        test: "several identifiers",
-        set_up: (1..).zip(TAGS).map(|(number, name)| Move::Tag(number, name)).collect(),
-        next: |_, _, random| Move::Tag(1 + random.below(6), random.one_of::<&str>(&MOVING)),
-        question: Question::Find(|_, random| {
-            let mut asked: Vec<Asked> = TAGS.map(by_tag).into();
-            for number in 1..=4 {
-                let place = random.below(asked.len() as u64 + 1).try_into().unwrap();
-                asked.insert(place, by_digest(number));
-            }
-            asked
-        }),
-        reads: reads() / 5,
-    })
-    .await;
+    run(reading::of_several_identifiers_none_is_missing()).await;
 }
 
-/// Images 1 to 6 get tags and lose them; 7, 8 and 11 keep theirs; 9, 10 and 12 have none. Images 6,
-/// 11 and 12 stay in the archive; 1, 3, 5, 7 and 9 are archived and restored.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_image_that_was_there_all_the_time_is_listed_exactly_once() {
-    let set_up = (1..=12).map(|number| match number {
-        7 => Move::Tag(number, "v7"),
-        8 => Move::Tag(number, "v8"),
-        11 => Move::Tag(number, "v11"),
-        _ => Move::Push(number),
-    });
-    run(Plan {
-        test: "a listing",
-        set_up: set_up.chain([6, 11, 12].map(Move::Archive)).collect(),
-        next: |moves, state, random| match random.below(8) {
-            0..=3 => {
-                let number = *random.one_of(&[1, 3, 5, 7, 9]);
-                if state.0[&number].is_archived {
-                    Move::Restore(number)
-                } else {
-                    Move::Archive(number)
-                }
-            }
-            4 | 5 => come_and_go(moves, state),
-            _ => Move::Tag(1 + random.below(6), random.one_of::<&str>(&["latest", "edge", "v1"])),
-        },
-        question: Question::List,
-        reads: reads() / 10,
-    })
-    .await;
-}
-
-/// Another image is pushed, or the oldest of three is deleted.
-fn come_and_go(moves: u64, state: &State) -> Move {
-    let mut passing = state.0.keys().filter(|number| **number > LASTING);
-    match (passing.next(), passing.count()) {
-        (Some(oldest), 2..) => Move::Delete(*oldest),
-        _ => Move::Push(LASTING + 1 + moves),
-    }
+    run(reading::an_image_that_was_there_all_the_time_is_listed_exactly_once()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

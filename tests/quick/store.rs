@@ -1,106 +1,22 @@
 //! The table is a function of the set of changes.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use catalog::change::Content;
-use catalog::history::LATENESS_WINDOW;
-use catalog::image::{Image, ImageStatus};
+use catalog::image::Image;
 use catalog::reader::{Filter, ImageIdentifier};
 use catalog::writer::Applied;
-use catalog::{Change, ChangeKind, Digest, Repository, Timestamp, Writer};
+use catalog::{Change, ChangeKind, Repository, Writer};
+use end_to_end::harness::{Store, digest, histories, item_bytes, print, repository, tag, time};
+use end_to_end::reference::model;
+use end_to_end::reference::table::{
+    check_histories, check_late_deletion, check_long_histories, expire, push, runtime,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::sample::Index;
 use proptest::test_runner::{Config, TestRunner};
-
-use end_to_end::harness::{
-    DynamoDbLocal, Store, digest, histories, item_bytes, print, repository, tag, time,
-};
-use end_to_end::reference::generators::{any_events, any_kind, any_time, arrivals, period_start};
-use end_to_end::reference::model;
-use tokio::runtime::Runtime;
-
-const TAGS: [&str; 3] = ["latest", "v1", "v2"];
-
-/// Changes, and the order in which they arrive: each at least once, some again.
-#[derive(Debug, Clone)]
-struct History {
-    changes: Vec<(i64, ChangeKind)>,
-    order: Vec<Index>,
-    repeated: Vec<Index>,
-    writers: usize,
-}
-
-fn any_history() -> impl Strategy<Value = History> {
-    vec((any_time(), any_kind(TAGS.map(tag).to_vec())), 1..16).prop_flat_map(|changes| {
-        let length = changes.len();
-        (Just(changes), vec(any::<Index>(), length), vec(any::<Index>(), 0..6), 1..4_usize)
-            .prop_map(|(changes, order, repeated, writers)| History {
-                changes,
-                order,
-                repeated,
-                writers,
-            })
-    })
-}
-
-impl History {
-    fn changes(&self, repository: &Repository) -> Vec<Change> {
-        let change = |(at, kind): &(i64, ChangeKind)| Change {
-            repository: repository.clone(),
-            time: time(*at),
-            kind: kind.clone(),
-        };
-        self.changes.iter().map(change).collect()
-    }
-
-    fn arrivals(&self, changes: &[Change]) -> Vec<Change> {
-        let mut arrivals: Vec<Change> =
-            self.repeated.iter().map(|index| index.get(changes).clone()).collect();
-        for (change, index) in changes.iter().zip(&self.order) {
-            arrivals.insert(index.index(arrivals.len() + 1), change.clone());
-        }
-        arrivals
-    }
-}
-
-/// Makes histories, lets writers apply them side by side, and holds the table against the model.
-fn check_histories(runtime: &Runtime, store: &Store, cases: u32) {
-    let number = AtomicUsize::new(0);
-    let configuration =
-        Config { cases, failure_persistence: None, max_shrink_iters: 300, ..Config::default() };
-    let result = TestRunner::new(configuration).run(&any_history(), |history| {
-        let repository = repository(&format!("history-{}", number.fetch_add(1, Ordering::Relaxed)));
-        let changes = history.changes(&repository);
-        let arrivals = history.arrivals(&changes);
-        runtime.block_on(async {
-            let mut writers = tokio::task::JoinSet::new();
-            for share in arrivals.chunks(arrivals.len().div_ceil(history.writers)) {
-                let (writer, share) = (store.writer.clone(), share.to_vec());
-                writers.spawn(async move {
-                    for change in share {
-                        writer.apply(&change).await.unwrap();
-                    }
-                });
-            }
-            while let Some(writer) = writers.join_next().await {
-                writer.unwrap();
-            }
-            store.assert_equals_model(&repository, &changes).await;
-        });
-        Ok(())
-    });
-    if let Err(failure) = result {
-        panic!("{failure}");
-    }
-}
-
-fn runtime() -> Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
-}
 
 #[test]
 fn any_order_any_repetition_and_concurrent_writers_give_the_same_table() {
@@ -120,59 +36,6 @@ fn any_order_any_repetition_and_concurrent_writers_give_the_same_table() {
 }
 
 #[test]
-fn any_order_any_repetition_and_concurrent_writers_give_the_same_table_on_dynamodb_local() {
-    let runtime = runtime();
-    let Some(local) = runtime.block_on(DynamoDbLocal::start("the histories on DynamoDB Local"))
-    else {
-        return;
-    };
-    let store = runtime.block_on(Store::new(local.client())).at(time(1_000));
-    let cases = histories() / 20;
-    let started = Instant::now();
-    check_histories(&runtime, &store, cases);
-    print(format!("{cases} histories on DynamoDB Local in {:.1?}", started.elapsed()));
-}
-
-/// Long histories whose events come as late as the window allows, in periods between which
-/// everything may expire.
-fn check_long_histories(runtime: &Runtime, client: &aws_sdk_dynamodb::Client, cases: u32) {
-    let number = AtomicUsize::new(0);
-    let configuration =
-        Config { cases, failure_persistence: None, max_shrink_iters: 300, ..Config::default() };
-    let result = TestRunner::new(configuration).run(&any_events(3, LATENESS_WINDOW), |events| {
-        runtime.block_on(async {
-            let store = Store::new(client.clone()).await;
-            let now = Arc::new(AtomicI64::new(0));
-            let clock = Arc::clone(&now);
-            let writer = Writer::new(store.table.clone(), move || {
-                Timestamp::from_milliseconds(clock.load(Ordering::Relaxed)).unwrap()
-            });
-            let repository =
-                repository(&format!("long-{}", number.fetch_add(1, Ordering::Relaxed)));
-            for period in 0..3 {
-                for (arrival, event) in arrivals(&events, period) {
-                    now.store(arrival.as_milliseconds(), Ordering::Relaxed);
-                    writer.apply(&event.change(&repository)).await.unwrap();
-                }
-                expire(&store, period_start(period + 1)).await;
-                let so_far: Vec<Change> = events
-                    .iter()
-                    .filter(|event| event.period <= period)
-                    .map(|event| event.change(&repository))
-                    .collect();
-                if !so_far.is_empty() {
-                    store.assert_equals_model(&repository, &so_far).await;
-                }
-            }
-        });
-        Ok(())
-    });
-    if let Err(failure) = result {
-        panic!("{failure}");
-    }
-}
-
-#[test]
 fn long_histories_give_the_same_table_whatever_has_expired() {
     let engines = u32::try_from(std::thread::available_parallelism().unwrap().get()).unwrap();
     let cases = (histories() / 40).max(engines);
@@ -187,19 +50,6 @@ fn long_histories_give_the_same_table_whatever_has_expired() {
         }
     });
     print(format!("{cases} long histories on the embedded engine in {:.1?}", started.elapsed()));
-}
-
-#[test]
-fn long_histories_give_the_same_table_whatever_has_expired_on_dynamodb_local() {
-    let runtime = runtime();
-    let Some(local) = runtime.block_on(DynamoDbLocal::start("long histories on DynamoDB Local"))
-    else {
-        return;
-    };
-    let cases = (histories() / 200).max(1);
-    let started = Instant::now();
-    check_long_histories(&runtime, &local.client(), cases);
-    print(format!("{cases} long histories on DynamoDB Local in {:.1?}", started.elapsed()));
 }
 
 /// One image, pushed and deleted under a new tag four thousand times, as builds do.
@@ -237,15 +87,6 @@ async fn an_image_takes_four_thousand_tags_one_after_the_other() {
 
 fn by_digest(number: u64) -> ImageIdentifier {
     ImageIdentifier { digest: Some(digest(number)), tag: None }
-}
-
-fn push(repository: &Repository, at: i64, number: u64, tag_name: &str) -> Change {
-    let kind = ChangeKind::ImagePushed {
-        digest: digest(number),
-        tag: Some(tag(tag_name)),
-        content: Content::default(),
-    };
-    Change { repository: repository.clone(), time: time(at), kind }
 }
 
 /// Long histories of few tags, in which no change comes later than a dozen newer ones: what is not
@@ -378,145 +219,9 @@ async fn an_image_can_have_a_thousand_tags() {
     assert_eq!((lasting.len(), expiring.len()), (1, 1001), "only the repository itself stays");
 }
 
-/// When each image that a listing shows was pushed.
-type Pushed = BTreeMap<Digest, Timestamp>;
-
-/// All images of a repository, so many at a time.
-async fn list(store: &Store, repository: &Repository, page_size: usize) -> Pushed {
-    let filter = Filter { tag_status: None, image_status: Some(ImageStatus::Active) };
-    let mut images: Vec<Image> = Vec::new();
-    loop {
-        let after = images.last().map(Image::position);
-        let page = store
-            .reader
-            .list(repository, &filter, after.as_ref(), page_size, |_| false)
-            .await
-            .unwrap();
-        images.extend(page.images);
-        if !page.more {
-            return images
-                .into_iter()
-                .map(|image| (image.image_digest, image.image_pushed_at))
-                .collect();
-        }
-    }
-}
-
-/// Does something again and again, for the last time once something else is done. Tells how often.
-async fn repeat(is_done: &AtomicBool, mut look: impl AsyncFnMut()) -> usize {
-    let mut looks = 0;
-    loop {
-        let is_last = is_done.load(Ordering::Relaxed);
-        look().await;
-        looks += 1;
-        if is_last {
-            return looks;
-        }
-    }
-}
-
-/// A repository was deleted and filled again, and the catalog learns of the deletion last.
-async fn check_late_deletion(store: &Store, engine: &str, kept: u64, gone: u64) {
-    const DELETED_AT: i64 = 100_000;
-    let repository = repository("app");
-    let push_at = |at: i64, number: u64| {
-        push(&repository, at + i64::try_from(number).unwrap(), number, &format!("v{number}"))
-    };
-    let mut changes: Vec<Change> = (1..=kept + gone).map(|number| push_at(0, number)).collect();
-    changes.extend((1..=kept).map(|number| push_at(DELETED_AT, number)));
-    for change in &changes {
-        store.writer.apply(change).await.unwrap();
-    }
-    let deletion = Change {
-        repository: repository.clone(),
-        time: time(DELETED_AT),
-        kind: ChangeKind::RepositoryDeleted,
-    };
-
-    let stays: Vec<Digest> = (1..=kept).map(digest).collect();
-    let by_digest = |digest: &Digest| ImageIdentifier { digest: Some(digest.clone()), tag: None };
-    let by_tag = |number| ImageIdentifier { digest: None, tag: Some(tag(&format!("v{number}"))) };
-    let asked: Vec<ImageIdentifier> =
-        stays.iter().map(by_digest).chain((1..=kept).map(by_tag)).collect();
-    let is_done = AtomicBool::new(false);
-    let mut passed_by = 0;
-    let started = Instant::now();
-    let ((), lists, pages, look_ups) = tokio::join!(
-        async {
-            store.writer.apply(&deletion).await.unwrap();
-            is_done.store(true, Ordering::Relaxed);
-        },
-        repeat(&is_done, async || {
-            let listed = list(store, &repository, 1000).await;
-            let missing = stays.iter().filter(|digest| !listed.contains_key(digest)).count();
-            assert_eq!(missing, 0, "images that are missing in a listing of {}", listed.len());
-        }),
-        repeat(&is_done, async || {
-            let before = list(store, &repository, 1000).await;
-            let paged = list(store, &repository, 100).await;
-            let after = list(store, &repository, 1000).await;
-            for digest in &stays {
-                // One whose push turns out to be a later one moves to the front, past a reader of
-                // pages.
-                let is_missing = !paged.contains_key(digest);
-                assert!(
-                    !is_missing || before[digest] != after[digest],
-                    "{digest} is missing in a listing"
-                );
-                passed_by += usize::from(is_missing);
-            }
-        }),
-        repeat(&is_done, async || {
-            for asked in asked.chunks(100) {
-                let found = store.reader.find(&repository, asked).await.unwrap().images;
-                for (asked, found) in asked.iter().zip(&found) {
-                    assert!(found.is_some(), "{asked:?} is not found");
-                }
-            }
-        }),
-    );
-    print(format!(
-        "store: a late deletion of {} images, {kept} of them pushed again, on {engine}: {:.1?}; meanwhile {lists} \
-         listings, {pages} page by page, which {passed_by} images passed by, and {look_ups} times all looked up",
-        kept + gone,
-        started.elapsed(),
-    ));
-    changes.push(deletion);
-    store.assert_equals_model(&repository, &changes).await;
-    assert_eq!(list(store, &repository, 100).await.len(), stays.len());
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_late_deletion_of_a_repository_never_hides_what_was_pushed_since() {
     check_late_deletion(&Store::in_memory().await, "the embedded engine", 300, 50).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_late_deletion_of_a_repository_never_hides_what_was_pushed_since_on_dynamodb_local() {
-    let test = "a late deletion of a repository on DynamoDB Local";
-    let Some(local) = DynamoDbLocal::start(test).await else { return };
-    check_late_deletion(&Store::new(local.client()).await, "DynamoDB Local", 60, 10).await;
-}
-
-/// Removes what may go by a time, as DynamoDB does by itself. Tells the sort keys.
-async fn expire(store: &Store, now: Timestamp) -> Vec<String> {
-    let client = &store.table.client;
-    let mut items = client.scan().table_name(&store.table.name).into_paginator().items().send();
-    let mut gone = Vec::new();
-    while let Some(item) = items.next().await {
-        let item = item.unwrap();
-        let expires_at =
-            item.get("expiresAt").map(|seconds| seconds.as_n().unwrap().parse::<i64>().unwrap());
-        if expires_at.is_some_and(|expires_at| expires_at * 1000 < now.as_milliseconds()) {
-            let delete = client.delete_item().table_name(&store.table.name);
-            let delete = delete
-                .key("repository", item["repository"].clone())
-                .key("sort", item["sort"].clone());
-            delete.send().await.unwrap();
-            gone.push(item["sort"].as_s().unwrap().clone());
-        }
-    }
-    gone
 }
 
 #[tokio::test]

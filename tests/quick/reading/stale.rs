@@ -10,11 +10,9 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use catalog::table::{REPOSITORY, REPOSITORY_TAG_STATUS, SORT, TAG_STATUS_INDEX};
 use end_to_end::harness::{InProcess, Random, engine_client, json_response, operation};
+use end_to_end::reference::reading::MAX_AGE;
 use image_catalog::engine::Engine;
 use serde_json::{Map, Value, json};
-
-/// An answer is younger than this.
-pub(crate) const MAX_AGE: Duration = Duration::from_millis(200);
 
 /// A version is kept for this long after another one took its place.
 const KEPT: Duration = Duration::from_secs(1);

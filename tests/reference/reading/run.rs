@@ -9,34 +9,35 @@ use std::time::{Duration, Instant};
 use catalog::image::Image;
 use catalog::reader::{Filter, ReadError};
 use catalog::{Change, Repository};
-use end_to_end::harness::{DynamoDbLocal, Random, Store, print, repository, time};
-use end_to_end::reference::model;
 use tokio::runtime::Builder;
 use tokio::time::MissedTickBehavior;
 
-use crate::reading::moves::{Asked, Move, State, Timeline, are_its_tags, number};
-use crate::reading::stale::{MAX_AGE, StaleEngine};
+use super::moves::{Asked, Move, State, Timeline, are_its_tags, number};
+use crate::harness::{Random, Store, print, repository, time};
+use crate::reference::model;
 
 /// How many reads go on at a time.
-pub(crate) const READERS: u64 = 2;
+pub const READERS: u64 = 2;
 /// Moves are made this often, if the engine is fast enough.
 const MOVE_INTERVAL: Duration = Duration::from_millis(3);
+/// An answer is younger than this.
+pub const MAX_AGE: Duration = Duration::from_millis(200);
 /// How much older than its begin the answer of a late replica may be.
-const MAX_LATENESS: Duration = MAX_AGE.saturating_add(Duration::from_millis(50));
+pub const MAX_LATENESS: Duration = MAX_AGE.saturating_add(Duration::from_millis(50));
 /// The most images of a page.
 const MAX_PAGE: u64 = 5;
 
 /// How many reads there are, unless `READS` in the environment says otherwise.
-pub(crate) fn reads() -> usize {
+pub fn reads() -> usize {
     std::env::var("READS").map_or(1000, |reads| reads.parse().unwrap())
 }
 
 /// The figures that are printed are those of one test alone.
-pub(crate) static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+pub static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// What is read.
 #[derive(Clone, Copy)]
-pub(crate) enum Question {
+pub enum Question {
     /// Images, one by one; which ones, is chosen from the latest state.
     Find(fn(&State, &mut Random) -> Vec<Asked>),
     /// All pages of a listing, under any filter.
@@ -44,30 +45,30 @@ pub(crate) enum Question {
 }
 
 /// One test.
-pub(crate) struct Plan {
+pub struct Plan {
     /// Its name.
-    pub(crate) test: &'static str,
+    pub test: &'static str,
     /// What is done before the first read.
-    pub(crate) set_up: Vec<Move>,
+    pub set_up: Vec<Move>,
     /// What is done while images are read. The first parameter counts the moves.
-    pub(crate) next: fn(u64, &State, &mut Random) -> Move,
+    pub next: fn(u64, &State, &mut Random) -> Move,
     /// What is read.
-    pub(crate) question: Question,
+    pub question: Question,
     /// How many times.
-    pub(crate) reads: usize,
+    pub reads: usize,
 }
 
 /// What is wrong with an answer.
-pub(crate) struct Wrong {
+pub struct Wrong {
     /// In a few words; such errors are counted together.
-    pub(crate) kind: String,
+    pub kind: String,
     /// For the one who looks for its cause.
-    pub(crate) details: String,
+    pub details: String,
 }
 
 impl Wrong {
     /// An error of a kind.
-    pub(crate) fn new(kind: impl Into<String>, details: impl Debug) -> Self {
+    pub fn new(kind: impl Into<String>, details: impl Debug) -> Self {
         Self { kind: kind.into(), details: format!("{details:?}") }
     }
 }
@@ -84,7 +85,7 @@ impl From<ReadError> for Wrong {
 
 /// The figures of some reads.
 #[derive(Default)]
-pub(crate) struct Figures {
+pub struct Figures {
     reads: usize,
     /// How many images had to be in the answers.
     due: usize,
@@ -94,7 +95,7 @@ pub(crate) struct Figures {
 
 impl Figures {
     /// Counts a read, in whose answer so many images had to be.
-    pub(crate) fn add(&mut self, outcome: Result<usize, Wrong>) {
+    pub fn add(&mut self, outcome: Result<usize, Wrong>) {
         self.reads += 1;
         match outcome {
             Ok(due) => self.due += due,
@@ -103,7 +104,7 @@ impl Figures {
     }
 
     /// Adds those of another reader.
-    pub(crate) fn merge(&mut self, other: Self) {
+    pub fn merge(&mut self, other: Self) {
         self.reads += other.reads;
         self.due += other.due;
         for (kind, (number, first)) in other.errors {
@@ -112,13 +113,7 @@ impl Figures {
     }
 
     /// Prints them; returns the errors, for the end of the test.
-    pub(crate) fn print(
-        &self,
-        test: &str,
-        engine: &str,
-        moves: usize,
-        took: Duration,
-    ) -> Vec<String> {
+    pub fn print(&self, test: &str, engine: &str, moves: usize, took: Duration) -> Vec<String> {
         let errors: usize = self.errors.values().map(|(number, _)| number).sum();
         let kinds: Vec<_> =
             self.errors.iter().map(|(kind, (number, _))| format!("{number} {kind}")).collect();
@@ -137,24 +132,8 @@ impl Figures {
     }
 }
 
-/// Runs a test on every engine, one after the other. Prints all figures, and then fails if there
-/// are errors.
-pub(crate) async fn run(plan: Plan) {
-    let _one_at_a_time = ONE_AT_A_TIME.lock().await;
-    let mut errors =
-        run_on("embedded engine", Store::in_memory().await, Duration::ZERO, &plan).await;
-    if cfg!(feature = "external")
-        && let Some(local) = DynamoDbLocal::start(plan.test).await
-    {
-        let store = Store::new(local.client()).await;
-        errors.extend(run_on("DynamoDB Local", store, Duration::ZERO, &plan).await);
-    }
-    let store = Store::new(StaleEngine::new(Random(1)).client()).await;
-    errors.extend(run_on("late replicas", store, MAX_LATENESS, &plan).await);
-    assert!(errors.is_empty(), "{errors:#?}");
-}
-
-async fn run_on(engine: &str, store: Store, lateness: Duration, plan: &Plan) -> Vec<String> {
+/// Reads as planned while things change. Prints the figures; returns the errors.
+pub async fn run_on(engine: &str, store: Store, lateness: Duration, plan: &Plan) -> Vec<String> {
     let repository = repository("app");
     let scene = Arc::new(Scene { store, repository, lateness, timeline: Timeline::new() });
     let mut mover =

@@ -8,17 +8,18 @@ use catalog::change::Content;
 use catalog::image::{Image, ImageStatus, TagStatus};
 use catalog::reader::{Filter, ImageIdentifier};
 use catalog::{ChangeKind, Digest, Tag, Timestamp};
-use end_to_end::harness::{digest, tag};
+
+use crate::harness::{digest, tag};
 
 /// The number of an image that the tests made.
-pub(crate) fn number(digest: &Digest) -> u64 {
+pub fn number(digest: &Digest) -> u64 {
     let (_, hexadecimal) = digest.as_str().rsplit_once(':').unwrap();
     u64::from_str_radix(hexadecimal, 16).unwrap()
 }
 
 /// What is done to a repository. Images have numbers, see [`digest`].
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Move {
+pub enum Move {
     /// An image is pushed by its digest.
     Push(u64),
     /// An image is pushed under a tag, which leaves the image that had it.
@@ -35,7 +36,7 @@ pub(crate) enum Move {
 
 impl Move {
     /// The change that tells the catalog of it.
-    pub(crate) fn kind(self, time: Timestamp) -> ChangeKind {
+    pub fn kind(self, time: Timestamp) -> ChangeKind {
         let push = |number, tag| ChangeKind::ImagePushed {
             digest: digest(number),
             tag,
@@ -56,36 +57,36 @@ impl Move {
 
 /// What an image is asked for by.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Asked {
+pub struct Asked {
     /// The image's number.
-    pub(crate) number: Option<u64>,
+    pub number: Option<u64>,
     /// Its tag.
-    pub(crate) tag: Option<&'static str>,
+    pub tag: Option<&'static str>,
 }
 
 impl Asked {
     /// For the reader.
-    pub(crate) fn identifier(self) -> ImageIdentifier {
+    pub fn identifier(self) -> ImageIdentifier {
         ImageIdentifier { digest: self.number.map(digest), tag: self.tag.map(tag) }
     }
 }
 
 /// An image at a moment.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Seen {
+pub struct Seen {
     /// Whether it is in the archive.
-    pub(crate) is_archived: bool,
+    pub is_archived: bool,
     /// Its tags.
-    pub(crate) tags: BTreeSet<&'static str>,
+    pub tags: BTreeSet<&'static str>,
 }
 
 /// All images of a repository at a moment, by their numbers.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct State(pub(crate) BTreeMap<u64, Seen>);
+pub struct State(pub BTreeMap<u64, Seen>);
 
 impl State {
     /// What a move makes of it.
-    pub(crate) fn after(&self, done: Move) -> Self {
+    pub fn after(&self, done: Move) -> Self {
         let Self(mut images) = self.clone();
         match done {
             Move::Push(number) => drop(images.entry(number).or_default()),
@@ -104,17 +105,17 @@ impl State {
     }
 
     /// Whether an image has a tag.
-    pub(crate) fn has_tag(&self, number: u64, name: &str) -> bool {
+    pub fn has_tag(&self, number: u64, name: &str) -> bool {
         self.0.get(&number).is_some_and(|image| image.tags.contains(name))
     }
 
     /// The image that has a tag.
-    pub(crate) fn holder(&self, name: &str) -> Option<u64> {
+    pub fn holder(&self, name: &str) -> Option<u64> {
         self.0.keys().copied().find(|number| self.has_tag(*number, name))
     }
 
     /// The image that is asked for.
-    pub(crate) fn find(&self, asked: Asked) -> Option<u64> {
+    pub fn find(&self, asked: Asked) -> Option<u64> {
         let fits = |(number, image): &(&u64, &Seen)| {
             asked.number.is_none_or(|asked| asked == **number)
                 && asked.tag.is_none_or(|name| image.tags.contains(name))
@@ -123,7 +124,7 @@ impl State {
     }
 
     /// Whether an image is there and passes a filter.
-    pub(crate) fn passes(&self, number: u64, filter: &Filter) -> bool {
+    pub fn passes(&self, number: u64, filter: &Filter) -> bool {
         self.0.get(&number).is_some_and(|image| {
             let tag_status =
                 if image.tags.is_empty() { TagStatus::Untagged } else { TagStatus::Tagged };
@@ -146,33 +147,33 @@ struct Made {
 
 /// All moves that were made in a repository. A move takes effect at one moment between its begin
 /// and its end.
-pub(crate) struct Timeline(Mutex<Vec<Made>>);
+pub struct Timeline(Mutex<Vec<Made>>);
 
 impl Timeline {
     /// That of a repository without images.
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         let now = Instant::now();
         Self(Mutex::new(vec![Made { began_at: now, ended_at: Some(now), state: Arc::default() }]))
     }
 
     /// A move begins.
-    pub(crate) fn begin(&self, done: Move) {
+    pub fn begin(&self, done: Move) {
         let state = Arc::new(self.latest().after(done));
         self.0.lock().unwrap().push(Made { began_at: Instant::now(), ended_at: None, state });
     }
 
     /// The move that began has ended.
-    pub(crate) fn end(&self) {
+    pub fn end(&self) {
         self.0.lock().unwrap().last_mut().unwrap().ended_at = Some(Instant::now());
     }
 
     /// What the images are, or become at this moment.
-    pub(crate) fn latest(&self) -> Arc<State> {
+    pub fn latest(&self) -> Arc<State> {
         Arc::clone(&self.0.lock().unwrap().last().unwrap().state)
     }
 
     /// Everything that the images may have been at some moment between two.
-    pub(crate) fn between(&self, begin: Instant, end: Instant) -> Vec<Arc<State>> {
+    pub fn between(&self, begin: Instant, end: Instant) -> Vec<Arc<State>> {
         let mut states = Vec::new();
         for made in self.0.lock().unwrap().iter().rev().skip_while(|made| made.began_at > end) {
             states.push(Arc::clone(&made.state));
@@ -186,7 +187,7 @@ impl Timeline {
 
 /// Whether an image has only tags that it had in at least one state, and all tags that it had in
 /// every state.
-pub(crate) fn are_its_tags(image: &Image, states: &[Arc<State>]) -> bool {
+pub fn are_its_tags(image: &Image, states: &[Arc<State>]) -> bool {
     let number = number(&image.image_digest);
     let at_some_moment =
         |name: &Tag| states.iter().any(|state| state.has_tag(number, name.as_str()));
