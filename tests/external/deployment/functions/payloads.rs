@@ -1,0 +1,149 @@
+//! What the functions are invoked with.
+
+use std::collections::BTreeSet;
+
+use end_to_end::harness::{REGION, digest, sample};
+use serde_json::{Value, json};
+
+/// A request as an HTTP API of API Gateway hands it over, with a body of a media type that it does
+/// not know, signed by a caller of the account 123456789012.
+pub(super) fn request(body: &str) -> Value {
+    json!({
+        "version": "2.0",
+        "routeKey": "POST /",
+        "rawPath": "/",
+        "rawQueryString": "",
+        "headers": {
+            "accept-encoding": "identity",
+            "authorization": "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20261122/us-east-1/execute-api/aws4_request, \
+                              SignedHeaders=content-type;host;x-amz-date;x-amz-target, Signature=f0e8bdb8",
+            "content-length": body.len().to_string(),
+            "content-type": "application/x-amz-json-1.1",
+            "host": "a1b2c3d4e5.execute-api.us-east-1.amazonaws.com",
+            "user-agent": "aws-cli/2.9.19",
+            "x-amz-date": "20261122T000000Z",
+            "x-amz-target": "AmazonEC2ContainerRegistry_V20150921.DescribeImages",
+            "x-amzn-trace-id": "Root=1-6b027aa6-c79ebf6436c562e47069506c",
+            "x-forwarded-for": "192.0.2.1",
+            "x-forwarded-port": "443",
+            "x-forwarded-proto": "https"
+        },
+        "requestContext": {
+            "accountId": "123456789012",
+            "apiId": "a1b2c3d4e5",
+            "authorizer": {
+                "iam": {
+                    "accessKey": "AKIDEXAMPLE",
+                    "accountId": "123456789012",
+                    "callerId": "AIDAEXAMPLE",
+                    "cognitoIdentity": null,
+                    "principalOrgId": "o-example",
+                    "userArn": "arn:aws:iam::123456789012:user/reader",
+                    "userId": "AIDAEXAMPLE"
+                }
+            },
+            "domainName": "a1b2c3d4e5.execute-api.us-east-1.amazonaws.com",
+            "domainPrefix": "a1b2c3d4e5",
+            "http": {
+                "method": "POST",
+                "path": "/",
+                "protocol": "HTTP/1.1",
+                "sourceIp": "192.0.2.1",
+                "userAgent": "aws-cli/2.9.19"
+            },
+            "requestId": "JKJaXmPLvHcESHA=",
+            "routeKey": "POST /",
+            "stage": "$default",
+            "time": "22/Nov/2026:00:00:00 +0000",
+            "timeEpoch": 1_795_305_600_000_u64
+        },
+        "body": base64(body),
+        "isBase64Encoded": true
+    })
+}
+
+pub(super) fn base64(text: &str) -> String {
+    aws_smithy_types::base64::encode(text)
+}
+
+/// The attributes of a message: those of notifications name the subscription.
+pub(super) fn attributes(id: &str) -> Value {
+    if matches!(id, "too large" | "index") {
+        let attribute = json!({
+            "stringValue": "registry-1",
+            "stringListValues": [],
+            "binaryListValues": [],
+            "dataType": "String"
+        });
+        json!({ "subscription": attribute })
+    } else {
+        json!({})
+    }
+}
+
+/// A batch as SQS hands it over, of messages by their ids.
+pub(super) fn batch(messages: &[(&str, String)]) -> Value {
+    let records: Vec<Value> = messages
+        .iter()
+        .map(|(id, body)| {
+            json!({
+                "messageId": id,
+                "receiptHandle": format!("handle of {id}"),
+                "body": body,
+                "attributes": {
+                    "ApproximateReceiveCount": "1",
+                    "SentTimestamp": "1795305600000",
+                    "SenderId": "AROAEXAMPLE",
+                    "ApproximateFirstReceiveTimestamp": "1795305600001"
+                },
+                "messageAttributes": attributes(id),
+                "md5OfBody": "00000000000000000000000000000000",
+                "eventSource": "aws:sqs",
+                "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:EventsQueue",
+                "awsRegion": "us-east-1"
+            })
+        })
+        .collect();
+    json!({ "Records": records })
+}
+
+/// A sample, as if it had happened in the functions' region.
+pub(super) fn here(file: &str) -> Value {
+    let mut event: Value = serde_json::from_str(&sample(&format!("aws-ecr/{file}"))).unwrap();
+    for place in ["/region", "/awsRegion", "/detail/awsRegion"] {
+        if let Some(region) = event.pointer_mut(place) {
+            *region = json!(REGION);
+        }
+    }
+    event
+}
+
+/// A push of an image, in the form of the sample.
+pub(super) fn pushed(number: u64) -> String {
+    let mut event = here("image-action-push.json");
+    event["detail"]["image-digest"] = json!(digest(number));
+    event["detail"]["image-tag"] = json!(format!("v{number}"));
+    event.to_string()
+}
+
+/// A notification of an index of this many images.
+pub(super) fn pushed_index(images: u64) -> Value {
+    let file = sample("cncf-distribution/v2.8-push-index-tagged.json");
+    let mut notification: Value = serde_json::from_str(&file).unwrap();
+    let references: Vec<Value> = (0..images)
+        .map(|number| {
+            json!({
+                "mediaType": "application/vnd.oci.image.manifest.v1+json",
+                "size": 1,
+                "digest": digest(number)
+            })
+        })
+        .collect();
+    notification["events"][0]["target"]["references"] = json!(references);
+    notification
+}
+
+pub(super) fn failed(answer: &Value) -> BTreeSet<&str> {
+    let failures = answer["batchItemFailures"].as_array().unwrap();
+    failures.iter().map(|failure| failure["itemIdentifier"].as_str().unwrap()).collect()
+}

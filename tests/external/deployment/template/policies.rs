@@ -1,0 +1,180 @@
+//! Who may do what.
+
+use serde_json::{Value, json};
+
+use super::{resources, transformed};
+
+#[test]
+fn every_route_but_that_of_webhooks_demands_a_signature() {
+    let Some(template) = transformed("every_route_but_that_of_webhooks_demands_a_signature", &[])
+    else {
+        return;
+    };
+    let [(_, api)] =
+        resources(&template, "AWS::ApiGatewayV2::Api").into_iter().collect::<Vec<_>>()[..]
+    else {
+        panic!("one API");
+    };
+    let paths = api["Body"]["paths"].as_object().unwrap();
+    assert_eq!(paths.keys().collect::<Vec<_>>(), ["/", "/DescribeImages", "/events/{source}"]);
+    for (path, methods) in paths {
+        assert_eq!(methods.as_object().unwrap().keys().collect::<Vec<_>>(), ["post"], "{path}");
+        // Registries cannot sign; their function checks what they show.
+        let security = if path == "/events/{source}" { "NONE" } else { "AWS_IAM" };
+        assert_eq!(methods["post"]["security"], json!([{ security: [] }]), "{path}");
+        assert_eq!(
+            methods["post"]["x-amazon-apigateway-integration"]["payloadFormatVersion"],
+            "2.0"
+        );
+    }
+    let scheme = &api["Body"]["components"]["securitySchemes"]["AWS_IAM"];
+    assert_eq!(scheme["x-amazon-apigateway-authtype"], "awsSigv4");
+
+    let [(_, stage)] =
+        resources(&template, "AWS::ApiGatewayV2::Stage").into_iter().collect::<Vec<_>>()[..]
+    else {
+        panic!("one stage");
+    };
+    assert_eq!(
+        stage["AccessLogSettings"]["DestinationArn"],
+        json!({ "Fn::GetAtt": ["AccessLogGroup", "Arn"] })
+    );
+    let format = stage["AccessLogSettings"]["Format"].as_str().unwrap();
+    assert!(!format.contains('\n') && !format.contains("authorization"), "{format}");
+    assert_eq!(
+        stage["DefaultRouteSettings"]["ThrottlingRateLimit"],
+        json!({ "Ref": "RequestsPerSecond" })
+    );
+}
+
+/// What IAM actions are allowed on.
+fn statements(template: &Value, role: &str) -> Vec<(Vec<String>, Value)> {
+    let role = resources(template, "AWS::IAM::Role")[role];
+    assert!(role.get("ManagedPolicyArns").is_none(), "managed policies allow more than is needed");
+    let [policy] = &role["Policies"].as_array().unwrap()[..] else { panic!("one policy") };
+    let statements = policy["PolicyDocument"]["Statement"].as_array().unwrap();
+    statements
+        .iter()
+        .map(|statement| {
+            // The one statement on a condition is about tracing.
+            let statement = match statement.get("Fn::If") {
+                Some(either) => &either[1],
+                None => statement,
+            };
+            assert_eq!(statement["Effect"], "Allow");
+            let actions = match &statement["Action"] {
+                Value::String(action) => vec![action.clone()],
+                actions => serde_json::from_value(actions.clone()).unwrap(),
+            };
+            (actions, statement["Resource"].clone())
+        })
+        .collect()
+}
+
+#[test]
+fn roles_allow_what_their_functions_do_and_no_more() {
+    let Some(template) = transformed("roles_allow_what_their_functions_do_and_no_more", &[]) else {
+        return;
+    };
+    let arn = |name: &str| json!({ "Fn::GetAtt": [name, "Arn"] });
+    let allowed = |actions: &[&str], resource: Value| {
+        (actions.iter().map(|action| (*action).to_owned()).collect::<Vec<_>>(), resource)
+    };
+    // X-Ray has no resources.
+    let tracing = allowed(&["xray:PutTraceSegments", "xray:PutTelemetryRecords"], json!("*"));
+    assert_eq!(
+        statements(&template, "DescribeImagesRole"),
+        [
+            allowed(&["dynamodb:Query", "dynamodb:GetItem", "dynamodb:BatchGetItem"], arn("Table")),
+            allowed(&["dynamodb:Query"], json!({ "Fn::Sub": "${Table.Arn}/index/tag-status" })),
+            allowed(&["secretsmanager:GetSecretValue"], json!({ "Ref": "PageTokenSecret" })),
+            allowed(&["logs:CreateLogStream", "logs:PutLogEvents"], arn("DescribeImagesLogGroup")),
+            tracing.clone(),
+        ]
+    );
+    assert_eq!(
+        statements(&template, "IngestEventsRole"),
+        [
+            allowed(
+                &[
+                    "dynamodb:Query",
+                    "dynamodb:Scan",
+                    "dynamodb:GetItem",
+                    "dynamodb:BatchGetItem",
+                    "dynamodb:PutItem",
+                    "dynamodb:DeleteItem",
+                ],
+                arn("Table")
+            ),
+            allowed(&["secretsmanager:GetSecretValue"], json!({ "Ref": "SubscriptionsSecret" })),
+            allowed(
+                &["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"],
+                arn("EventsQueue")
+            ),
+            allowed(&["sqs:SendMessage"], arn("UnappliedEventsQueue")),
+            allowed(
+                &["ecr:DescribeImages"],
+                json!({ "Fn::Sub": [
+                    "arn:${AWS::Partition}:ecr:${AWS::Region}:${Accounts}:repository/*",
+                    { "Accounts": { "Fn::If": ["HasForwardingAccounts", "*", { "Ref": "AWS::AccountId" }] } },
+                ] })
+            ),
+            allowed(&["logs:CreateLogStream", "logs:PutLogEvents"], arn("IngestEventsLogGroup")),
+            tracing.clone(),
+        ]
+    );
+    assert_eq!(
+        statements(&template, "ReconcileRole"),
+        [
+            allowed(
+                &[
+                    "dynamodb:Query",
+                    "dynamodb:Scan",
+                    "dynamodb:GetItem",
+                    "dynamodb:BatchGetItem",
+                    "dynamodb:PutItem",
+                    "dynamodb:DeleteItem"
+                ],
+                arn("Table")
+            ),
+            allowed(&["dynamodb:Query"], json!({ "Fn::Sub": "${Table.Arn}/index/tag-status" })),
+            allowed(&["secretsmanager:GetSecretValue"], json!({ "Ref": "SubscriptionsSecret" })),
+            allowed(
+                &[
+                    "sqs:ReceiveMessage",
+                    "sqs:DeleteMessage",
+                    "sqs:GetQueueAttributes",
+                    "sqs:SendMessage"
+                ],
+                arn("ReconcileQueue")
+            ),
+            allowed(
+                &["ecr:DescribeImages", "ecr:DescribeRepositories"],
+                json!({ "Fn::Sub": "arn:${AWS::Partition}:ecr:${AWS::Region}:${AWS::AccountId}:repository/*" })
+            ),
+            allowed(&["logs:CreateLogStream", "logs:PutLogEvents"], arn("ReconcileLogGroup")),
+            tracing.clone(),
+        ]
+    );
+    assert_eq!(
+        statements(&template, "ReceiveWebhookRole"),
+        [
+            allowed(&["sqs:SendMessage"], arn("EventsQueue")),
+            allowed(&["secretsmanager:GetSecretValue"], json!({ "Ref": "SubscriptionsSecret" })),
+            allowed(&["logs:CreateLogStream", "logs:PutLogEvents"], arn("ReceiveWebhookLogGroup")),
+            tracing,
+        ]
+    );
+    for (name, _) in resources(&template, "AWS::IAM::Role") {
+        for (actions, resource) in statements(&template, name) {
+            assert!(actions.iter().all(|action| !action.contains('*')), "{name}: {actions:?}");
+            assert!(
+                resource != "*" || actions.iter().all(|action| action.starts_with("xray:")),
+                "{name}"
+            );
+        }
+    }
+    for (name, function) in resources(&template, "AWS::Lambda::Function") {
+        assert_eq!(function["Role"], arn(&format!("{name}Role")));
+    }
+}

@@ -1,0 +1,90 @@
+//! `image-catalog reconcile --from ecr`, and a process that asks Amazon ECR.
+
+use std::process::{Command, Output};
+
+use end_to_end::harness::{Process, REGISTRY, binary, command, folder, require};
+use serde_json::{Value, json};
+
+use super::REPOSITORIES;
+use super::lookups::pushed;
+use super::server::Server;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_command_line_compares_with_amazon_ecr() {
+    let Some(server) = Server::start("the_command_line", 1000.0) else { return };
+    let folder = folder("ecr");
+    let data = folder.join("data").display().to_string();
+    let run = |program: &str, arguments: &[&str]| -> Output {
+        let mut command = Command::new(program);
+        command.args(arguments).env("AWS_ENDPOINT_URL_ECR", &server.moto.url).envs([
+            ("AWS_ACCESS_KEY_ID", "key"),
+            ("AWS_SECRET_ACCESS_KEY", "secret"),
+            ("RUST_LOG", "warn"),
+        ]);
+        command.output().unwrap()
+    };
+    let binary = binary().display().to_string();
+    let reconcile = |more: &[&str]| {
+        let arguments = [&["reconcile", "--from", "ecr", "--data", &data], more].concat();
+        let output = run(&binary, &arguments);
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), "", "no bar where nobody looks");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let two = ["--repository", "team/app-00", "--repository", "team/app-01"];
+    let filled = reconcile(&two);
+    assert!(filled.ends_with("\n2 repositories compared, 1530 differences repaired\n"), "{filled}");
+    assert_eq!(reconcile(&two), "2 repositories compared, 0 differences repaired\n");
+
+    // A repository that is gone is removed only if that is wanted.
+    server
+        .client()
+        .delete_repository()
+        .repository_name("team/app-01")
+        .force(true)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(reconcile(&two), "2 repositories compared, 0 differences repaired\n");
+    let gone = format!("{REGISTRY}/team/app-01: the repository is gone\n");
+    let pruned = reconcile(&[&two[..], &["--prune", "--dry-run"]].concat());
+    assert_eq!(pruned, format!("{gone}2 repositories compared, 1 differences found\n"));
+    let pruned = reconcile(&[&two[..], &["--prune"]].concat());
+    assert_eq!(pruned, format!("{gone}2 repositories compared, 1 differences repaired\n"));
+    assert_eq!(
+        reconcile(&[&two[..], &["--prune"]].concat()),
+        "2 repositories compared, 0 differences repaired\n"
+    );
+
+    // The process that serves asks, too, if it is told to.
+    let mut serving = command(&folder);
+    serving.args(["--in-memory", "--ask-ecr"]).env("AWS_ENDPOINT_URL_ECR", &server.moto.url);
+    serving.envs([("AWS_ACCESS_KEY_ID", "key"), ("AWS_SECRET_ACCESS_KEY", "secret")]);
+    let serving = Process::start(serving);
+    let url = serving.url.clone();
+    let there = server.everything().await;
+    let (digest, image) = there["team/app-00"].first_key_value().unwrap();
+    let post = async |path: &str, body: String| -> Value {
+        let posted =
+            reqwest::Client::new().post(format!("{url}{path}")).body(body).send().await.unwrap();
+        posted.error_for_status().unwrap().json().await.unwrap()
+    };
+    post("/events/ecr", pushed("team/app-00", digest, None)).await;
+    let described =
+        post("/DescribeImages", json!({ "repositoryName": "team/app-00" }).to_string()).await;
+    drop(serving);
+    assert_eq!(described["imageDetails"][0]["imageSizeInBytes"], json!(image.size.unwrap()));
+
+    // A person sees how far it is.
+    let command = format!("{binary} reconcile --from ecr --dry-run --data {data}");
+    let Some(script) = require("the_command_line", "script") else { return };
+    let seen = run(
+        &script.display().to_string(),
+        &["--quiet", "--return", "--command", &command, "/dev/null"],
+    );
+    let seen = String::from_utf8(seen.stdout).unwrap();
+    assert!(
+        seen.contains(&format!("/{REPOSITORIES} ")) || seen.contains(" of 49 repositories"),
+        "{seen}"
+    );
+}

@@ -1,0 +1,99 @@
+//! `image-catalog replay`.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use end_to_end::harness::{Process, command, push_event, sample};
+use serde_json::json;
+
+use super::{folder, run};
+
+fn replay(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = run(command(folder).args(["replay", "--data", "data"]).args(arguments));
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[tokio::test]
+async fn a_file_of_events_is_applied_and_what_cannot_be_is_named() {
+    let folder = folder("replay");
+    let mut malformed = push_event("team/app", 2, "v2");
+    malformed["time"] = json!("yesterday");
+    // As they were written by hand, one on several lines, and a list of two.
+    let events = format!(
+        "{:#}\n{malformed}\n\n{}",
+        push_event("team/app", 1, "v1"),
+        json!([push_event("team/app", 3, "v3"), push_event("other/app", 4, "v4")])
+    );
+    fs::write(folder.join("work/events.json"), events).unwrap();
+    for _ in 0..2 {
+        let (status, said, log) = replay(&folder, &["--file", "events.json"]);
+        assert_eq!(status, Some(1), "{log}");
+        assert!(said.starts_with("delivery 2: 'time' is not valid: "), "{said}");
+        assert!(said.ends_with("\n2 deliveries applied, 1 not applied\n"), "{said}");
+        assert!(log.contains("1 deliveries could not be applied"), "{log}");
+    }
+    let process = Process::start_with_data(&folder);
+    let mut tags = process.tags("team/app").await;
+    tags.sort();
+    assert_eq!(tags, ["v1", "v3"]);
+    assert_eq!(process.tags("other/app").await, ["v4"]);
+}
+
+/// They count as being as old as the file, however often they are applied.
+#[tokio::test]
+async fn events_that_tell_no_time_are_as_old_as_their_file() {
+    let folder = folder("replay_times");
+    let file = folder.join("work/webhooks.json");
+    fs::write(&file, sample("jfrog-artifactory/docker-pushed.json")).unwrap();
+    let written = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
+    fs::File::options().write(true).open(&file).unwrap().set_modified(written).unwrap();
+    let repository = "docker-remote-cache/library/ubuntu";
+    let pushed_at = async || {
+        let process = Process::start_with_data(&folder);
+        let described = process.describe(json!({ "repositoryName": repository })).await.unwrap();
+        described["imageDetails"][0]["imagePushedAt"].clone()
+    };
+    for _ in 0..2 {
+        let (status, said, log) =
+            replay(&folder, &["--file", "webhooks.json", "--source", "artifactory"]);
+        assert_eq!(
+            (status, said.as_str()),
+            (Some(0), "1 deliveries applied, 0 not applied\n"),
+            "{log}"
+        );
+        assert_eq!(pushed_at().await, 1_767_225_600.0);
+    }
+    let earlier = ["--source", "artifactory", "--received-at", "2025-12-31T00:00:00Z"];
+    assert_eq!(replay(&folder, &[&["--file", "webhooks.json"], &earlier[..]].concat()).0, Some(0));
+    assert_eq!(pushed_at().await, 1_767_139_200.0);
+}
+
+#[test]
+fn what_cannot_be_replayed_is_said() {
+    let folder = folder("replay_wrong");
+    fs::write(folder.join("work/cut.json"), r#"{"detail-type": "ECR"#).unwrap();
+    for (arguments, code, part) in [
+        // Nothing is taken out of a queue for a catalog that is not there.
+        (
+            &["--queue", "http://127.0.0.1:9/queue"][..],
+            1,
+            "there is no catalog in data, and AWS_ENDPOINT_URL_DYNAMODB",
+        ),
+        (&["--file", "missing.json"], 1, "missing.json: No such file"),
+        (&["--file", "cut.json"], 1, "delivery 1 of cut.json: EOF while parsing"),
+        (&["--file", "cut.json", "--subscription", "x"], 1, "there is no subscription x"),
+        (
+            &["--file", "cut.json", "--source", "pigeon"],
+            2,
+            "the sources are ecr, distribution, harbor",
+        ),
+        (&["--file", "cut.json", "--received-at", "noon"], 2, "--received-at"),
+        (&[], 2, "--file <FILE>"),
+    ] {
+        let (status, said, log) = replay(&folder, arguments);
+        assert_eq!(status, Some(code), "{arguments:?}: {log}");
+        assert!(log.contains(part) && said.is_empty(), "{arguments:?}: {log}");
+    }
+}

@@ -1,0 +1,221 @@
+//! Where the table is kept, and its format.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use aws_sdk_dynamodb::types::{AttributeValue, TimeToLiveSpecification};
+use catalog::Table;
+use catalog::table::FORMAT;
+use end_to_end::harness::{
+    DynamoDbLocal, Process, REGION, command, push_event, tags_of, without_aws_configuration,
+};
+use serde_json::{Value, json};
+
+use super::{files, folder, run};
+
+#[tokio::test]
+async fn nothing_is_written_in_memory() {
+    let folder = folder("in_memory");
+    let mut command = command(&folder);
+    command.args(["--in-memory", "--demo", "--listen", "127.0.0.1:0"]);
+    let mut process = Process::start(command);
+    process.push("team/app", 1, "v1").await;
+    let page =
+        process.describe(json!({ "repositoryName": "team/app", "maxResults": 1 })).await.unwrap();
+    assert!(page["nextToken"].is_string());
+    // What was opened and then removed would be seen here only. The first three are the
+    // standard ones.
+    let open: Vec<PathBuf> = fs::read_dir(format!("/proc/{}/fd", process.child.id()))
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .filter(|entry| !["0", "1", "2"].contains(&entry.file_name().to_str().unwrap()))
+        .map(|entry| fs::read_link(entry.path()).unwrap())
+        .filter(|target| target.is_absolute() && !target.starts_with("/dev"))
+        .collect();
+    assert!(open.is_empty(), "{open:?}");
+    process.stop();
+    assert!(files(&folder.join("work")).is_empty(), "{:?}", files(&folder.join("work")));
+}
+
+/// The table of a data directory.
+async fn open_table(folder: &Path) -> Table {
+    let engine = image_catalog::data::open_engine(&folder.join("work/data")).unwrap();
+    Table { client: engine.client(), name: "image-catalog".to_owned() }
+}
+
+fn text(value: &str) -> AttributeValue {
+    AttributeValue::S(value.to_owned())
+}
+
+fn number(value: impl ToString) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+async fn put(table: &Table, partition: &str, sort: &str, attribute: &str, value: AttributeValue) {
+    let put = table.client.put_item().table_name(&table.name);
+    let put =
+        put.item("repository", text(partition)).item("sort", text(sort)).item(attribute, value);
+    put.send().await.unwrap();
+}
+
+/// Everything in a table, and whether its items expire.
+async fn everything(table: &Table) -> (Vec<String>, String) {
+    let scan = table.client.scan().table_name(&table.name).send().await.unwrap();
+    let sorted = |item: &catalog::table::Item| {
+        let attributes: BTreeMap<_, _> = item.iter().collect();
+        format!("{attributes:?}")
+    };
+    let mut items: Vec<String> = scan.items().iter().map(sorted).collect();
+    items.sort();
+    let expiry = table.client.describe_time_to_live().table_name(&table.name).send().await.unwrap();
+    (items, format!("{:?}", expiry.time_to_live_description))
+}
+
+#[tokio::test]
+async fn a_table_of_another_format_is_left_alone() {
+    for (format, found) in
+        [(Some(1), "format 1"), (Some(3), "format 3"), (None, "items and no format")]
+    {
+        let folder = folder("another_format");
+        let table = open_table(&folder).await;
+        table.create_if_missing().await.unwrap();
+        if let Some(format) = format {
+            put(&table, "format", "format", "format", number(format)).await;
+        } else {
+            // As something else makes it.
+            let delete = table.client.delete_item().table_name(&table.name);
+            let delete = delete.key("repository", text("format")).key("sort", text("format"));
+            delete.send().await.unwrap();
+            let expiry =
+                TimeToLiveSpecification::builder().attribute_name("expiresAt").enabled(false);
+            let disable = table.client.update_time_to_live().table_name(&table.name);
+            disable.time_to_live_specification(expiry.build().unwrap()).send().await.unwrap();
+        }
+        put(&table, "123456789012/app", "repository", "existedAt", text("2026-01-01T00:00:00Z"))
+            .await;
+        // To the program that made the table this may mean something else.
+        put(&table, "123456789012/app", "tag#old", "expiresAt", number(1_767_225_600)).await;
+        let before = everything(&table).await;
+        assert_eq!(before.0.len(), 2 + usize::from(format.is_some()));
+        drop(table);
+
+        fs::write(folder.join("work/events.json"), push_event("app", 1, "v1").to_string()).unwrap();
+        let in_data = ["--data", "data"];
+        for arguments in [
+            &["--listen", "127.0.0.1:0"][..],
+            &["reconcile", "--from", "http://127.0.0.1:9"],
+            &["replay", "--file", "events.json"],
+            &["replay", "--queue", "http://127.0.0.1:9/queue"],
+        ] {
+            let output = run(command(&folder).args(arguments).args(in_data));
+            let log = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(1), "{arguments:?}: {log}");
+            assert!(output.stdout.is_empty(), "{arguments:?}");
+            let error =
+                format!("the table has {found}, and this program works with format {FORMAT}");
+            assert!(log.contains(&error), "{arguments:?}: {log}");
+            assert!(log.contains("nothing was read or written"), "{arguments:?}: {log}");
+            let after = everything(&open_table(&folder).await).await;
+            assert_eq!(after, before, "{found}: after {arguments:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_new_table_has_the_format_of_the_program() {
+    let folder = folder("new_format");
+    Process::start_with_data(&folder).stop();
+    let (items, _) = everything(&open_table(&folder).await).await;
+    let format = [("format", number(2)), ("repository", text("format")), ("sort", text("format"))];
+    let format: BTreeMap<_, _> = format.into_iter().collect();
+    assert_eq!(items, [format!("{format:?}")]);
+    assert_eq!(FORMAT, 2);
+}
+
+/// What only reads does not make a table, nor its format.
+#[tokio::test]
+async fn a_reader_refuses_a_table_of_another_format() {
+    let folder = folder("format_of_a_reader");
+    let table = open_table(&folder).await;
+    table.check_format().await.unwrap_err();
+    table.create_if_missing().await.unwrap();
+    table.check_format().await.unwrap();
+    put(&table, "format", "format", "format", number(3)).await;
+    let error = table.check_format().await.unwrap_err().to_string();
+    assert!(
+        error.contains("the table has format 3") && error.contains("works with format 2"),
+        "{error}"
+    );
+    let error = table.claim_format().await.unwrap_err().to_string();
+    assert!(error.contains("the table has format 3"), "{error}");
+    assert_eq!(everything(&table).await.0.len(), 1);
+}
+
+#[tokio::test]
+async fn two_processes_share_a_table_in_dynamodb() {
+    let Some(dynamodb) = DynamoDbLocal::start("two processes share a table").await else {
+        return;
+    };
+    let folder = folder("dynamodb");
+    let start = || spawn_catalog(&dynamodb, &folder).ready();
+    let (one, two) = (start(), start());
+    let place = format!("in the DynamoDB at {}", dynamodb.url);
+    assert!(one.greeting.contains(&place), "{}", one.greeting);
+    one.push("team/app", 1, "v1").await;
+    assert_eq!(two.tags("team/app").await, ["v1"]);
+    two.push("team/app", 2, "v2").await;
+    assert_eq!(one.tags("team/app").await, ["v1", "v2"]);
+    one.push("team/app", 2, "v1").await;
+    assert_eq!(
+        one.describe(json!({ "repositoryName": "team/app" })).await,
+        two.describe(json!({ "repositoryName": "team/app" })).await
+    );
+    assert_takes_tokens_of(&one, &two).await;
+    assert_takes_tokens_of(&two, &one).await;
+    assert!(!folder.join("work/data/catalog.sqlite").exists());
+}
+
+/// There is neither a table nor a key of page tokens when they start.
+#[tokio::test]
+async fn processes_that_start_together_agree() {
+    let test = "processes that start together";
+    let Some(dynamodb) = DynamoDbLocal::start(test).await else { return };
+    let folder = folder("started_together");
+    let processes = [(); 4].map(|()| spawn_catalog(&dynamodb, &folder)).map(Process::ready);
+    for (number, process) in (1..).zip(&processes) {
+        process.push("team/app", number, &format!("v{number}")).await;
+    }
+    for process in &processes {
+        assert_eq!(process.tags("team/app").await, ["v1", "v2", "v3", "v4"]);
+    }
+    for one in &processes {
+        for other in &processes {
+            assert_takes_tokens_of(one, other).await;
+        }
+    }
+}
+
+async fn assert_takes_tokens_of(process: &Process, other: &Process) {
+    let request = |token: Option<&Value>| {
+        let mut request = json!({ "repositoryName": "team/app", "maxResults": 1 });
+        request["nextToken"] = json!(token);
+        request
+    };
+    let page = other.describe(request(None)).await.unwrap();
+    let here = process.describe(request(page.get("nextToken"))).await;
+    let there = other.describe(request(page.get("nextToken"))).await;
+    assert_eq!(here.map(|page| tags_of(&page)), there.map(|page| tags_of(&page)));
+}
+
+/// A process that keeps its table there; all of them share a folder for the rest.
+fn spawn_catalog(dynamodb: &DynamoDbLocal, folder: &Path) -> Process {
+    let mut command = command(folder);
+    command
+        .args(["--data", "data", "--region", REGION])
+        .env("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)
+        .envs([("AWS_ACCESS_KEY_ID", "local"), ("AWS_SECRET_ACCESS_KEY", "local")])
+        .env("AWS_REGION", REGION);
+    without_aws_configuration(&mut command);
+    Process::spawn(command)
+}
