@@ -4,6 +4,7 @@
 #![allow(missing_docs, reason = "only these tests use it")]
 
 mod authentication;
+mod documentation;
 mod events;
 mod faults;
 mod laws;

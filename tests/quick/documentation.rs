@@ -1,0 +1,82 @@
+//! The table of rules in `docs/compatibility.md` names tests that exist, and all of them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Every row of the table: the numbers of its rules, and its tests as they are written there, each
+/// with its file.
+fn rows() -> Vec<(Vec<u32>, Vec<String>)> {
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/compatibility.md");
+    let document = fs::read_to_string(document).unwrap();
+    let (_, table) = document.split_once("\n## Rules and their tests\n").unwrap();
+    let rows = table.lines().filter(|line| line.starts_with('|')).skip(2);
+    rows.map(|row| {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [_, rules, tests] = cells[..] else { panic!("three cells: {row}") };
+        let rules = rules.split(", ").map(|rule| rule.parse().unwrap());
+        (rules.collect(), tests.split("<br>").map(str::to_owned).collect())
+    })
+    .collect()
+}
+
+/// A file in backticks, as a path in `tests` without its ending.
+fn source(file: &str) -> PathBuf {
+    let file = file.trim_matches('`');
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file).with_extension("rs");
+    assert!(path.is_file(), "there is no tests/{file}.rs");
+    path
+}
+
+/// The tests of a folder whose names begin with the numbers of rules, by those numbers.
+fn tests_of_rules(folder: &Path, tests: &mut BTreeMap<u32, Vec<String>>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            tests_of_rules(&path, tests);
+            continue;
+        }
+        for line in fs::read_to_string(&path).unwrap().lines() {
+            let Some((_, function)) = line.split_once("fn r") else { continue };
+            let name = format!("r{}", function.split('(').next().unwrap());
+            let numbers = name.split('_').map_while(|part| part.strip_prefix('r')?.parse().ok());
+            for number in numbers {
+                tests.entry(number).or_default().push(name.clone());
+            }
+        }
+    }
+}
+
+#[test]
+fn every_test_that_the_table_names_exists() {
+    for (rules, tests) in rows() {
+        assert!(!tests.is_empty(), "rules {rules:?} have no test");
+        for test in tests {
+            if let Some(files) = test.strip_suffix(": all tests") {
+                files.split(", ").map(source).for_each(drop);
+                continue;
+            }
+            let (file, name) = test.split_once(' ').unwrap_or_else(|| panic!("{rules:?}: {test}"));
+            let text = fs::read_to_string(source(file)).unwrap();
+            assert!(text.contains(&format!("fn {name}(")), "{file} has no test {name}");
+        }
+    }
+}
+
+#[test]
+fn every_test_of_a_rule_is_in_its_row() {
+    let mut tests = BTreeMap::new();
+    tests_of_rules(&Path::new(env!("CARGO_MANIFEST_DIR")).join("quick"), &mut tests);
+    assert!(tests.len() > 40, "{tests:?}");
+    let rows = rows();
+    for (rule, names) in tests {
+        let (_, listed) = rows
+            .iter()
+            .find(|(rules, _)| rules.contains(&rule))
+            .unwrap_or_else(|| panic!("rule {rule} is not in the table"));
+        for name in names {
+            let is_listed = listed.iter().any(|test| test.split(' ').nth(1) == Some(&name));
+            assert!(is_listed, "{name} is not with rule {rule}");
+        }
+    }
+}
