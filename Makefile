@@ -1,22 +1,31 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: test tools lint
+.PHONY: test check tools lint
 
-TEST := HISTORIES=2000 cargo test --workspace --no-fail-fast --features end-to-end/external
-# These mostly wait for programs that they build and start; they run beside the others.
-BESIDE := deployment ecr
-NAMES := $(shell sed -n 's/^name = "\(.*\)"/\1/p' tests/Cargo.toml)
-OTHERS := $(filter-out end-to-end $(BESIDE),$(NAMES))
+# The features are the same everywhere: others would build everything anew.
+TEST := cargo test --workspace --no-fail-fast --features end-to-end/external
+
+# These mostly wait for programs that they build and start; they run beside the other external ones.
+BESIDE := deployment:: amazon_ecr::
 
 # Every test. What is printed is kept, for the summary at the end.
+test: export HISTORIES = 2000
+test: export READS = 4000
+test: export REPOSITORIES = 10000
 test: tools
 	$(TEST) --no-run
 	status=0; \
-	$(TEST) $(BESIDE:%=--test %) > target/test-output-beside 2>&1 & \
-	$(TEST) --lib --bins $(OTHERS:%=--test %) 2>&1 | tee target/test-output || status=$$?; \
+	$(TEST) --lib --bins --test quick 2>&1 | tee target/test-output || status=$$?; \
+	RUST_TEST_THREADS=16 $(TEST) --test external -- $(BESIDE) > target/test-output-beside 2>&1 & \
+	RUST_TEST_THREADS=4 $(TEST) --test external -- $(BESIDE:%=--skip %) 2>&1 \
+		| tee -a target/test-output || status=$$?; \
 	wait $$! || status=$$?; \
 	tee -a target/test-output < target/test-output-beside; \
 	tests/summary target/test-output && exit $$status
+
+# What a developer runs after a change: every test that needs no program from outside.
+check: lint
+	HISTORIES=50 $(TEST) --lib --test quick
 
 # The programs that the tests need, at pinned versions, in target/tools.
 tools:

@@ -24,8 +24,8 @@ pub use self::in_process::{InProcess, configuration, engine_client, json_respons
 pub use self::moto::Moto;
 pub use self::process::{Process, binary, command, push_event, tags_of};
 pub use self::programs::{
-    Ended, KilledOnDrop, START_LIMIT, clean_command, folder, free_port, print, require, tools,
-    wait_until, wait_until_it_answers, without_aws_configuration,
+    Ended, KilledOnDrop, START_LIMIT, clean_command, folder, free_port, print, require,
+    temporary_folder, tools, wait_until, wait_until_it_answers, without_aws_configuration,
 };
 pub use self::proxy::proxy;
 pub use self::random::Random;

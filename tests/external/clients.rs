@@ -18,7 +18,7 @@ use catalog::{Change, ChangeKind, Reader, RegistryId, Repository, Table};
 use describe_images::page_token::Keyring;
 use end_to_end::harness::{
     Catalog, Ended, OCI_CONFIGURATION, OCI_IMAGE, Store, clean_command, digest, repository, tag,
-    time, tools, without_aws_configuration,
+    temporary_folder, time, tools, without_aws_configuration,
 };
 use tokio::runtime::Runtime;
 
@@ -136,7 +136,7 @@ impl Serving {
 
 /// Runs a program that finds no configuration but what is given here.
 fn run<'a>(program: &Path, arguments: impl IntoIterator<Item = &'a str>) -> Ended {
-    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clients-home");
+    let home = temporary_folder().join("clients-home");
     std::fs::create_dir_all(&home).unwrap();
     let mut command = clean_command(program, &home);
     without_aws_configuration(&mut command);

@@ -3,10 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(missing_docs, reason = "only these tests use it")]
 
+mod amazon_ecr;
 mod capacity;
 mod clients;
 mod deployment;
-mod ecr;
 mod process;
 mod reading;
 mod registry;

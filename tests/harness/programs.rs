@@ -44,10 +44,18 @@ pub fn require(test: &str, program: impl AsRef<Path>) -> Option<PathBuf> {
     found
 }
 
-/// An empty folder below Cargo's folder for temporary files, for the test that has this name.
+/// A folder for what tests leave behind, of this binary alone: others may run at the same time.
+pub fn temporary_folder() -> PathBuf {
+    let binary = std::env::current_exe().unwrap();
+    let temporary = binary.ancestors().nth(3).unwrap().join("tmp");
+    let folder = temporary.join(binary.file_name().unwrap());
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// An empty folder in there, for the test that has this name.
 pub fn folder(name: &str) -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let folder = test.ancestors().nth(3).unwrap().join("tmp/tests").join(name);
+    let folder = temporary_folder().join(name);
     if folder.exists() {
         fs::remove_dir_all(&folder).unwrap();
     }

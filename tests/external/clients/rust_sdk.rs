@@ -63,7 +63,7 @@ macro_rules! rust_sdk {
             use aws_smithy_types::error::metadata::ProvideErrorMetadata as _;
             use end_to_end::harness::Store;
             use $sdk::Client;
-            use $sdk::config::retry::RetryConfig;
+            use $sdk::config::retry::{RetryConfig, RetryPartition, TokenBucket};
             use $sdk::config::{BehaviorVersion, Config, Credentials, Region};
             use $sdk::operation::RequestId as _;
             use $sdk::operation::describe_images::DescribeImagesError;
@@ -71,13 +71,16 @@ macro_rules! rust_sdk {
 
             use super::Handler;
 
+            /// A client that has a budget of retries for itself: tests beside it use up the common one.
             pub(in crate::clients) fn client(handler: &Handler) -> Client {
+                let retries = RetryPartition::custom("handler").token_bucket(TokenBucket::default());
                 let configuration = Config::builder()
                     .behavior_version(BehaviorVersion::latest())
                     .region(Region::from_static("us-east-1"))
                     .endpoint_url("http://in-process")
                     .credentials_provider(Credentials::new("key", "secret", None, None, "test"))
                     .retry_config(RetryConfig::standard().with_initial_backoff(Duration::from_millis(1)))
+                    .retry_partition(retries.build())
                     .http_client(handler.http_client.clone())
                     .build();
                 Client::from_conf(configuration)

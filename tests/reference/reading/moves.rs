@@ -151,7 +151,7 @@ pub struct Timeline(Mutex<Vec<Made>>);
 
 impl Timeline {
     /// That of a repository without images.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         let now = Instant::now();
         Self(Mutex::new(vec![Made { began_at: now, ended_at: Some(now), state: Arc::default() }]))
     }

@@ -1,8 +1,6 @@
 //! What its options ask for.
 
-use std::path::Path;
-
-use end_to_end::harness::digest;
+use end_to_end::harness::{digest, temporary_folder};
 use serde_json::json;
 
 use super::super::{OTHER_REGISTRY, SERVICES};
@@ -144,7 +142,7 @@ pub(super) fn reads_requests_from_json_and_yaml(aws: &Aws) {
     };
     let file = |name: &str, content: &str| {
         let name = format!("{:?}-{name}", aws.version);
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let path = temporary_folder().join(name);
         std::fs::write(&path, content).unwrap();
         format!("file://{}", path.display())
     };

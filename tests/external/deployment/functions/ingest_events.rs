@@ -1,13 +1,14 @@
 //! The function `ingest-events`, which takes batches from its queue.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use catalog::Timestamp;
-use end_to_end::harness::{REGION, REGISTRY, Store, binary, digest, print, repository, sample};
+use end_to_end::harness::{
+    REGION, REGISTRY, Store, binary, digest, print, repository, sample, temporary_folder,
+};
 use ingest_events::source::Origin;
 use serde_json::{Value, json};
 use subscriptions::Source;
@@ -190,7 +191,7 @@ async fn what_cannot_be_applied_becomes_a_dead_letter_with_its_reason() {
         "--message-body",
         "nonsense",
     ]);
-    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("subscriptions.json");
+    let file = temporary_folder().join("subscriptions.json");
     let list = json!([{
         "id": "harbor-2", "source": "harbor", "registryId": REGISTRY, "credential": { "bearer": "token" },
     }]);

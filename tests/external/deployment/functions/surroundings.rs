@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use catalog::{Change, ChangeKind, Timestamp};
 use end_to_end::harness::{
     DynamoDbLocal, KilledOnDrop, Moto, REGION, REGISTRY, START_LIMIT, Store, digest, free_port,
-    proxy, repository, tag, time, wait_until,
+    proxy, repository, tag, temporary_folder, time, wait_until,
 };
 use serde_json::{Value, json};
 
@@ -116,8 +116,8 @@ impl Surroundings {
         wait_until("the emulator", START_LIMIT, || TcpStream::connect(("127.0.0.1", port)).is_ok());
         let url = format!("http://127.0.0.1:{port}");
         static LOGS: AtomicUsize = AtomicUsize::new(0);
-        let log = Path::new(env!("CARGO_TARGET_TMPDIR"))
-            .join(format!("{name}-{}.log", LOGS.fetch_add(1, Ordering::Relaxed)));
+        let log =
+            temporary_folder().join(format!("{name}-{}.log", LOGS.fetch_add(1, Ordering::Relaxed)));
         let folder = match name {
             "describe-images" => "DescribeImages",
             "receive-webhook" => "ReceiveWebhook",

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
 
-use end_to_end::harness::{Moto, Store, print, require, sample, tools};
+use end_to_end::harness::{Moto, Store, print, require, sample, temporary_folder, tools};
 use serde_json::{Value, json};
 
 use super::{FUNCTIONS, transformed};
@@ -55,7 +55,7 @@ impl Stack {
         template["Resources"].as_object_mut().unwrap().retain(|_, resource| {
             !resource["Type"].as_str().unwrap().starts_with("AWS::CloudWatch::")
         });
-        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("template.json");
+        let file = temporary_folder().join("template.json");
         std::fs::write(&file, template.to_string()).unwrap();
         moto.aws(&[
             "cloudformation",
@@ -100,7 +100,7 @@ impl Stack {
 /// The archive that is uploaded of a function, made as SAM makes it.
 fn archive(test: &str, function: &str) -> Option<PathBuf> {
     let bootstrap = built(test)?.join(function).join("bootstrap");
-    let archive = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{function}.zip"));
+    let archive = temporary_folder().join(format!("{function}.zip"));
     let mut python = tool(test, "python3")?;
     succeed(python.args(["-m", "zipfile", "--create"]).arg(&archive).arg(&bootstrap));
     let megabytes = |file: &Path| std::fs::metadata(file).unwrap().len() as f64 / 1e6;
@@ -319,7 +319,7 @@ fn the_rules_take_every_event_that_the_catalog_can_use() {
             "DetailType": event["detail-type"],
             "Detail": event["detail"].to_string(),
         }]);
-        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("event.json");
+        let file = temporary_folder().join("event.json");
         std::fs::write(&file, entry.to_string()).unwrap();
         let entries = format!("file://{}", file.display());
         let put = stack.moto.aws(&["events", "put-events", "--entries", &entries]);

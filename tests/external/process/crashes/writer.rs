@@ -81,7 +81,7 @@ impl Writer {
     pub(super) async fn compare(&mut self, process: &Process, seed: u64) {
         let unknown = self.unknown.take();
         for known in &mut self.repositories {
-            let listed = list(&process, &known.repository).await;
+            let listed = list(process, &known.repository).await;
             let without = expected(&known.repository, &known.changes);
             let Some(event) =
                 unknown.as_ref().filter(|event| event.change.repository == known.repository)
@@ -170,7 +170,7 @@ pub(super) async fn send_again(process: &Process, event: &Event) -> Option<Vec<V
     let url = format!("{}{}", process.url, event.path);
     let status = process.http.post(url).json(&event.body).send().await.unwrap().status();
     assert!(status.is_success(), "{status} for {}", event.body);
-    list(&process, &event.change.repository).await
+    list(process, &event.change.repository).await
 }
 
 /// A list of images without the sizes of its indexes.
