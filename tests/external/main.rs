@@ -1,7 +1,6 @@
 //! Tests with programs from outside: clients, registries, engines, and the catalog's own binary.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-#![allow(missing_docs, reason = "only these tests use it")]
 
 mod amazon_ecr;
 mod capacity;

@@ -1,6 +1,5 @@
 //! A catalog in this process.
 
-use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -22,7 +21,6 @@ use super::store::Store;
 pub struct Catalog {
     /// `http://127.0.0.1:<port>`
     pub url: String,
-    /// Its table.
     pub store: Store,
     stop: Option<oneshot::Sender<()>>,
     serving: JoinHandle<()>,

@@ -1,6 +1,5 @@
 //! DynamoDB Local.
 
-use std::fmt::Debug;
 use std::process::{Command, Stdio};
 
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};

@@ -1,7 +1,5 @@
 //! Random numbers.
 
-use std::fmt::Debug;
-
 /// SplitMix64: the same numbers for the same seed.
 #[derive(Debug, Clone)]
 pub struct Random(pub u64);

@@ -1,7 +1,5 @@
 //! A table that is ready to use, and what works on it.
 
-use std::fmt::Debug;
-
 use catalog::reader::{ImageIdentifier, ReadError};
 use catalog::table::StoreError;
 use catalog::{Change, Reader, RegistryId, Repository, Table, Timestamp, Writer};
@@ -18,11 +16,8 @@ use crate::reference::model::{self, Answers};
 /// A table that is ready to use.
 #[derive(Debug, Clone)]
 pub struct Store {
-    /// The table.
     pub table: Table,
-    /// Its reader.
     pub reader: Reader,
-    /// Its writer.
     pub writer: Writer,
 }
 

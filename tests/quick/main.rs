@@ -1,7 +1,6 @@
 //! Tests that need no program from outside.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-#![allow(missing_docs, reason = "only these tests use it")]
 
 mod authentication;
 mod documentation;
