@@ -17,8 +17,9 @@ use reconcile::{Followed, FollowedRegistries, Reconcile};
 use registries::{Ecr, Registries};
 use secret::Secret;
 use serde_json::json;
-use server::{Everything, Seen};
 use subscriptions::Subscriptions;
+
+use self::server::{Everything, Seen};
 
 const REPOSITORIES: usize = 50;
 const IMAGES: usize = 400;

@@ -11,15 +11,18 @@ mod setup;
 use std::time::Duration;
 
 use catalog::reader::Filter;
-use comparisons::{a_catalog_that_heard_nothing, two_thousand_images_from_before};
 use end_to_end::harness::{Store, repository};
-use manifest_lookups::{a_push_of_which_only_the_tag_is_told, a_registry_that_does_not_answer};
-use pushes::{
+use tokio::sync::Mutex;
+
+use self::comparisons::{a_catalog_that_heard_nothing, two_thousand_images_from_before};
+use self::manifest_lookups::{
+    a_push_of_which_only_the_tag_is_told, a_registry_that_does_not_answer,
+};
+use self::pushes::{
     a_deletion_by_digest, a_docker_image, a_docker_list, a_second_tag, a_tag_that_moves, an_index,
     an_oci_image, pulls, what_happened_while_the_catalog_was_down,
 };
-use setup::Setup;
-use tokio::sync::Mutex;
+use self::setup::Setup;
 
 /// How soon after the client returned the catalog has to know.
 const LIMIT: Duration = Duration::from_secs(1);

@@ -12,16 +12,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use self::process::Catalog;
 use catalog::Timestamp;
-use disturbances::{Disturbance, Proxy, schedule};
 use end_to_end::harness::{
     DockerRegistry, Notifications as DockerNotifications, Random, binary, folder, print, require,
 };
-use pushers::{Outcome, Pusher, watch_backlog};
-use registry::{Registry, Repository};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+
+use self::disturbances::{Disturbance, Proxy, schedule};
+use self::process::Catalog;
+use self::pushers::{Outcome, Pusher, watch_backlog};
+use self::registry::{Registry, Repository};
 
 /// Not the one that requests are about which name none.
 const REGISTRY: &str = "210987654321";

@@ -36,17 +36,17 @@ mod requests;
 use std::path::PathBuf;
 
 use end_to_end::harness::{Ended, require, tools};
-use errors::{prints_errors_of_the_services, rejects_what_the_model_forbids};
-use output::{
+use serde_json::Value;
+
+use self::errors::{prints_errors_of_the_services, rejects_what_the_model_forbids};
+use self::output::{
     prints_an_empty_repository, prints_every_member_as_json, prints_skeletons_without_a_request,
     prints_text_tables_and_yaml,
 };
-use requests::{
+use self::requests::{
     asks_other_registries, filters, finds_images_by_tag_and_by_digest, finds_the_newest_image,
     pages_and_resumes, reads_requests_from_json_and_yaml, reads_single_pages,
 };
-use serde_json::Value;
-
 use super::{Serving, run};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use catalog::Timestamp;
 use end_to_end::harness::{KilledOnDrop, Process, Random, binary, command, print};
-use writer::Writer;
 
+use self::writer::Writer;
 use super::folder;
 
 /// Kills while events come in.
