@@ -1,4 +1,4 @@
-//! What tests start: a store, a catalog behind HTTP, and the programs that `install-tools` installs.
+//! The harness: a store, a catalog behind HTTP, and the programs that `install-tools` installs.
 
 mod catalog;
 mod docker_registry;
@@ -9,6 +9,7 @@ mod moto;
 mod process;
 mod programs;
 mod proxy;
+pub mod queue;
 mod random;
 pub mod stand_in;
 mod store;
@@ -25,8 +26,8 @@ pub use self::moto::Moto;
 pub use self::process::{Process, binary, command, push_event, tags_of};
 pub use self::programs::{
     Ended, KilledOnDrop, START_LIMIT, clean_command, folder, free_port, print, require,
-    temporary_folder, tools, wait_until, wait_until_it_answers, without_aws_configuration,
+    temporary_folder, tools, wait_until, wait_until_ready, without_aws_configuration,
 };
 pub use self::proxy::proxy;
 pub use self::random::Random;
-pub use self::store::Store;
+pub use self::store::{Page, Store};

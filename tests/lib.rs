@@ -1,5 +1,4 @@
-//! What the tests start from: programs, catalogs and registries that they start, and the model that
-//! the table is held against.
+//! The harness of the tests: programs, catalogs and registries, and the model of the table.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(missing_docs, reason = "only these tests use it")]

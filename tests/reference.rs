@@ -1,5 +1,5 @@
-//! What the catalog should say: a model in plain words, the rules of the catalog applied in memory,
-//! and random histories to try them on.
+//! The expected state of the catalog: a model, the rules of the catalog applied in memory, and
+//! random histories.
 
 pub mod generators;
 pub mod memory;

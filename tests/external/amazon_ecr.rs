@@ -1,6 +1,5 @@
-//! Amazon ECR, which the catalog asks for what events do not tell, and compares itself with:
-//! moto's, with 20,000 images in 50 repositories, and an account that may ask only so often in a
-//! second.
+//! Manifest lookups in Amazon ECR, and reconciliation with it: moto's, with 20,000 images in 50
+//! repositories, and an account with a limited rate of requests.
 
 mod command_line;
 mod comparisons;
@@ -13,11 +12,10 @@ use catalog::reader::Filter;
 use catalog::{Change, RegistryId};
 use end_to_end::harness::{REGISTRY, Store, digest};
 use futures_util::{StreamExt as _, stream};
-use reconcile::{Followed, FollowedRegistries, Reconcile};
-use registries::{Ecr, Registries};
+use reconcile::Reconcile;
+use registries::{EcrClient, Registries, RegistryTarget, RegistryTargets, Subscriptions};
 use secret::Secret;
 use serde_json::json;
-use subscriptions::Subscriptions;
 
 use self::server::{Everything, Seen};
 
@@ -37,15 +35,14 @@ async fn put(client: &aws_sdk_ecr::Client, repository: &str, tag: &str, number: 
     put.send().await.unwrap();
 }
 
-/// All that the catalog has of the registry.
+/// All images of the registry in the catalog.
 async fn catalogued(store: &Store) -> Everything {
     let filter = Filter { tag_status: None, image_status: None };
     let mut everything = Everything::new();
     for repository in
         store.reader.repositories(&RegistryId::parse(REGISTRY).unwrap()).await.unwrap()
     {
-        let page =
-            store.reader.list(&repository, &filter, None, 10 * IMAGES, |_| false).await.unwrap();
+        let page = store.page(&repository, &filter, None, 10 * IMAGES).await.unwrap();
         let images = page.images.into_iter().map(|image| {
             let seen = Seen {
                 tags: image.image_tags.iter().map(|tag| tag.as_str().to_owned()).collect(),
@@ -64,23 +61,23 @@ fn account() -> RegistryId {
     RegistryId::parse(REGISTRY).unwrap()
 }
 
-/// Compares all repositories, and repairs them. Tells what differed.
-async fn reconcile(store: &Store, ecr: Ecr) -> Vec<Change> {
+/// Reconciles all repositories, and repairs them. Returns the drift.
+async fn reconcile(store: &Store, ecr: EcrClient) -> Vec<Change> {
     let subscriptions = Arc::new(Secret::known(Subscriptions::default()));
     let reconcile = Reconcile {
         reader: store.reader.clone(),
         writer: store.writer.clone(),
         registries: Registries::new(subscriptions, Some(ecr)),
-        tags_at_once: usize::MAX,
+        max_tags: usize::MAX,
     };
-    let all = FollowedRegistries::new(Some(account()), &Subscriptions::default());
-    let followed = Followed::ecr(account());
-    let listed = reconcile.repositories(&all, &followed).await.unwrap();
-    let compared = stream::iter(&listed).map(async |listed| {
-        let compared = reconcile.compare(&followed, listed).await.unwrap();
-        let repaired = reconcile.repair(&compared, None).await.unwrap();
-        assert_eq!(repaired.repaired + repaired.superseded, compared.differences.len());
-        compared.differences
+    let all = RegistryTargets::new(Some(account()), &Subscriptions::default());
+    let target = RegistryTarget::ecr(account());
+    let listed = reconcile.repositories(&all, &target).await.unwrap();
+    let drift = stream::iter(&listed).map(async |listed| {
+        let drift = reconcile.find_drift(&target, listed).await.unwrap();
+        let repaired = reconcile.repair(&drift, None).await.unwrap();
+        assert_eq!(repaired.repaired + repaired.superseded, drift.changes.len());
+        drift.changes
     });
-    compared.buffered(4).collect::<Vec<_>>().await.concat()
+    drift.buffered(4).collect::<Vec<_>>().await.concat()
 }

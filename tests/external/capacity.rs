@@ -3,10 +3,10 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use catalog::change::Content;
 use catalog::image::{ImageStatus, Position, TagStatus};
-use catalog::reader::{Filter, ImageIdentifier, Page};
+use catalog::reader::{Filter, ImageIdentifier};
 use catalog::table::{REPOSITORY_TAG_STATUS, SORT};
 use catalog::{Change, ChangeKind, Repository};
-use end_to_end::harness::{Store, digest, item_bytes, print, repository, tag, time};
+use end_to_end::harness::{Page, Store, digest, item_bytes, print, repository, tag, time};
 
 const PAGE: usize = 100;
 
@@ -28,8 +28,8 @@ fn push(repository: &Repository, number: u64, tag_name: Option<&str>) -> Change 
     }
 }
 
-/// Images 0 to `images - 1`, of which three are tagged, none of them in the first, the middle or
-/// the last page.
+/// Pushes images 0 to `images - 1`. Three are tagged, none of them in the first, the middle or the
+/// last page.
 async fn fill(store: &Store, repository: &Repository, images: u64) {
     const WRITERS: usize = 4;
     let mut writers = tokio::task::JoinSet::new();
@@ -48,18 +48,18 @@ async fn fill(store: &Store, repository: &Repository, images: u64) {
     }
 }
 
-/// The page after the image of this number; the listing goes from the highest number down.
+/// The page after the image of this number. The listing goes from the highest number down.
 async fn page(store: &Store, repository: &Repository, filter: &Filter, after: Option<u64>) -> Page {
     let position = after.map(|number| Position {
         pushed_at_milliseconds: time(i64::try_from(number).unwrap()).as_milliseconds(),
         is_index: false,
         digest: digest(number),
     });
-    store.reader.list(repository, filter, position.as_ref(), PAGE, |_| false).await.unwrap()
+    store.page(repository, filter, position.as_ref(), PAGE).await.unwrap()
 }
 
-/// The bytes that the items of a repository's images take in the table and its index, with the
-/// hundred bytes that DynamoDB counts for each item besides.
+/// The bytes of a repository's images in the table and its index, including the hundred bytes of
+/// overhead that DynamoDB counts per item.
 async fn stored_bytes(store: &Store, repository: &Repository) -> usize {
     let partition = AttributeValue::S(repository.to_string());
     let items = store
@@ -164,8 +164,8 @@ async fn pages_and_pushes_cost_the_same_in_small_and_large_repositories() {
     assert_eq!(pushes[0], pushes[1], "write units do not grow with the repository");
 }
 
-/// A tag that moves between two images, each time with the listing that follows. Both histories
-/// have long been larger than one item when the last of them is measured.
+/// A tag moves between two images, and each time the repository is listed. Both histories are
+/// larger than one item long before the last pushes are measured.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_push_costs_as_much_after_ten_thousand_moves_of_its_tag_as_after_one() {
     const MEASURED: u64 = 100;
@@ -178,8 +178,7 @@ async fn a_push_costs_as_much_after_ten_thousand_moves_of_its_tag_as_after_one()
         let change = Change { repository: repository.clone(), time: at, kind };
         units.push(store.writer.apply(&change).await.unwrap().write_units);
     }
-    // Now and then events leave an item, which costs more: what counts is what a push costs in the
-    // long run.
+    // Some pushes move events out of an item, which costs more. The mean is what counts.
     let mean = |first: u64, pushes: u64| {
         let first = usize::try_from(first).unwrap();
         let pushes = usize::try_from(pushes).unwrap();

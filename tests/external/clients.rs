@@ -1,8 +1,7 @@
-//! The clients that people use: AWS CLI 1 and 2, boto3, and the AWS SDKs for JavaScript and Rust.
-//! Each asks for all that its options can ask for, and each reads a large repository, in which
-//! every image must be seen once.
+//! The clients: AWS CLI 1 and 2, boto3, and the AWS SDKs for JavaScript and Rust. Each sends every
+//! option that it has, and each reads every image of a large repository once.
 //!
-//! What the clients print is that of the versions that `install-tools` installs.
+//! The expected output is that of the versions that `install-tools` installs.
 
 mod aws_cli;
 mod boto3_and_javascript;
@@ -27,7 +26,7 @@ const SERVICES: [&str; 2] = ["ecr", "ecr-public"];
 /// The registry that [`seed`] fills besides the default one.
 const OTHER_REGISTRY: &str = "210987654321";
 
-/// A push of image number `number`, which has as many bytes.
+/// A push of image number `number`, of as many bytes.
 fn push(number: u64, tag_name: Option<&str>) -> ChangeKind {
     ChangeKind::ImagePushed {
         digest: digest(number),
@@ -49,9 +48,9 @@ async fn apply(store: &Store, repository: &Repository, milliseconds: i64, kind: 
 /// Four repositories:
 ///
 /// - `team/app`: images 1 (`latest` and `v2`), 2 (no tag) and 3 (`stable` and `v1`), the newest
-///   first, and the archived image 4 (`old`), which is older than they;
+///   first, and the archived image 4 (`old`), which is older;
 /// - `team/app` of another registry: image 5 (`theirs`);
-/// - `team/complete`: an image of which all is known;
+/// - `team/complete`: an image with every member;
 /// - `team/empty`.
 async fn seed(store: &Store) {
     let app = repository("team/app");
@@ -101,21 +100,21 @@ async fn seed(store: &Store) {
     apply(store, &complete, 7_000, restored).await;
 }
 
-/// A store whose table is missing, so that every request fails inside.
+/// A store without a table, so that every request fails.
 async fn broken_store() -> Store {
     let store = Store::in_memory().await;
     let missing = Table { name: "missing".to_owned(), ..store.table.clone() };
     Store { reader: Reader::new(missing), ..store }
 }
 
-/// A catalog that answers while the test waits for the programs that ask it.
+/// A catalog that serves while the test waits for client programs.
 struct Serving {
     catalog: Catalog,
     runtime: Runtime,
 }
 
 impl Serving {
-    /// With what [`seed`] seeds.
+    /// Starts a catalog with the images of [`seed`].
     fn start() -> Self {
         let serving = Self::start_with(Store::in_memory());
         serving.runtime.block_on(seed(&serving.catalog.store));
@@ -134,7 +133,7 @@ impl Serving {
     }
 }
 
-/// Runs a program that finds no configuration but what is given here.
+/// Runs a program with no other configuration than the given one.
 fn run<'a>(program: &Path, arguments: impl IntoIterator<Item = &'a str>) -> Ended {
     let home = temporary_folder().join("clients-home");
     std::fs::create_dir_all(&home).unwrap();

@@ -1,4 +1,4 @@
-//! What is deployed to AWS: the template, and the functions' binaries, as far as they can be tried
+//! What is deployed to AWS: the template, and the functions' binaries, as far as they can be tested
 //! without AWS.
 
 mod functions;
@@ -15,7 +15,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
 }
 
-/// A program of the folder `deployment` among the tools; nothing where it is missing.
+/// A program of the folder `deployment` among the tools; `None` if it is missing.
 fn tool(test: &str, name: &str) -> Option<Command> {
     let program = require(test, tools().join("deployment/bin").join(name))?;
     let path = std::env::var("PATH").unwrap();
@@ -44,7 +44,7 @@ fn succeed(command: &mut Command) -> Output {
 }
 
 /// The folder that `sam build` fills, once: the template, and a folder with `bootstrap` for each
-/// function. Nothing where SAM is missing.
+/// function. `None` if SAM is missing.
 fn built(test: &str) -> Option<&'static Path> {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let mut sam = tool(test, "sam")?;

@@ -1,4 +1,4 @@
-//! Tests with programs from outside: clients, registries, engines, and the catalog's own binary.
+//! Tests with external programs: clients, registries, engines, and the catalog's own binary.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

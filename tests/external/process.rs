@@ -1,5 +1,5 @@
-//! The program `image-catalog` itself: its options, its signals, its files, and what survives when
-//! it is killed.
+//! The program `image-catalog` itself: its options, its signals, its files, and recovery after it
+//! is killed.
 
 mod crashes;
 mod figures;
@@ -20,7 +20,7 @@ use catalog::Timestamp;
 use end_to_end::harness::{KilledOnDrop, REGION, REGISTRY, wait_until};
 use serde_json::{Value, json};
 
-/// How long a process may take to end, or to do anything else that is waited for.
+/// How long a process may take to end, or for any other step.
 const LIMIT: Duration = Duration::from_secs(5);
 const OPTIONS: [&str; 13] = [
     "reconcile",
@@ -33,7 +33,7 @@ const OPTIONS: [&str; 13] = [
     "--callers",
     "--signing-name",
     "--subscriptions",
-    "--ask-ecr",
+    "--ecr-lookups",
     "--table",
     "--demo",
 ];
@@ -45,7 +45,7 @@ fn folder(test: &str) -> PathBuf {
     folder
 }
 
-/// Runs a program to its end, which must be near.
+/// Runs a program to its end, within the limit.
 fn run(command: &mut Command) -> Output {
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut child = KilledOnDrop(child);
@@ -57,7 +57,7 @@ fn run(command: &mut Command) -> Output {
     output
 }
 
-/// Everything below a folder.
+/// All files below a folder.
 fn files(folder: &Path) -> Vec<PathBuf> {
     fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
 }

@@ -35,6 +35,6 @@ async fn of_several_identifiers_none_is_missing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_image_that_was_there_all_the_time_is_listed_exactly_once() {
-    run(reading::an_image_that_was_there_all_the_time_is_listed_exactly_once()).await;
+async fn an_image_that_existed_all_the_time_is_listed_exactly_once() {
+    run(reading::an_image_that_existed_all_the_time_is_listed_exactly_once()).await;
 }

@@ -1,6 +1,6 @@
-//! A registry that notifies the catalog: Debian's docker-registry, which skopeo pushes to, deletes
-//! from and pulls from. Every test runs twice: with notifications that list what a manifest refers
-//! to, and without, where the catalog asks the registry for the manifest.
+//! A registry that notifies the catalog: Debian's docker-registry. skopeo pushes to it, deletes
+//! from it and pulls from it. Every test runs twice: with notifications that contain a manifest's
+//! references, and without, where the catalog looks up the manifest in the registry.
 
 mod comparisons;
 mod layout;
@@ -14,22 +14,20 @@ use catalog::reader::Filter;
 use end_to_end::harness::{Store, repository};
 use tokio::sync::Mutex;
 
-use self::comparisons::{a_catalog_that_heard_nothing, two_thousand_images_from_before};
-use self::manifest_lookups::{
-    a_push_of_which_only_the_tag_is_told, a_registry_that_does_not_answer,
-};
+use self::comparisons::{a_catalog_without_notifications, two_thousand_images_from_before};
+use self::manifest_lookups::{a_notification_with_only_a_tag, a_registry_that_is_unavailable};
 use self::pushes::{
     a_deletion_by_digest, a_docker_image, a_docker_list, a_second_tag, a_tag_that_moves, an_index,
     an_oci_image, pulls, what_happened_while_the_catalog_was_down,
 };
 use self::setup::Setup;
 
-/// How soon after the client returned the catalog has to know.
+/// The catalog must list a change this soon after the client returned.
 const LIMIT: Duration = Duration::from_secs(1);
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
 const REPOSITORY: &str = "team/app";
 
-/// The figures that are printed are those of one catalog and one registry alone.
+/// The printed figures are those of one catalog and one registry alone.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
 macro_rules! with_and_without_references {
@@ -68,9 +66,9 @@ with_and_without_references!(
     a_deletion_by_digest,
     what_happened_while_the_catalog_was_down,
     pulls,
-    a_push_of_which_only_the_tag_is_told,
-    a_registry_that_does_not_answer,
-    a_catalog_that_heard_nothing,
+    a_notification_with_only_a_tag,
+    a_registry_that_is_unavailable,
+    a_catalog_without_notifications,
 );
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -80,16 +78,13 @@ async fn two_thousand_images_from_before_the_catalog() {
     }
 }
 
-/// Digest, tags and size of each image; nothing where the repository is not known.
+/// Digest, tags and size of each image; empty if the repository does not exist.
 async fn described(store: &Store) -> Vec<(String, Vec<String>, Option<i64>)> {
     let filter = Filter { tag_status: None, image_status: None };
     let mut images = Vec::new();
     loop {
         let after = images.last().map(catalog::Image::position);
-        let page = store
-            .reader
-            .list(&repository(REPOSITORY), &filter, after.as_ref(), 1000, |_| false)
-            .await;
+        let page = store.page(&repository(REPOSITORY), &filter, after.as_ref(), 1000).await;
         let Ok(page) = page else { return Vec::new() };
         images.extend(page.images);
         if !page.more {

@@ -1,7 +1,7 @@
 //! The service model, which lets AWS CLI sign for API Gateway: with it, `aws image-catalog
-//! describe-images` does what `aws ecr describe-images` does. The catalog that it asks here demands
-//! signatures as API Gateway does, scoped to `execute-api`; the one that `aws ecr` asks demands
-//! none.
+//! describe-images` does what `aws ecr describe-images` does. The catalog of `aws image-catalog`
+//! requires signatures as API Gateway does, scoped to `execute-api`; the catalog of `aws ecr`
+//! requires none.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,14 +14,14 @@ use end_to_end::harness::{
 };
 use serde_json::json;
 
-/// The registry of one of the callers, which has one image.
+/// The registry of one of the callers, with one image.
 const OTHER_REGISTRY: &str = "210987654321";
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../infra/service-model/image-catalog")
 }
 
-/// `team/app`: three images, one of them with all that can be known, and an archived one; of
+/// `team/app`: three images, one of them with every member, and an archived one; in
 /// [`OTHER_REGISTRY`]: one image.
 async fn store() -> Store {
     let store = Store::in_memory().await;
@@ -57,7 +57,7 @@ async fn store() -> Store {
     store
 }
 
-/// AWS CLI with a home of its own, where the model is installed.
+/// AWS CLI with a home directory of its own, where the model is installed.
 struct Aws {
     program: PathBuf,
     home: PathBuf,
@@ -71,7 +71,7 @@ impl Aws {
         };
         let home = end_to_end::harness::folder(&format!("service_model/{test}"));
         let aws = Self { program, home };
-        // As README tells.
+        // As README describes it.
         let model = folder().join("2015-09-21");
         let service = format!("file://{}", model.join("service-2.json").display());
         let added = aws.run(
@@ -103,8 +103,8 @@ impl Aws {
     }
 }
 
-/// Two catalogs of the same images: one that answers anybody, and one that answers callers who sign
-/// for API Gateway.
+/// Two catalogs of the same images: one without authentication, and one for callers that sign for
+/// API Gateway.
 struct Catalogs {
     open: Catalog,
     gateway: Catalog,
@@ -129,7 +129,7 @@ impl Catalogs {
     }
 }
 
-/// What both commands are asked, by what stands between spaces.
+/// The options of both commands, separated by spaces.
 const OPTIONS: [&str; 24] = [
     "--repository-name team/app",
     "--repository-name team/app --output text",
@@ -160,7 +160,7 @@ const OPTIONS: [&str; 24] = [
 async fn acts_as_the_original(test: &str, version: u8) {
     let Some(aws) = Aws::install(test, version) else { return };
     let catalogs = Catalogs::start().await;
-    let ask = |service: &str, endpoint: &str, options: &str| {
+    let send = |service: &str, endpoint: &str, options: &str| {
         let options = options.split_whitespace();
         let arguments: Vec<&str> = [service, "describe-images", "--endpoint-url", endpoint]
             .into_iter()
@@ -168,7 +168,7 @@ async fn acts_as_the_original(test: &str, version: u8) {
             .collect();
         aws.run("AKIDREADER", "secret", &arguments)
     };
-    // What only the original of version 1 knows; that of version 2 is older than the model.
+    // Members that only the model of version 1 has; the model of version 2 is older.
     let news = [
         "--repository-name team/app --filter imageStatus=ARCHIVED",
         "--repository-name team/app --filter imageStatus=ANY,tagStatus=TAGGED --page-size 1",
@@ -177,8 +177,8 @@ async fn acts_as_the_original(test: &str, version: u8) {
     let options = OPTIONS.iter().chain(if is_old { [].iter() } else { news.iter() });
     tokio::task::block_in_place(|| {
         for options in options {
-            let mut original = ask("ecr", &catalogs.open.url, options);
-            let mut ours = ask("image-catalog", &catalogs.gateway.url, options);
+            let mut original = send("ecr", &catalogs.open.url, options);
+            let mut ours = send("image-catalog", &catalogs.gateway.url, options);
             for ended in [&mut original, &mut ours] {
                 if options.contains("skeleton") {
                     ended.stdout = without_values(&ended.stdout);
@@ -194,10 +194,10 @@ async fn acts_as_the_original(test: &str, version: u8) {
             assert_eq!(ours, original, "{options}");
         }
 
-        // A piece at a time, each with the other's kind of token.
+        // One page at a time, each with the other command's token.
         let pieces = |service: &str, endpoint: &str| {
             let piece = |more: &str| {
-                let ended = ask(
+                let ended = send(
                     service,
                     endpoint,
                     &format!("--repository-name team/app --max-items 2 --page-size 1 {more}"),
@@ -236,23 +236,23 @@ async fn acts_as_the_original(test: &str, version: u8) {
             ("AKIDNOBODY", "secret", "image-catalog", "UnrecognizedClientException"),
         ] {
             let ended = listed(access_key, secret, service);
-            let says =
+            let message =
                 format!("An error occurred ({error}) when calling the DescribeImages operation");
-            assert!(ended.stderr.contains(&says), "{ended:?}");
+            assert!(ended.stderr.contains(&message), "{ended:?}");
         }
         let ended = listed("AKIDREADER", "secret", "ecr");
         assert!(ended.stderr.contains("scoped to correct service: 'execute-api'"), "{ended:?}");
     });
 }
 
-/// A skeleton without its values, some of which AWS CLI draws by lot.
+/// A skeleton without its values. AWS CLI chooses some of them at random.
 fn without_values(skeleton: &str) -> String {
     let names =
         skeleton.lines().map(|line| line.split_once("\": \"").map_or(line, |(name, _)| name));
     names.map(|line| format!("{line}\n")).collect()
 }
 
-/// What is printed of the members that the original knows.
+/// The output without members that are missing in the original's model.
 fn without_news(printed: &str) -> String {
     const NEWS: [&str; 5] = [
         "imageStatus",

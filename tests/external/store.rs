@@ -1,4 +1,4 @@
-//! The table in DynamoDB Local is the function of the set of changes that it is in the embedded engine.
+//! The table in DynamoDB Local equals the model, as it does in the embedded engine.
 
 use std::time::Instant;
 

@@ -1,6 +1,5 @@
 //! A storm: pushers work on a registry while the catalog is killed and the network between the two
-//! drops. When it is over, and the catalog was compared with the registry once, it says what the
-//! registry says.
+//! drops. Afterwards the catalog is reconciled with the registry once, and must be equal to it.
 
 mod disturbances;
 mod process;
@@ -24,56 +23,56 @@ use self::process::Catalog;
 use self::pushers::{Outcome, Pusher, watch_backlog};
 use self::registry::{Registry, Repository};
 
-/// Not the one that requests are about which name none.
+/// Not the default registry.
 const REGISTRY: &str = "210987654321";
 
-/// Connections go out from 127.0.0.1. So none of them takes the port of a catalog that is being
-/// started again, or of a network that is to come back.
+/// Outgoing connections use 127.0.0.1, so none of them takes the port of a catalog or network that
+/// is being restarted.
 const CATALOG: [u8; 4] = [127, 0, 0, 2];
 const NETWORK: [u8; 4] = [127, 0, 0, 3];
 const PUSHERS: usize = 8;
 const REPOSITORIES: usize = 12;
 
-/// Of each repository.
+/// Per repository.
 const IMAGES: usize = 24;
 const INDEXES: usize = 4;
 const TAGS: u64 = 8;
 const KILLS: usize = 20;
 
-/// Connections that end in the middle.
+/// Connections that are cut.
 const CUTS: usize = 60;
 
-/// Stretches in which connections are refused.
+/// Periods in which connections are refused.
 const REFUSALS: usize = 8;
 
-/// How many operations such a stretch lasts.
+/// How many operations such a period lasts.
 const REFUSED_OPERATIONS: usize = 60;
 
-/// The pushers wait while the registry holds more notifications than this, so that the catalog is
-/// in the storm from beginning to end.
-const MOST_PENDING: u64 = 400;
+/// The pushers wait while the registry has more pending notifications than this, so that the
+/// catalog is in the storm from beginning to end.
+const MAX_PENDING: u64 = 400;
 
-/// How long the registry may take to deliver what it still holds.
+/// How long the registry may take to deliver pending notifications.
 const DELIVERY_LIMIT: Duration = Duration::from_mins(3);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// How many operations there are, unless `OPERATIONS` in the environment says otherwise.
+/// The number of operations, unless it is set by `OPERATIONS` in the environment.
 fn operations() -> usize {
     std::env::var("OPERATIONS").map_or(10_000, |operations| operations.parse().unwrap())
 }
 
-/// The figures that are printed are those of one storm alone.
+/// The printed figures are those of one storm alone.
 static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_kills_and_drops_the_catalog_says_what_the_registry_says() {
+async fn after_kills_and_drops_the_catalog_equals_the_registry() {
     kills_and_drops("with references", operations()).await;
 }
 
-/// The notifications do not tell what a manifest refers to, so the catalog asks for each, in the
-/// storm.
+/// The notifications do not contain a manifest's references, so the catalog looks up each manifest,
+/// in the storm.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_notifications_do_not_tell_is_found_out_in_spite_of_kills_and_drops() {
+async fn what_notifications_do_not_contain_is_looked_up_in_spite_of_kills_and_drops() {
     kills_and_drops("without references", operations() / 5).await;
 }
 
@@ -101,10 +100,10 @@ async fn kills_and_drops(what: &str, operations: usize) {
     assert!(dropped > 0, "the network dropped");
 }
 
-/// From the middle on the network is gone, and at last the registry is killed, which forgets what
-/// it has not told. Of that only images stay unknown that have no tag: registries do not list them.
+/// In the second half the network is down. At the end the registry is killed, and loses its pending
+/// notifications. Only images without a tag stay unknown: registries do not list them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_the_registry_never_told_is_found_by_comparing() {
+async fn lost_notifications_are_found_by_reconciliation() {
     let what = "with a registry that forgets";
     let operations = operations() / 5;
     let _one_at_a_time = ONE_AT_A_TIME.lock().await;
@@ -138,8 +137,8 @@ struct Storm {
 }
 
 impl Storm {
-    /// Indexes only where all is told of the images that they list: what is gone cannot be asked
-    /// for.
+    /// Indexes are pushed only if notifications contain the references to their images: a deleted
+    /// manifest cannot be looked up.
     async fn start(what: &str, references: bool, indexes: bool) -> Option<Self> {
         require("the storm", "docker-registry")?;
         let seed = std::env::var("SEED").map_or_else(
@@ -147,7 +146,7 @@ impl Storm {
             |seed| seed.parse().unwrap(),
         );
         print(format!("storm {what}: SEED={seed}"));
-        // Building it is not measured.
+        // The build is not measured.
         binary();
         let folder = folder("storm");
         let catalog = Catalog::start(&folder);
@@ -169,7 +168,7 @@ impl Storm {
         })
     }
 
-    /// Lets the pushers work, and what is scheduled happen. Tells what became of the operations.
+    /// Runs the pushers and the scheduled disturbances. Returns the outcomes of the operations.
     async fn rage(
         &mut self,
         operations: usize,
@@ -211,22 +210,22 @@ impl Storm {
             }
         }
         pushers.join_all().await;
-        // It ends by itself, now that nobody wants to know.
+        // It ends by itself when the receivers are dropped.
         watching.await.unwrap();
         assert_eq!(number, operations);
         let outcomes = outcomes.iter().map(|(outcome, count)| format!("{count} {outcome:?}"));
         outcomes.collect::<Vec<_>>().join(", ")
     }
 
-    /// Compares the catalog with the registry. What that says last.
+    /// Reconciles the catalog with the registry. Returns the last line of output.
     async fn reconcile(&self) -> String {
-        // Then what the registry says is newer than all that happened in it.
+        // The time of the listing must be after all changes in the registry.
         self.registry.wait_for_another_second().await;
         self.catalog.reconcile(&self.registry)
     }
 
-    /// Image by image, and tag by tag, the catalog says what the registry says; of images without a
-    /// tag it may know nothing.
+    /// The catalog and the registry have the same images and tags. Images without a tag may be
+    /// missing.
     async fn assert_same(&self, but_for_untagged: bool) {
         for repository in self.repositories.iter() {
             let mut expected = self.registry.listing(repository).await;

@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use catalog::RegistryId;
 use describe_images::page_token::Keyring;
-use image_catalog::authentication::Authentication;
-use image_catalog::server::Server;
+use image_catalog::aws::api_gateway::Server;
+use image_catalog::aws::iam::Authentication;
+use registries::Subscriptions;
 use serde_json::Value;
-use subscriptions::Subscriptions;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use super::fixtures::{REGION, REGISTRY};
 use super::store::Store;
 
-/// A catalog that answers on a port of its own until it is dropped.
+/// A catalog that serves on a port of its own until it is dropped.
 #[derive(Debug)]
 pub struct Catalog {
     /// `http://127.0.0.1:<port>`
@@ -27,29 +27,29 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// An empty one, in memory.
+    /// An empty catalog, in memory.
     pub async fn start() -> Self {
         Self::start_with(Store::in_memory().await, &Keyring::generate_key().unwrap()).await
     }
 
-    /// One on a given table, with given page token keys.
+    /// A catalog on a given table, with given page token keys.
     pub async fn start_with(store: Store, keys: &str) -> Self {
         let registry = RegistryId::parse(REGISTRY).unwrap();
         Self::listen(any_port().await, store, keys, registry)
     }
 
-    /// One on a given port, with a given registry for requests that name none.
+    /// A catalog on a given port, with a given default registry.
     pub fn listen(listener: TcpListener, store: Store, keys: &str, registry: RegistryId) -> Self {
         Self::serve(listener, store, keys, None, None, registry)
     }
 
-    /// Returns when the requests under way are answered, and connections are refused.
+    /// Returns when the requests in flight are completed and connections are refused.
     pub async fn stop(mut self) {
         self.stop.take().unwrap().send(()).unwrap();
         (&mut self.serving).await.unwrap();
     }
 
-    /// One that takes events of these subscriptions only.
+    /// A catalog that accepts events of these subscriptions only.
     pub async fn start_subscribed(store: Store, subscriptions: &Value) -> Self {
         let subscriptions = Subscriptions::parse(&subscriptions.to_string()).unwrap();
         let (keys, registry) =
@@ -57,7 +57,7 @@ impl Catalog {
         Self::serve(any_port().await, store, &keys, None, Some(subscriptions), registry)
     }
 
-    /// One that answers only the callers that `callers` lists, a file of [`Authentication`], if
+    /// A catalog that authenticates the callers in `callers`, a file of [`Authentication`], if
     /// their signatures are for the signing name.
     pub async fn start_for(store: Store, callers: &Value, signing_name: Option<&str>) -> Self {
         static FILES: AtomicUsize = AtomicUsize::new(0);
@@ -82,7 +82,7 @@ impl Catalog {
     ) -> Self {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let server = Server {
-            describe_images: store.describe_images(Keyring::parse(keys).unwrap()),
+            api: store.api(Keyring::parse(keys).unwrap()),
             authentication,
             ingest: Arc::new(store.ingest_of(subscriptions.clone().unwrap_or_default())),
             subscriptions,

@@ -8,14 +8,14 @@ use serde_json::json;
 
 use super::{
     DOCKER_IMAGE, DOCKER_LIST, KilledOnDrop, OCI_IMAGE, OCI_INDEX, free_port, require,
-    wait_until_it_answers,
+    wait_until_ready,
 };
 
-/// What a registry is to tell, and whom.
+/// The registry's notifications, and their endpoint.
 #[derive(Debug, Clone)]
 pub struct Notifications {
     pub url: String,
-    /// Whether they list what a manifest refers to.
+    /// Whether they contain a manifest's references.
     pub references: bool,
 }
 
@@ -24,7 +24,7 @@ pub struct Notifications {
 pub struct DockerRegistry {
     /// `127.0.0.1:<port>`
     pub address: String,
-    /// What it says of itself, as JSON.
+    /// The URL of its figures, as JSON.
     pub debug_url: String,
     pub http: reqwest::Client,
     program: PathBuf,
@@ -33,7 +33,7 @@ pub struct DockerRegistry {
 }
 
 impl DockerRegistry {
-    /// Starts it on an empty folder, and waits until it answers; `None` where it is missing.
+    /// Starts it on an empty folder, and waits until it is ready; `None` if it is missing.
     pub async fn start(test: &str, folder: &Path, notifications: &Notifications) -> Option<Self> {
         let program = require(test, "docker-registry")?;
         let (port, debug_port) = (free_port(), free_port());
@@ -70,17 +70,17 @@ impl DockerRegistry {
             program,
             folder: folder.to_owned(),
         };
-        registry.wait_until_it_answers().await;
+        registry.wait_until_ready().await;
         Some(registry)
     }
 
-    /// Kills it and starts it again. What it has not yet delivered is lost.
+    /// Kills it and starts it again. Pending notifications are lost.
     #[must_use]
     pub async fn kill_and_start(mut self) -> Self {
         self.process.kill();
         self.process = Self::spawn(&self.program, &self.folder);
         self.http = reqwest::Client::new();
-        self.wait_until_it_answers().await;
+        self.wait_until_ready().await;
         self
     }
 
@@ -93,16 +93,16 @@ impl DockerRegistry {
         KilledOnDrop(process.unwrap())
     }
 
-    async fn wait_until_it_answers(&self) {
-        wait_until_it_answers(&self.url("/v2/")).await;
-        wait_until_it_answers(&self.debug_url).await;
+    async fn wait_until_ready(&self) {
+        wait_until_ready(&self.url("/v2/")).await;
+        wait_until_ready(&self.debug_url).await;
     }
 
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    /// Digest and media type of a tag or digest, if the registry has it.
+    /// Digest and media type of a tag or digest, if it exists in the registry.
     pub async fn head(&self, repository: &str, reference: &str) -> Option<(String, String)> {
         let url = self.url(&format!("/v2/{repository}/manifests/{reference}"));
         let accepted = [OCI_IMAGE, OCI_INDEX, DOCKER_IMAGE, DOCKER_LIST].join(", ");

@@ -4,9 +4,9 @@ use std::process::{Command, Stdio};
 
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 
-use super::{KilledOnDrop, free_port, require, tools, wait_until_it_answers};
+use super::{KilledOnDrop, free_port, require, tools, wait_until_ready};
 
-/// The vendor's own DynamoDB for one machine, until it is dropped.
+/// The vendor's standalone DynamoDB, until it is dropped.
 #[derive(Debug)]
 pub struct DynamoDbLocal {
     /// `http://127.0.0.1:<port>`
@@ -15,13 +15,13 @@ pub struct DynamoDbLocal {
 }
 
 impl DynamoDbLocal {
-    /// Starts it, in memory, and waits until it answers; `None` where it, or Java, is missing.
+    /// Starts it, in memory, and waits until it is ready; `None` if it, or Java, is missing.
     pub async fn start(test: &str) -> Option<Self> {
         let java = require(test, "java")?;
         let archive = require(test, tools().join("dynamodb-local/DynamoDBLocal.jar"))?;
         let port = free_port();
         let process = Command::new(java)
-            // It leaves a file where it runs.
+            // It creates a file in its working directory.
             .current_dir(archive.parent().unwrap())
             .args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"])
             .arg(format!(
@@ -37,11 +37,11 @@ impl DynamoDbLocal {
             .unwrap();
         let local =
             Self { url: format!("http://127.0.0.1:{port}"), _process: KilledOnDrop(process) };
-        wait_until_it_answers(&local.url).await;
+        wait_until_ready(&local.url).await;
         Some(local)
     }
 
-    /// A client of it.
+    /// A client of this engine.
     pub fn client(&self) -> aws_sdk_dynamodb::Client {
         let configuration = aws_sdk_dynamodb::Config::builder()
             .behavior_version(BehaviorVersion::latest())

@@ -1,14 +1,14 @@
-//! Values and payloads that tests use.
+//! Values and payloads of tests.
 
 use std::path::Path;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use catalog::{Digest, RegistryId, Repository, RepositoryName, Tag, Timestamp};
 
-/// The registry of requests and notifications that name none.
+/// The default registry.
 pub const REGISTRY: &str = "123456789012";
 
-/// The region whose ECR events are taken.
+/// The region whose ECR events are accepted.
 pub const REGION: &str = "us-east-1";
 
 pub const OCI_IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -74,8 +74,8 @@ pub fn sample(path: &str) -> String {
     .unwrap()
 }
 
-/// How many random histories a property is tried on, unless `HISTORIES` in the environment says
-/// otherwise, as `make test` does.
+/// The number of random histories of a property, unless it is set by `HISTORIES` in the
+/// environment, as `make test` does.
 pub fn histories() -> u32 {
     std::env::var("HISTORIES").map_or(400, |histories| histories.parse().unwrap())
 }

@@ -1,4 +1,4 @@
-//! Answers to the requests of SDK clients, in this process.
+//! Responses to the requests of SDK clients, in this process.
 
 use std::fmt::{self, Debug};
 
@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::fixtures::REGION;
 
-/// Answers the requests of an SDK's client in this process, in place of a service.
+/// Responds to the requests of an SDK's client in this process, in place of a service.
 #[derive(Clone)]
 pub struct InProcess<F>(pub F);
 
@@ -48,7 +48,7 @@ where
     }
 }
 
-/// The configuration of clients that such an answerer answers.
+/// A client configuration with such an HTTP client.
 pub fn configuration(http_client: impl HttpClient + 'static) -> aws_config::SdkConfig {
     aws_config::SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -64,8 +64,8 @@ pub fn configuration(http_client: impl HttpClient + 'static) -> aws_config::SdkC
         .build()
 }
 
-/// The configuration of a client of DynamoDB, as [`image_catalog::engine::Engine::client`] has it,
-/// that such an answerer answers.
+/// A DynamoDB client configuration with such an HTTP client, as
+/// [`image_catalog::aws::dynamodb::Engine::client`] has it.
 pub fn engine_client(http_client: impl HttpClient + 'static) -> aws_sdk_dynamodb::config::Builder {
     aws_sdk_dynamodb::Config::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -75,12 +75,12 @@ pub fn engine_client(http_client: impl HttpClient + 'static) -> aws_sdk_dynamodb
         .http_client(http_client)
 }
 
-/// An answer in JSON.
+/// A response in JSON.
 pub fn json_response(status: u16, body: &Value) -> HttpResponse {
     HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body.to_string()))
 }
 
-/// The operation that a request is for, and its body.
+/// The operation of a request, and its body.
 pub fn operation(request: &HttpRequest) -> (String, Value) {
     let target = request.headers().get("x-amz-target").unwrap_or_default();
     let operation = target.rsplit('.').next().unwrap_or_default().to_owned();

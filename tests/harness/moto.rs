@@ -1,4 +1,4 @@
-//! moto, which speaks many of AWS's services.
+//! moto, a simulation of AWS services.
 
 use std::net::TcpStream;
 use std::path::Path;
@@ -17,7 +17,7 @@ pub struct Moto {
 }
 
 impl Moto {
-    /// An empty one; `None` where it is missing.
+    /// An empty server; `None` if moto is missing.
     pub fn start(test: &str) -> Option<Self> {
         let server = require(test, tools().join("deployment/bin/moto_server"))?;
         Some(Self::spawn(|port| {
@@ -27,7 +27,7 @@ impl Moto {
         }))
     }
 
-    /// One whose Amazon ECR has so many repositories of so many images.
+    /// A server whose Amazon ECR has this many repositories of this many images.
     pub fn start_with_images(test: &str, repositories: usize, images: usize) -> Option<Self> {
         let python = require(test, tools().join("deployment/bin/python3"))?;
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/moto_with_images.py");
@@ -53,7 +53,7 @@ impl Moto {
         moto
     }
 
-    /// Runs a command of AWS CLI there, and reads what it prints.
+    /// Runs a command of AWS CLI against this server, and parses its output.
     pub fn aws(&self, arguments: &[&str]) -> Value {
         let mut command = Command::new(tools().join("python/bin/aws"));
         command
@@ -62,8 +62,8 @@ impl Moto {
             .envs([("AWS_ACCESS_KEY_ID", "key"), ("AWS_SECRET_ACCESS_KEY", "secret")])
             .env("AWS_DEFAULT_REGION", "us-east-1");
         let output = command.output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{command:?}: {said}");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{command:?}: {error}");
         if output.stdout.is_empty() {
             Value::Null
         } else {

@@ -1,4 +1,4 @@
-//! The program `image-catalog`: built, started, awaited, asked, stopped and killed.
+//! The program `image-catalog`: built, started, awaited, called, stopped and killed.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{KilledOnDrop, REGION, REGISTRY, START_LIMIT, digest, sample, time, wait_until};
 
-/// The binary `image-catalog`, built if need be.
+/// The binary `image-catalog`, built if necessary.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
@@ -28,7 +28,7 @@ pub fn binary() -> &'static Path {
     })
 }
 
-/// The program in the folder `work` of a test's folder, untouched by this process's environment.
+/// The program in the folder `work` of a test's folder, without this process's environment.
 pub fn command(folder: &Path) -> Command {
     let mut command = Command::new(binary());
     let work = folder.join("work");
@@ -38,19 +38,19 @@ pub fn command(folder: &Path) -> Command {
     for variable in ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL", "RUST_LOG"] {
         command.env_remove(variable);
     }
-    // Whatever is left behind is seen.
+    // Files in these directories are found by the test.
     for variable in ["HOME", "TMPDIR", "SQLITE_TMPDIR"] {
         command.env(variable, &work);
     }
     command
 }
 
-/// The program while it runs; it is killed when this is dropped.
+/// The running program. It is killed when this is dropped.
 #[derive(Debug)]
 pub struct Process {
     pub child: KilledOnDrop,
     pub http: reqwest::Client,
-    /// What it printed.
+    /// Its output.
     pub greeting: String,
     /// `http://127.0.0.1:<port>`
     pub url: String,
@@ -59,7 +59,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts it, and waits until it has greeted: from then on it answers.
+    /// Starts it, and waits for its greeting, after which it is ready.
     pub fn start(command: Command) -> Self {
         Self::spawn(command).ready()
     }
@@ -91,7 +91,7 @@ impl Process {
     #[must_use]
     pub fn ready(mut self) -> Self {
         let deadline = Instant::now() + START_LIMIT;
-        // The command for curl is the last line but one, and that is empty.
+        // The last line but one is a command for curl; the last is empty.
         while !self.greeting.contains("curl ") || !self.greeting.ends_with("\n\n") {
             match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) => self.greeting.extend([line.as_str(), "\n"]),
@@ -126,13 +126,13 @@ impl Process {
         self.child.wait().unwrap()
     }
 
-    /// Ends it as a service manager does.
+    /// Stops it as a service manager does.
     pub fn stop(&mut self) {
         self.signal("TERM");
         assert_eq!(self.ended().code(), Some(0), "{}", self.log());
     }
 
-    /// The private service's answer, or its error.
+    /// The private service's response, or its error.
     pub async fn describe(&self, request: Value) -> Result<Value, Value> {
         let response = self
             .http
@@ -155,7 +155,7 @@ impl Process {
         tags
     }
 
-    /// Sends an event of a push, at the second of its number.
+    /// Sends an event of a push. The time is the second with this number.
     pub async fn push(&self, repository: &str, number: u64, tag: &str) {
         let event = push_event(repository, number, tag);
         let response =
@@ -171,7 +171,7 @@ pub fn tags_of(page: &Value) -> Vec<String> {
     tags.map(|tag| tag.as_str().unwrap().to_owned()).collect()
 }
 
-/// Amazon ECR's event of a push, at the second of its number.
+/// Amazon ECR's event of a push. The time is the second with this number.
 pub fn push_event(repository: &str, number: u64, tag: &str) -> Value {
     let mut event: Value = serde_json::from_str(&sample("aws-ecr/image-action-push.json")).unwrap();
     event["account"] = json!(REGISTRY);

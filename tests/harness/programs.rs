@@ -1,4 +1,4 @@
-//! Programs that tests run: where they are, and how they are started, awaited and ended.
+//! External programs: their paths, and how they are started, awaited and ended.
 
 use std::fmt::Display;
 use std::fs;
@@ -8,23 +8,23 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-/// How long a program may take to start or to end while other tests run beside it.
+/// How long a program may take to start or to end while other tests run.
 pub const START_LIMIT: Duration = Duration::from_secs(60);
 
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
-/// Prints a figure or a remark past the test runner, which keeps the output of tests that pass.
+/// Prints a line that the test runner does not capture.
 pub fn print(line: impl Display) {
     std::io::stdout().write_all(format!("{line}\n").as_bytes()).unwrap();
 }
 
-/// Where `install-tools` puts its tools.
+/// The folder of the tools of `install-tools`.
 pub fn tools() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools")
 }
 
-/// A program that a test needs, by its path; a bare name is looked up in `PATH`. Without it the
-/// test is skipped, which is printed; in CI it fails.
+/// A program that a test needs, by its path; a bare name is looked up in `PATH`. If it is missing,
+/// the test is skipped, which is printed; in CI it fails.
 pub fn require(test: &str, program: impl AsRef<Path>) -> Option<PathBuf> {
     let program = program.as_ref();
     let found = if program.components().count() > 1 {
@@ -44,7 +44,7 @@ pub fn require(test: &str, program: impl AsRef<Path>) -> Option<PathBuf> {
     found
 }
 
-/// A folder for what tests leave behind, of this binary alone: others may run at the same time.
+/// A folder for the tests' files, of this binary alone: other binaries may run at the same time.
 pub fn temporary_folder() -> PathBuf {
     let binary = std::env::current_exe().unwrap();
     let temporary = binary.ancestors().nth(3).unwrap().join("tmp");
@@ -53,7 +53,7 @@ pub fn temporary_folder() -> PathBuf {
     folder
 }
 
-/// An empty folder in there, for the test that has this name.
+/// An empty folder in there, for the test with this name.
 pub fn folder(name: &str) -> PathBuf {
     let folder = temporary_folder().join(name);
     if folder.exists() {
@@ -63,7 +63,7 @@ pub fn folder(name: &str) -> PathBuf {
     folder
 }
 
-/// A port that nothing listens on, for programs that cannot choose one by themselves.
+/// An unused port, for programs that cannot choose one.
 pub fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
@@ -107,22 +107,22 @@ pub fn wait_until(what: &str, limit: Duration, mut condition: impl FnMut() -> bo
     }
 }
 
-/// Waits until there is any answer, be it an error.
-pub async fn wait_until_it_answers(url: &str) {
+/// Waits until there is any response, including an error.
+pub async fn wait_until_ready(url: &str) {
     let (http, deadline) = (reqwest::Client::new(), Instant::now() + START_LIMIT);
     while http.get(url).send().await.is_err() {
-        assert!(Instant::now() < deadline, "there is no answer from {url}");
+        assert!(Instant::now() < deadline, "there is no response from {url}");
         tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
-/// Keeps the user's own profiles out.
+/// Removes the user's own profiles.
 pub fn without_aws_configuration(command: &mut Command) {
     command.env("AWS_CONFIG_FILE", "/dev/null").env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null");
     command.env_remove("AWS_PROFILE");
 }
 
-/// A client of AWS that finds no configuration but what its home has, and what is added here.
+/// An AWS client with no other configuration than its home directory and what is added later.
 pub fn clean_command(program: &Path, home: &Path) -> Command {
     let mut command = Command::new(program);
     command
@@ -136,7 +136,7 @@ pub fn clean_command(program: &Path, home: &Path) -> Command {
     command
 }
 
-/// How a program ended, and what it said.
+/// A program's exit status and output.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Ended {
     pub code: Option<i32>,

@@ -1,9 +1,9 @@
-//! A way to a server, between it and its clients.
+//! A proxy between a server and its clients.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 
-/// Makes one on a listener, by what may change the bytes that go there and those that come back.
+/// Starts a proxy on a listener. The functions may change the bytes of requests and of responses.
 /// Returns its address.
 pub fn proxy(
     listener: TcpListener,
@@ -16,7 +16,7 @@ pub fn proxy(
     std::thread::spawn(move || {
         for client in listener.incoming() {
             let client = client.unwrap();
-            // The server may have ended with its test.
+            // The server may have been stopped with its test.
             let Ok(server) = TcpStream::connect(&upstream) else { continue };
             let (client_too, server_too) =
                 (client.try_clone().unwrap(), server.try_clone().unwrap());

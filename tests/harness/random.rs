@@ -5,7 +5,6 @@
 pub struct Random(pub u64);
 
 impl Random {
-    /// Any number.
     #[expect(clippy::should_implement_trait, reason = "it does not end")]
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -19,7 +18,7 @@ impl Random {
         self.next() % end
     }
 
-    /// One of several things.
+    /// One of several values.
     pub fn one_of<'a, T>(&mut self, things: &'a [T]) -> &'a T {
         &things[usize::try_from(self.below(things.len() as u64)).unwrap()]
     }

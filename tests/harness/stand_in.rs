@@ -1,5 +1,5 @@
-//! A registry in this process, which speaks as much of the distribution API as a comparison needs,
-//! and can have what no real one takes.
+//! A registry in this process. It implements the part of the distribution API that reconciliation
+//! uses, and can have contents that no real registry accepts.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +20,6 @@ pub struct StandIn {
     serving: JoinHandle<()>,
 }
 
-/// What it has.
 #[derive(Debug)]
 struct Contents {
     repository: String,
@@ -35,7 +34,7 @@ pub fn digest_of(manifest: &Value) -> Digest {
     Digest::parse(&format!("sha256:{hash}")).unwrap()
 }
 
-/// A manifest of an image of so many bytes.
+/// A manifest of an image of this many bytes.
 pub fn image_manifest(size: u64) -> Value {
     json!({
         "schemaVersion": 2,
@@ -49,7 +48,7 @@ pub fn image_manifest(size: u64) -> Value {
     })
 }
 
-/// A manifest of an index of so many manifests, which are all the same.
+/// A manifest of an index with this many equal manifests.
 pub fn index_manifest(manifests: usize) -> Value {
     let manifest = json!({
         "mediaType": "application/vnd.oci.image.manifest.v1+json",
@@ -64,7 +63,7 @@ pub fn index_manifest(manifests: usize) -> Value {
 }
 
 impl StandIn {
-    /// Starts one that has manifests, each with a tag.
+    /// Starts a registry with manifests, each with a tag.
     pub async fn start(repository: &str, manifests: &[(&str, Value)]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -83,7 +82,7 @@ impl StandIn {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
                 let contents = Arc::clone(&contents);
-                tokio::spawn(async move { contents.answer(client).await });
+                tokio::spawn(async move { contents.respond(client).await });
             }
         });
         Self { url, serving }
@@ -97,8 +96,8 @@ impl Drop for StandIn {
 }
 
 impl Contents {
-    /// Answers the one request of a connection. None has a body.
-    async fn answer(&self, mut client: TcpStream) {
+    /// Responds to the one request of a connection. No request has a body.
+    async fn respond(&self, mut client: TcpStream) {
         let mut request = Vec::new();
         while !request.ends_with(b"\r\n\r\n") {
             match client.read_buf(&mut request).await {

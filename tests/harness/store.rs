@@ -1,17 +1,27 @@
-//! A table that is ready to use, and what works on it.
+//! A table that is ready to use, and its reader, writer and functions.
 
-use catalog::reader::{ImageIdentifier, ReadError};
+use catalog::image::{Image, Position};
+use catalog::reader::{Filter, ImageIdentifier, ReadError};
 use catalog::table::StoreError;
 use catalog::{Change, Reader, RegistryId, Repository, Table, Timestamp, Writer};
-use describe_images::DescribeImages;
+use describe_images::Api;
 use describe_images::page_token::Keyring;
-use image_catalog::engine::Engine;
+use image_catalog::aws::dynamodb::Engine;
 use ingest_events::Ingest;
+use registries::Subscriptions;
 use secret::Secret;
-use subscriptions::Subscriptions;
 
 use super::fixtures::{REGION, REGISTRY};
-use crate::reference::model::{self, Answers};
+use crate::reference::model::{self, Responses};
+
+/// A page of a listing.
+#[derive(Debug)]
+pub struct Page {
+    pub images: Vec<Image>,
+    /// Whether more images follow.
+    pub more: bool,
+    pub consumed_capacity: f64,
+}
 
 /// A table that is ready to use.
 #[derive(Debug, Clone)]
@@ -33,45 +43,65 @@ impl Store {
         }
     }
 
-    /// The same, written to when it is this time.
+    /// The same table, with a writer whose clock is fixed.
     #[must_use]
     pub fn at(mut self, now: Timestamp) -> Self {
         self.writer = Writer::new(self.table.clone(), move || now);
         self
     }
 
-    /// A table of an engine in this process.
+    /// A table of the embedded engine.
     pub async fn in_memory() -> Self {
         Self::new(Engine::in_memory().unwrap().client()).await
     }
 
-    /// What answers requests from this table: the same code that runs locally and on Lambda.
-    pub fn describe_images(&self, keyring: Keyring) -> DescribeImages {
+    /// The API on this table: the same code that runs standalone and on Lambda.
+    pub fn api(&self, keyring: Keyring) -> Api {
         let registry = RegistryId::parse(REGISTRY).unwrap();
-        DescribeImages::new(self.reader.clone(), Secret::known(keyring), registry)
+        Api::new(self.reader.clone(), Secret::known(keyring), registry)
     }
 
-    /// What applies events to this table.
+    /// Applies events to this table.
     pub fn ingest(&self) -> Ingest {
         self.ingest_of(Subscriptions::default())
     }
 
-    /// What applies events to this table, and shows registries the credentials of these
-    /// subscriptions.
+    /// Applies events to this table, and sends registries the credentials of these subscriptions.
     pub fn ingest_of(&self, subscriptions: Subscriptions) -> Ingest {
         Ingest::new(self.table.clone(), REGION.to_owned(), Secret::known(subscriptions), None)
     }
 
-    /// Everything that can be asked of a repository, about these images one by one, and the
-    /// answers; nothing if it does not exist.
-    pub async fn answers(
+    /// Reads a page of at most `limit` images.
+    pub async fn page(
         &self,
         repository: &Repository,
-        asked: &[ImageIdentifier],
-    ) -> Result<Option<Answers>, StoreError> {
+        filter: &Filter,
+        after: Option<&Position>,
+        limit: usize,
+    ) -> Result<Page, ReadError> {
+        let mut listing = self.reader.list(repository, filter, after, limit + 1).await?;
+        let mut images = Vec::new();
+        let mut more = false;
+        while let Some(image) = listing.next().await? {
+            if images.len() == limit {
+                more = true;
+                break;
+            }
+            images.push(image);
+        }
+        Ok(Page { images, more, consumed_capacity: listing.consumed_capacity() })
+    }
+
+    /// The responses to all requests about a repository and these images; `None` if it does not
+    /// exist.
+    pub async fn responses(
+        &self,
+        repository: &Repository,
+        requested: &[ImageIdentifier],
+    ) -> Result<Option<Responses>, StoreError> {
         let mut listed = Vec::new();
         for filter in model::filters() {
-            match self.reader.list(repository, &filter, None, 1000, |_| false).await {
+            match self.page(repository, &filter, None, 1000).await {
                 Ok(page) => {
                     assert!(!page.more, "all fit on one page");
                     listed.push((filter, page.images));
@@ -79,29 +109,28 @@ impl Store {
                 Err(ReadError::Store(error)) => return Err(error),
                 Err(ReadError::RepositoryNotFound) if listed.is_empty() => return Ok(None),
                 Err(ReadError::RepositoryNotFound) => {
-                    panic!("{repository} is gone under {filter:?} only")
+                    panic!("{repository} does not exist under {filter:?} only")
                 }
             }
         }
-        match self.reader.find(repository, asked).await {
+        match self.reader.find(repository, requested).await {
             Ok(found) => {
-                let found = asked.iter().cloned().zip(found.images).collect();
-                Ok(Some(Answers { listed, found }))
+                let found = requested.iter().cloned().zip(found.images).collect();
+                Ok(Some(Responses { listed, found }))
             }
             Err(ReadError::Store(error)) => Err(error),
             Err(ReadError::RepositoryNotFound) => {
-                panic!("{repository} is listed, and cannot be found")
+                panic!("{repository} is listed, but not found")
             }
         }
     }
 
-    /// Whatever is asked of a repository to which these changes happened, the answer is the
-    /// model's.
+    /// Every response about a repository after these changes equals the model's.
     pub async fn assert_equals_model(&self, repository: &Repository, changes: &[Change]) {
-        let asked = model::identifiers(changes);
+        let requested = model::identifiers(changes);
         assert_eq!(
-            self.answers(repository, &asked).await.unwrap(),
-            model::answers(changes, &asked)
+            self.responses(repository, &requested).await.unwrap(),
+            model::responses(changes, &requested)
         );
     }
 }

@@ -1,5 +1,4 @@
-//! Who may ask: signatures, as the SDKs make them and as they should not be, and permissions
-//! (R41-R44).
+//! Authentication: signatures, as the SDKs make them and malformed ones, and permissions (R41-R44).
 
 use std::time::{Duration, SystemTime};
 
@@ -57,17 +56,17 @@ fn reader() -> Credentials {
     Credentials::new("AKIDREADER", "reader's", None, None, "tests")
 }
 
-/// Asks with Amazon's SDK for a repository, and tells the registry that answered, or the error.
-struct Asks<'a> {
+/// Sends requests with Amazon's SDK about a repository, and returns the error, if any.
+struct Sender<'a> {
     catalog: &'a Catalog,
     credentials: Credentials,
     region: &'static str,
     time: SystemTime,
 }
 
-impl<'a> Asks<'a> {
+impl<'a> Sender<'a> {
     fn with(catalog: &'a Catalog, credentials: Credentials) -> Self {
-        // The real clock, which the catalog goes by.
+        // The catalog uses the real clock.
         let now = jiff::Timestamp::from(catalog::Timestamp::now());
         Self { catalog, credentials, region: "us-east-1", time: now.into() }
     }
@@ -128,11 +127,12 @@ fn wrong_signature() -> Result<(), (String, String)> {
 }
 
 #[tokio::test]
-async fn signed_requests_are_answered_from_the_callers_own_registry() {
+async fn signed_requests_are_served_from_the_callers_own_registry() {
     let catalog = catalog(None).await;
-    assert_eq!(Asks::with(&catalog, reader()).ecr(None, "other/app").await, Ok(()));
-    assert_eq!(Asks::with(&catalog, reader()).ecr_public("other/app").await, Ok(()));
-    let other = Asks::with(&catalog, Credentials::new("AKIDOTHER", "other's", None, None, "tests"));
+    assert_eq!(Sender::with(&catalog, reader()).ecr(None, "other/app").await, Ok(()));
+    assert_eq!(Sender::with(&catalog, reader()).ecr_public("other/app").await, Ok(()));
+    let other =
+        Sender::with(&catalog, Credentials::new("AKIDOTHER", "other's", None, None, "tests"));
     assert_eq!(other.ecr(None, "team/app").await, Ok(()));
     assert_eq!(
         other.ecr(None, "other/app").await,
@@ -165,22 +165,22 @@ async fn r41_unsigned_requests_are_refused() {
 #[tokio::test]
 async fn r42_unknown_keys_and_ended_sessions_are_refused() {
     let catalog = catalog(None).await;
-    let ask = async |access_key: &str, secret: &str, token: Option<&str>| {
+    let send = async |access_key: &str, secret: &str, token: Option<&str>| {
         let credentials =
             Credentials::new(access_key, secret, token.map(str::to_owned), None, "tests");
-        Asks::with(&catalog, credentials).ecr(None, "team/app").await
+        Sender::with(&catalog, credentials).ecr(None, "team/app").await
     };
     let unrecognized = refused(
         "UnrecognizedClientException",
         "The security token included in the request is invalid.",
     );
-    assert_eq!(ask("ASIASESSION", "session's", Some("token")).await, Ok(()));
-    assert_eq!(ask("AKIDNOBODY", "reader's", None).await, unrecognized);
-    assert_eq!(ask("ASIASESSION", "session's", None).await, unrecognized);
-    assert_eq!(ask("ASIASESSION", "session's", Some("another")).await, unrecognized);
-    assert_eq!(ask("AKIDREADER", "reader's", Some("token")).await, unrecognized);
+    assert_eq!(send("ASIASESSION", "session's", Some("token")).await, Ok(()));
+    assert_eq!(send("AKIDNOBODY", "reader's", None).await, unrecognized);
+    assert_eq!(send("ASIASESSION", "session's", None).await, unrecognized);
+    assert_eq!(send("ASIASESSION", "session's", Some("another")).await, unrecognized);
+    assert_eq!(send("AKIDREADER", "reader's", Some("token")).await, unrecognized);
     assert_eq!(
-        ask("ASIAEXPIRED", "session's", Some("token")).await,
+        send("ASIAEXPIRED", "session's", Some("token")).await,
         refused("ExpiredTokenException", "The security token included in the request is expired")
     );
 }
@@ -189,23 +189,24 @@ async fn r42_unknown_keys_and_ended_sessions_are_refused() {
 async fn r43_wrong_signatures_are_refused() {
     let catalog = catalog(None).await;
     let wrong_secret = Credentials::new("AKIDREADER", "other's", None, None, "tests");
-    assert_eq!(Asks::with(&catalog, wrong_secret).ecr(None, "team/app").await, wrong_signature());
+    assert_eq!(Sender::with(&catalog, wrong_secret).ecr(None, "team/app").await, wrong_signature());
 }
 
 #[tokio::test]
 async fn r43_old_and_future_signatures_are_refused() {
     let catalog = catalog(None).await;
-    let now = Asks::with(&catalog, reader()).time;
+    let now = Sender::with(&catalog, reader()).time;
     let minutes = |minutes| Duration::from_mins(minutes);
-    let ask =
-        async |time| Asks { time, ..Asks::with(&catalog, reader()) }.ecr(None, "team/app").await;
-    assert_eq!(ask(now - minutes(14)).await, Ok(()));
-    assert_eq!(ask(now + minutes(14)).await, Ok(()));
+    let send = async |time| {
+        Sender { time, ..Sender::with(&catalog, reader()) }.ecr(None, "team/app").await
+    };
+    assert_eq!(send(now - minutes(14)).await, Ok(()));
+    assert_eq!(send(now + minutes(14)).await, Ok(()));
     for (time, begins) in [
         (now - minutes(16), "Signature expired: {} is now earlier than "),
         (now + minutes(16), "Signature not yet current: {} is still later than "),
     ] {
-        let (code, message) = ask(time).await.unwrap_err();
+        let (code, message) = send(time).await.unwrap_err();
         let basic = jiff::Timestamp::try_from(time).unwrap().strftime("%Y%m%dT%H%M%SZ").to_string();
         assert_eq!(code, "InvalidSignatureException");
         assert!(
@@ -219,7 +220,7 @@ async fn r43_old_and_future_signatures_are_refused() {
 async fn r43_signatures_for_another_region_or_service_are_refused() {
     let ecr = catalog(None).await;
     assert_eq!(
-        Asks { region: "eu-west-1", ..Asks::with(&ecr, reader()) }.ecr(None, "team/app").await,
+        Sender { region: "eu-west-1", ..Sender::with(&ecr, reader()) }.ecr(None, "team/app").await,
         refused(
             "InvalidSignatureException",
             "Credential should be scoped to a valid region, not 'eu-west-1'."
@@ -230,14 +231,14 @@ async fn r43_signatures_for_another_region_or_service_are_refused() {
         "InvalidSignatureException",
         "Credential should be scoped to correct service: 'execute-api'.",
     );
-    assert_eq!(Asks::with(&gateway, reader()).ecr(None, "team/app").await, elsewhere);
-    assert_eq!(Asks::with(&gateway, reader()).ecr_public("team/app").await, elsewhere);
+    assert_eq!(Sender::with(&gateway, reader()).ecr(None, "team/app").await, elsewhere);
+    assert_eq!(Sender::with(&gateway, reader()).ecr_public("team/app").await, elsewhere);
 }
 
 #[tokio::test]
 async fn r44_callers_read_only_what_they_may() {
     let catalog = catalog(None).await;
-    let team = Asks::with(&catalog, Credentials::new("AKIDTEAM", "team's", None, None, "tests"));
+    let team = Sender::with(&catalog, Credentials::new("AKIDTEAM", "team's", None, None, "tests"));
     assert_eq!(team.ecr(None, "team/app").await, Ok(()));
     assert_eq!(team.ecr(Some(OTHER_REGISTRY), "team/app").await, Ok(()));
     let denied = |action: &str, repository: &str, policy: &str| {
@@ -265,7 +266,7 @@ async fn r44_callers_read_only_what_they_may() {
             "identity-based"
         )
     );
-    // Whether there is such a repository is not told.
+    // The error does not depend on whether the repository exists.
     assert_eq!(
         team.ecr(Some(OTHER_REGISTRY), "secret").await,
         denied(
@@ -275,12 +276,12 @@ async fn r44_callers_read_only_what_they_may() {
         )
     );
     assert_eq!(
-        Asks::with(&catalog, reader()).ecr(Some(OTHER_REGISTRY), "team/app").await.unwrap_err().0,
+        Sender::with(&catalog, reader()).ecr(Some(OTHER_REGISTRY), "team/app").await.unwrap_err().0,
         "AccessDeniedException"
     );
 }
 
-/// Sends a request as it was caught from an SDK, but with some headers or a body of its own.
+/// Sends a request as it was captured from an SDK, but with some other headers or another body.
 async fn replay(catalog: &Catalog, headers: &[(&str, &str)], body: &'static str) -> (u16, Value) {
     let mut request = reqwest::Client::new().post(&catalog.url).body(body);
     for (name, value) in headers {
@@ -327,50 +328,53 @@ async fn r43_a_signature_is_for_one_body_and_its_headers_and_in_the_right_form()
         )
     };
     let right = authorization("host;x-amz-date;x-amz-target");
-    let ask = async |authorization: &str, date: &str, target: &str, body: &'static str| {
+    let send = async |authorization: &str, date: &str, target: &str, body: &'static str| {
         let headers =
             [("authorization", authorization), ("x-amz-date", date), ("x-amz-target", target)];
         replay(&catalog, &headers, body).await
     };
-    assert_eq!(ask(&right, &now, target, body).await, (200, json!({ "imageDetails": [] })));
+    assert_eq!(send(&right, &now, target, body).await, (200, json!({ "imageDetails": [] })));
 
-    let is_wrong = |answer: (u16, Value)| {
-        assert_eq!(answer.0, 400);
-        assert_eq!(answer.1["__type"], "InvalidSignatureException", "{answer:?}");
+    let is_wrong = |response: (u16, Value)| {
+        assert_eq!(response.0, 400);
+        assert_eq!(response.1["__type"], "InvalidSignatureException", "{response:?}");
     };
-    is_wrong(ask(&right, &now, target, r#"{"repositoryName":"other/app"}"#).await);
-    is_wrong(ask(&right, &now, "SpencerFrontendService.DescribeImages", body).await);
-    is_wrong(ask(&right.replace("x-amz-date", "accept;x-amz-date"), &now, target, body).await);
+    is_wrong(send(&right, &now, target, r#"{"repositoryName":"other/app"}"#).await);
+    is_wrong(send(&right, &now, "SpencerFrontendService.DescribeImages", body).await);
+    is_wrong(send(&right.replace("x-amz-date", "accept;x-amz-date"), &now, target, body).await);
 
-    let is_incomplete = |answer: (u16, Value), message: &str| {
+    let is_incomplete = |response: (u16, Value), message: &str| {
         assert_eq!(
-            answer,
+            response,
             (400, json!({ "__type": "IncompleteSignatureException", "message": message }))
         );
     };
     is_incomplete(
-        ask(&authorization("host;x-amz-date"), &now, target, body).await,
+        send(&authorization("host;x-amz-date"), &now, target, body).await,
         "Authorization header requires 'x-amz-target' among the 'SignedHeaders'.",
     );
     is_incomplete(
-        ask("Bearer token", &now, target, body).await,
+        send("Bearer token", &now, target, body).await,
         "Authorization header requires the algorithm AWS4-HMAC-SHA256.",
     );
     is_incomplete(
-        ask("AWS4-HMAC-SHA256 Credential=a/b", &now, target, body).await,
+        send("AWS4-HMAC-SHA256 Credential=a/b", &now, target, body).await,
         "Authorization header requires a 'Credential' of access key, date, region, service and 'aws4_request'.",
     );
     is_incomplete(
-        ask(&right.replace("Signature=", "Sign="), &now, target, body).await,
+        send(&right.replace("Signature=", "Sign="), &now, target, body).await,
         "Authorization header requires 'Signature' parameter.",
     );
     is_incomplete(
-        ask(&right, "today", target, body).await,
+        send(&right, "today", target, body).await,
         "Date must be in ISO-8601 'basic format'. Got 'today'.",
     );
-    let (status, answer) = ask(&right, "20200101T000000Z", target, body).await;
-    assert_eq!((status, &answer["__type"]), (400, &json!("InvalidSignatureException")));
+    let (status, response) = send(&right, "20200101T000000Z", target, body).await;
+    assert_eq!((status, &response["__type"]), (400, &json!("InvalidSignatureException")));
     assert!(
-        answer["message"].as_str().unwrap().starts_with("Date in Credential scope does not match")
+        response["message"]
+            .as_str()
+            .unwrap()
+            .starts_with("Date in Credential scope does not match")
     );
 }

@@ -1,11 +1,11 @@
-//! The table of rules in `docs/compatibility.md` names tests that exist, and all of them.
+//! The table of rules in `docs/compatibility.md` contains all tests of rules, and only existing
+//! ones.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Every row of the table: the numbers of its rules, and its tests as they are written there, each
-/// with its file.
+/// Every row of the table: the numbers of its rules, and its tests, each with its file.
 fn rows() -> Vec<(Vec<u32>, Vec<String>)> {
     let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/compatibility.md");
     let document = fs::read_to_string(document).unwrap();
@@ -28,7 +28,7 @@ fn source(file: &str) -> PathBuf {
     path
 }
 
-/// The tests of a folder whose names begin with the numbers of rules, by those numbers.
+/// The tests in a folder whose names begin with the numbers of rules, by those numbers.
 fn tests_of_rules(folder: &Path, tests: &mut BTreeMap<u32, Vec<String>>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

@@ -1,4 +1,4 @@
-//! Events, by rule: from the bytes that a registry sends to what DescribeImages then answers.
+//! Events, by rule: from the bytes of a registry to the response of DescribeImages.
 
 mod deletions;
 mod distribution;
@@ -8,11 +8,12 @@ mod order;
 mod pushes;
 mod times;
 
-use aws_lambda_events::sqs::{SqsMessage, SqsMessageAttribute};
+use end_to_end::harness::queue::received_message;
 use end_to_end::harness::{Catalog, REGISTRY, digest};
+use ingest_events::batch::ReceivedMessage;
 use serde_json::{Value, json};
 
-/// What the tests say to a catalog over HTTP.
+/// The requests of the tests to a catalog over HTTP.
 trait CatalogClient {
     async fn send(&self, path: &str, body: &Value) -> (u16, Value);
     async fn ecr(&self, event: &Value);
@@ -38,8 +39,8 @@ impl CatalogClient for Catalog {
     }
 
     async fn distribution(&self, event: Value) {
-        let answer = self.send("/events/distribution", &json!({ "events": [event] })).await;
-        assert_eq!(answer, (200, json!({"applied":1,"ignored":0,"malformed":[]})));
+        let response = self.send("/events/distribution", &json!({ "events": [event] })).await;
+        assert_eq!(response, (200, json!({"applied":1,"ignored":0,"malformed":[]})));
     }
 
     async fn describe(&self, request: Value) -> (u16, Value) {
@@ -56,9 +57,9 @@ impl CatalogClient for Catalog {
     /// All images of a repository, without registry and repository, which are always the same.
     async fn images(&self, repository: &str) -> Vec<Value> {
         let request = json!({ "repositoryName": repository, "filter": { "imageStatus": "ANY" } });
-        let (status, mut answer) = self.describe(request).await;
-        assert_eq!(status, 200, "{answer}");
-        let mut images = answer["imageDetails"].take().as_array().unwrap().clone();
+        let (status, mut response) = self.describe(request).await;
+        assert_eq!(status, 200, "{response}");
+        let mut images = response["imageDetails"].take().as_array().unwrap().clone();
         for image in &mut images {
             let image = image.as_object_mut().unwrap();
             assert_eq!(image.remove("registryId").unwrap(), REGISTRY);
@@ -69,13 +70,13 @@ impl CatalogClient for Catalog {
 
     /// The error of a listing.
     async fn error(&self, repository: &str) -> String {
-        let (status, answer) = self.describe(json!({ "repositoryName": repository })).await;
-        assert_eq!(status, 400, "{answer}");
-        answer["__type"].as_str().unwrap().to_owned()
+        let (status, response) = self.describe(json!({ "repositoryName": repository })).await;
+        assert_eq!(status, 400, "{response}");
+        response["__type"].as_str().unwrap().to_owned()
     }
 }
 
-/// An EventBridge event of this second of 2026.
+/// An EventBridge event at this second of 2026.
 fn event(detail_type: &str, second: u32, detail: Value) -> Value {
     json!({
         "version": "0",
@@ -122,12 +123,13 @@ fn cloudtrail(name: &str, second: u32, members: Value) -> Value {
     event("AWS API Call via CloudTrail", second, record)
 }
 
-/// Seconds since 1970 of a second of 2026.
+/// The seconds since 1970 of a second of 2026.
 fn epoch(second: u32) -> u32 {
     1_767_225_600 + second
 }
 
-/// Digest, tags and time of an image, the rest being as a push without media types leaves it.
+/// Digest, tags and time of an image, with the other members as a push without media types leaves
+/// them.
 fn image(number: u64, tags: &[&str], second: u32) -> Value {
     let mut image = json!({ "imageDigest": digest(number), "imagePushedAt": epoch(second), "imageStatus": "ACTIVE" });
     if !tags.is_empty() {
@@ -136,7 +138,7 @@ fn image(number: u64, tags: &[&str], second: u32) -> Value {
     image
 }
 
-/// Every order of some events.
+/// All permutations of some events.
 fn orders(events: &[Value]) -> Vec<Vec<Value>> {
     if events.is_empty() {
         return vec![vec![]];
@@ -187,19 +189,11 @@ fn notified_image(number: u64, size: i64) -> Value {
     )
 }
 
-fn message(id: &str, body: &Value, attributes: &[(&str, &str)]) -> SqsMessage {
-    let mut message = SqsMessage::default();
-    message.message_id = Some(id.to_owned());
-    message.body = Some(body.to_string());
-    for (name, value) in attributes {
-        let mut attribute = SqsMessageAttribute::default();
-        attribute.string_value = Some((*value).to_owned());
-        message.message_attributes.insert((*name).to_owned(), attribute);
-    }
-    message
+fn message(id: &str, body: &Value, attributes: &[(&str, &str)]) -> ReceivedMessage {
+    received_message(id, &body.to_string(), attributes)
 }
 
-/// The digests of all images of a repository, asked for one by one.
+/// The digests of all images of a repository, in pages of one.
 async fn pages_of_one(catalog: &Catalog, repository: &str) -> Vec<String> {
     let mut digests = Vec::new();
     let mut request = json!({ "repositoryName": repository, "maxResults": 1 });

@@ -1,5 +1,5 @@
-//! What the table holds, and what is read from it, when DynamoDB throttles, fails, answers in part
-//! or not at all, and when clocks are off.
+//! The table, and reads of it, when DynamoDB throttles, fails, responds partly or not at all, and
+//! when clocks are wrong.
 
 mod batches;
 mod clocks;
@@ -9,36 +9,34 @@ mod kinds;
 mod messages;
 mod queue;
 
+use end_to_end::harness::queue::apply_batch;
+use ingest_events::batch::ReceivedMessage;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use aws_lambda_events::sqs::SqsMessage;
 use catalog::change::Content;
 use catalog::image::Image;
-use catalog::{Change, ChangeKind, Digest, RegistryId, Repository};
-use end_to_end::harness::{REGISTRY, Store, digest, repository, tag, time};
-use end_to_end::reference::model::Answers;
-use ingest_events::{Ingest, handler};
+use catalog::{Change, ChangeKind, Digest, Repository};
+use end_to_end::harness::{Store, digest, repository, tag, time};
+use end_to_end::reference::model::Responses;
+use ingest_events::Ingest;
 
 use crate::faults::engine::FaultyEngine;
-use crate::faults::messages::{OCI_CONFIGURATION, OCI_IMAGE, OCI_INDEX, batch, subscriptions};
+use crate::faults::messages::{OCI_CONFIGURATION, OCI_IMAGE, OCI_INDEX, subscriptions};
 
-/// How long a batch may take where nothing is to end early.
+/// The time limit of a batch that should not be cut off.
 const LONG: Duration = Duration::from_mins(1);
 
-/// Hands messages to the function; tells the ids of those that it gives back.
+/// Delivers messages to the function; returns the ids of those that failed.
 async fn deliver(
     ingest: &Ingest,
-    messages: Vec<SqsMessage>,
+    messages: Vec<ReceivedMessage>,
     time_left: Duration,
 ) -> BTreeSet<String> {
-    let registry = RegistryId::parse(REGISTRY).unwrap();
     let deadline = tokio::time::Instant::now() + time_left;
-    let response = handler::handle(ingest, &registry, None, batch(messages), deadline).await;
-    let failures = response.batch_item_failures;
-    let ids: BTreeSet<String> =
-        failures.iter().map(|failure| failure.item_identifier.clone()).collect();
-    assert_eq!(ids.len(), failures.len(), "no message is named twice");
+    let failed = apply_batch(ingest, messages, deadline).await;
+    let ids: BTreeSet<String> = failed.iter().cloned().collect();
+    assert_eq!(ids.len(), failed.len(), "no message is named twice");
     ids
 }
 
@@ -46,7 +44,7 @@ fn ingest(store: &Store) -> Ingest {
     store.ingest_of(subscriptions())
 }
 
-/// An empty table, the engine of which fails when it is told to.
+/// An empty table on an engine that fails on demand.
 async fn faulty_store(remembers_tokens: bool) -> (FaultyEngine, Store) {
     let engine = FaultyEngine::new(remembers_tokens);
     let store = Store::new(engine.client()).await;
@@ -98,11 +96,11 @@ fn with_content(push: ChangeKind, content: Content) -> ChangeKind {
     }
 }
 
-/// Whether each image is as it was before a change or as it is after it, and those that are there
-/// before and after are there.
-fn is_between([before, after]: &[Option<Answers>; 2], cut: Option<&Answers>) -> bool {
-    let images = |answers: Option<&Answers>| -> BTreeMap<Digest, Image> {
-        let listed = answers.and_then(|answers| answers.listed.first());
+/// Whether each image is as before a change or as after it, and images that exist before and after
+/// are not missing.
+fn is_between([before, after]: &[Option<Responses>; 2], cut: Option<&Responses>) -> bool {
+    let images = |responses: Option<&Responses>| -> BTreeMap<Digest, Image> {
+        let listed = responses.and_then(|responses| responses.listed.first());
         let images = listed.map(|(_, images)| images.clone()).unwrap_or_default();
         images.into_iter().map(|image| (image.image_digest.clone(), image)).collect()
     };

@@ -1,5 +1,5 @@
-//! The laws of histories, in memory, on the code that the writer runs: the state is a function of
-//! the set of changes, nothing that exists is lost, and no item grows with the past.
+//! The laws of histories, in memory, on the code of the writer: the state is a function of the set
+//! of changes, nothing that exists is lost, and no item grows with the past.
 
 mod lateness;
 mod sizes;
@@ -13,7 +13,7 @@ use end_to_end::harness::{digest, repository, tag};
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// No item is larger, but for the tags that its image has now.
+/// The size limit of an item, apart from the current tags of its image.
 const MAX_ITEM_BYTES: usize = 64 * 1024;
 
 fn push(at: Timestamp, number: u64, tag_name: &str) -> Change {

@@ -1,4 +1,4 @@
-//! Tests that need no program from outside.
+//! Tests that need no external program.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

@@ -1,5 +1,5 @@
-//! Reads a repository while it changes, also from replicas that are late. A read finds and lists
-//! what is there from its beginning to its end.
+//! Reads a repository while it changes, also from late replicas. A read finds and lists everything
+//! that exists from its begin to its end.
 
 mod stale;
 
@@ -20,8 +20,8 @@ use end_to_end::reference::reading::{self, by_digest, by_tag};
 
 use self::stale::StaleEngine;
 
-/// Runs a test on both engines, one after the other. Prints all figures, and then fails if there are
-/// errors.
+/// Runs a test on both engines, one after the other. Prints all figures, and then fails if there
+/// are errors.
 async fn run(plan: Plan) {
     let _one_at_a_time = ONE_AT_A_TIME.lock().await;
     let embedded = Store::in_memory().await;
@@ -52,13 +52,13 @@ async fn of_several_identifiers_none_is_missing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_image_that_was_there_all_the_time_is_listed_exactly_once() {
-    run(reading::an_image_that_was_there_all_the_time_is_listed_exactly_once()).await;
+async fn an_image_that_existed_all_the_time_is_listed_exactly_once() {
+    run(reading::an_image_that_existed_all_the_time_is_listed_exactly_once()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_repository_that_exists_is_found() {
-    /// After the first push of each.
+    /// After the first push of each image.
     const READS_OF_ONE: usize = 10;
     let _one_at_a_time = ONE_AT_A_TIME.lock().await;
     let store = Arc::new(Store::new(StaleEngine::new(Random(1)).client()).await);
@@ -97,17 +97,17 @@ async fn a_repository_that_exists_is_found() {
 /// Finds the image by its tag or its digest, or lists the repository. The list may lack the image,
 /// because a late replica does not have it yet.
 async fn read_new(store: &Store, repository: &Repository, read: usize) -> Result<usize, Wrong> {
-    let asked = match read % 4 {
+    let requested = match read % 4 {
         0 => by_tag("latest"),
         2 => by_digest(1),
         _ => {
-            store.reader.list(repository, &Filter::default(), None, 100, |_| false).await?;
+            store.page(repository, &Filter::default(), None, 100).await?;
             return Ok(0);
         }
     };
-    match &store.reader.find(repository, &[asked.identifier()]).await?.images[..] {
+    match &store.reader.find(repository, &[requested.identifier()]).await?.images[..] {
         [Some(_)] => Ok(1),
-        other => Err(Wrong::new("not found", (asked, other))),
+        other => Err(Wrong::new("not found", (requested, other))),
     }
 }
 
@@ -130,7 +130,7 @@ async fn query(store: &Store, index: Option<&str>, partition: &str, consistent: 
 
 /// The test of [`StaleEngine`] itself.
 #[tokio::test]
-async fn late_replicas_answer_from_the_past_and_catch_up() {
+async fn late_replicas_return_old_versions_and_catch_up() {
     let store = Store::new(StaleEngine::new(Random(1)).client()).await;
     let repository = repository("app");
     let moves = [
@@ -157,7 +157,7 @@ async fn late_replicas_answer_from_the_past_and_catch_up() {
         );
         others += usize::from(query(&store, None, &partition, false).await != now);
     }
-    assert!(others > 0, "some answers are late");
+    assert!(others > 0, "some responses are late");
     assert_eq!(query(&store, None, &partition, false).await, now);
     let indexed = |item: &&Item| item.contains_key(REPOSITORY_TAG_STATUS);
     for item in now.iter().filter(indexed) {

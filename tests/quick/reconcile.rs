@@ -1,4 +1,4 @@
-//! What differs between a registry and the catalog, and how all of it is found through a queue.
+//! Drift between a registry and the catalog, and reconciliation through a queue.
 
 mod property;
 mod queue;
@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use catalog::image::Image;
 use catalog::reader::Filter;
@@ -19,18 +18,17 @@ use end_to_end::harness::{
     InProcess, REGISTRY, Store, configuration, digest, json_response, operation, repository, time,
 };
 use reconcile::Reconcile;
-use reconcile::handler::Handler;
-use registries::{Ecr, Registries};
+use reconcile::job::Jobs;
+use registries::{EcrClient, Registries, Subscriptions};
 use secret::Secret;
 use serde_json::{Value, json};
-use subscriptions::Subscriptions;
 
 async fn listed(store: &Store, repository: &Repository) -> Option<Vec<Image>> {
     let filter = Filter { tag_status: None, image_status: None };
-    Some(store.reader.list(repository, &filter, None, 1_000_000, |_| false).await.ok()?.images)
+    Some(store.page(repository, &filter, None, 1_000_000).await.ok()?.images)
 }
 
-/// A registry of Amazon ECR's, and a queue, in this process.
+/// A simulated Amazon ECR and a simulated queue, in this process.
 struct Simulation {
     store: Store,
     repositories: usize,
@@ -50,14 +48,14 @@ impl Simulation {
         Self { store, repositories, images, waiting: Arc::default(), is_refusing: Arc::default() }
     }
 
-    fn ecr(&self) -> Ecr {
+    fn ecr(&self) -> EcrClient {
         let (repositories, images) = (self.repositories, self.images);
-        Ecr::new(&configuration(InProcess(move |request: HttpRequest| async move {
+        EcrClient::new(&configuration(InProcess(move |request: HttpRequest| async move {
             let (operation, body) = operation(&request);
             let most = usize::try_from(body["maxResults"].as_u64().unwrap()).unwrap();
             let first: usize = body["nextToken"].as_str().map_or(0, |token| token.parse().unwrap());
             let page = |total: usize| (first..total.min(first + most), total > first + most);
-            let (mut answer, more) = if operation == "DescribeRepositories" {
+            let (mut response, more) = if operation == "DescribeRepositories" {
                 let (numbers, more) = page(repositories);
                 let named: Vec<Value> = numbers
                     .map(|number| json!({ "repositoryName": simulated_name(number) }))
@@ -78,9 +76,9 @@ impl Simulation {
                 (json!({ "imageDetails": details }), more)
             };
             if more {
-                answer["nextToken"] = json!((first + most).to_string());
+                response["nextToken"] = json!((first + most).to_string());
             }
-            let mut response = json_response(200, &answer);
+            let mut response = json_response(200, &response);
             response.headers_mut().insert("date", "Sun, 22 Nov 2026 00:00:00 GMT");
             Ok(response)
         })))
@@ -114,14 +112,14 @@ impl Simulation {
         })))
     }
 
-    fn handler(&self) -> Handler {
+    fn jobs(&self) -> Jobs {
         let subscriptions = Arc::new(Secret::known(Subscriptions::default()));
-        Handler {
+        Jobs {
             reconcile: Reconcile {
                 reader: self.store.reader.clone(),
                 writer: self.store.writer.clone(),
                 registries: Registries::new(Arc::clone(&subscriptions), Some(self.ecr())),
-                tags_at_once: usize::MAX,
+                max_tags: usize::MAX,
             },
             account: RegistryId::parse(REGISTRY).unwrap(),
             subscriptions,
@@ -130,15 +128,9 @@ impl Simulation {
         }
     }
 
-    /// Delivers a message to the function, which has a limited time. Whether it is done.
-    async fn deliver(&self, handler: &Handler, body: &str, limit: Duration) -> bool {
-        let mut message = SqsMessage::default();
-        message.message_id = Some("message".to_owned());
-        message.body = Some(body.to_owned());
-        let mut batch = SqsEvent::default();
-        batch.records = vec![message];
-        let response = handler.handle(batch, tokio::time::Instant::now() + limit).await;
-        response.batch_item_failures.is_empty()
+    /// Delivers a message to the function, with a time limit. Returns whether it succeeded.
+    async fn deliver(&self, jobs: &Jobs, body: &str, limit: Duration) -> bool {
+        jobs.run(body, tokio::time::Instant::now() + limit).await.is_ok()
     }
 
     async fn images(&self) -> usize {
@@ -151,7 +143,7 @@ impl Simulation {
     }
 }
 
-/// A time that is far enough from the next one to be told apart.
+/// A time with enough distance from the next one.
 fn minutes(number: i64) -> catalog::Timestamp {
     time(number * 120_000)
 }

@@ -20,7 +20,7 @@ use proptest::test_runner::{Config, TestRunner};
 
 #[test]
 fn any_order_any_repetition_and_concurrent_writers_give_the_same_table() {
-    // An engine does one thing at a time, so each processor has its own.
+    // An engine runs one request at a time, so each processor has its own.
     let engines = u32::try_from(std::thread::available_parallelism().unwrap().get()).unwrap();
     let started = Instant::now();
     std::thread::scope(|scope| {
@@ -65,7 +65,7 @@ async fn an_image_takes_four_thousand_tags_one_after_the_other() {
         changes.push(Change { repository: repository.clone(), time: time(2 * cycle + 1), kind });
     }
     changes.push(push(&repository, 8_000, 1, "release"));
-    // In the middle of all that, and late.
+    // A late event from the middle of that history.
     changes.push(push(&repository, 4_001, 1, "stable"));
     for change in &changes {
         let applied = store.writer.apply(change).await.unwrap();
@@ -89,8 +89,8 @@ fn by_digest(number: u64) -> ImageIdentifier {
     ImageIdentifier { digest: Some(digest(number)), tag: None }
 }
 
-/// Long histories of few tags, in which no change comes later than a dozen newer ones: what is not
-/// kept for ever makes no difference to them.
+/// Long histories of few tags, in which no change arrives later than a dozen newer ones: expired
+/// events make no difference.
 #[test]
 fn old_events_are_dropped_without_a_difference() {
     let runtime = runtime();
@@ -243,11 +243,11 @@ async fn an_index_keeps_its_size_when_its_manifest_has_expired() {
         let writer = Writer::new(store.table.clone(), move || time(clock.load(Ordering::Relaxed)));
         let size_of_index = async || {
             let filter = Filter { tag_status: None, image_status: None };
-            let listed =
-                store.reader.list(&repository, &filter, None, 10, |_| false).await.unwrap().images;
+            let listed = store.page(&repository, &filter, None, 10).await.unwrap().images;
             let listed = listed.into_iter().find(|image| image.image_digest == digest(3)).unwrap();
-            let asked = ImageIdentifier { digest: Some(digest(3)), tag: None };
-            let found = store.reader.find(&repository, &[asked]).await.unwrap().images.remove(0);
+            let requested = ImageIdentifier { digest: Some(digest(3)), tag: None };
+            let found =
+                store.reader.find(&repository, &[requested]).await.unwrap().images.remove(0);
             assert_eq!(found, Some(listed.clone()));
             listed.image_size_in_bytes
         };
@@ -273,7 +273,7 @@ async fn an_index_keeps_its_size_when_its_manifest_has_expired() {
     }
 }
 
-/// Many indexes of one manifest, whose size becomes known last.
+/// Many indexes of one manifest, whose size arrives last.
 #[tokio::test]
 async fn a_size_costs_as_much_as_there_are_indexes() {
     let store = Store::in_memory().await;
@@ -304,7 +304,7 @@ async fn a_size_costs_as_much_as_there_are_indexes() {
     assert!(units[1].1 < 1200.0);
 }
 
-/// A deletion that came too late to make a difference does not make what comes after it dear.
+/// A late deletion without effect does not make later changes more expensive.
 #[tokio::test]
 async fn a_deletion_that_came_too_late_costs_no_later_push_anything() {
     const HOUR: i64 = 3_600_000;

@@ -1,10 +1,11 @@
-//! Webhooks: the real payloads of every product, what each does to the catalog, and what it has to
-//! show.
+//! Webhooks: the real payloads of every product, their effects on the catalog, and their
+//! authentication.
 
 mod credentials;
 mod hostile;
 mod products;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use end_to_end::harness::{Catalog, Store, sample};
 
 use serde_json::{Value, json};
@@ -13,9 +14,8 @@ const REGISTRY: &str = "210987654321";
 const SOURCES: [&str; 8] =
     ["ecr", "distribution", "harbor", "quay", "github", "docker-hub", "artifactory", "zot"];
 
-/// A catalog that listens to one registry of each kind, all of the registry id [`REGISTRY`], each
-/// with a bearer token of its own. None of them can be asked anything: nobody listens at their
-/// address.
+/// A catalog with a subscription of each kind, all of the registry id [`REGISTRY`], each with a
+/// bearer token of its own. No registry is available: nothing listens at their addresses.
 async fn catalog() -> Catalog {
     let subscriptions: Vec<Value> = SOURCES
         .iter()
@@ -35,7 +35,7 @@ async fn catalog() -> Catalog {
     Catalog::start_subscribed(Store::in_memory().await, &json!(subscriptions)).await
 }
 
-/// Sends a webhook, and reads the status and the answer.
+/// Sends a webhook; returns the status and the response.
 async fn send(url: &str, headers: &[(&str, &str)], body: impl Into<reqwest::Body>) -> (u16, Value) {
     let mut request = reqwest::Client::new().post(url).body(body);
     for (name, value) in headers {
@@ -65,13 +65,13 @@ fn report(applied: u64, ignored: u64) -> Value {
     json!({ "applied": applied, "ignored": ignored, "malformed": [] })
 }
 
-/// The images of a repository, as the private service tells them.
+/// The images of a repository, as the private service returns them.
 async fn images(catalog: &Catalog, repository: &str) -> Value {
     let request = json!({ "registryId": REGISTRY, "repositoryName": repository });
     let target = [("x-amz-target", "AmazonEC2ContainerRegistry_V20150921.DescribeImages")];
-    let (_, mut answer) = send(&catalog.url, &target, request.to_string()).await;
-    let Some(images) = answer["imageDetails"].as_array_mut() else {
-        return answer["__type"].take();
+    let (_, mut response) = send(&catalog.url, &target, request.to_string()).await;
+    let Some(images) = response["imageDetails"].as_array_mut() else {
+        return response["__type"].take();
     };
     for image in &mut *images {
         let image = image.as_object_mut().unwrap();
@@ -79,25 +79,25 @@ async fn images(catalog: &Catalog, repository: &str) -> Value {
         assert_eq!(image.remove("repositoryName").unwrap(), repository);
         image.remove("imageStatus");
     }
-    answer["imageDetails"].take()
+    response["imageDetails"].take()
 }
 
-/// What registries have yet to be asked.
-async fn open_questions(catalog: &Catalog) -> Vec<String> {
+/// The sort keys of pending lookups.
+async fn pending_lookups(catalog: &Catalog) -> Vec<String> {
     let table = &catalog.store.table;
     let open = table
         .client
         .query()
         .table_name(&table.name)
-        .key_condition_expression("repository = :questions")
-        .expression_attribute_values(":questions", catalog::table::questions())
+        .key_condition_expression("repository = :pending")
+        .expression_attribute_values(":pending", AttributeValue::S("pending".to_owned()))
         .send()
         .await
         .unwrap();
     open.items().iter().map(|item| item["sort"].as_s().unwrap().clone()).collect()
 }
 
-/// An image without the time of its push, which is that of its event's arrival.
+/// An image without the time of its push, which is the time of its event's arrival.
 fn without_time(mut images: Value) -> Value {
     for image in images.as_array_mut().unwrap() {
         assert!(

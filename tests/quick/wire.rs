@@ -1,7 +1,7 @@
-//! What DescribeImages answers, byte for byte, to whatever is sent to it over HTTP.
+//! The responses of DescribeImages over HTTP, byte for byte, to any request.
 //!
 //! The name of each test begins with the numbers of the rules in `docs/compatibility.md` that it
-//! proves. Rules 3, 4, 5 and 7 are also checked on every reply of every test.
+//! proves. Rules 3, 4, 5 and 7 are also checked on every response of every test.
 
 mod changing_listing;
 mod details;
@@ -86,17 +86,17 @@ impl Wire {
         Reply::new(status, headers, response.text().await.unwrap())
     }
 
-    /// Asks for an operation with a body of any bytes.
+    /// Sends a request of an operation with a body of any bytes.
     async fn post(&self, target: &str, body: impl Into<reqwest::Body>) -> Reply {
         self.send(Method::POST, "/", &[("x-amz-target", target)], body).await
     }
 
-    /// Asks the private service.
+    /// Sends a request to the private service.
     async fn ecr(&self, body: Value) -> Reply {
         self.post(ECR, body.to_string()).await
     }
 
-    /// Asks the public service.
+    /// Sends a request to the public service.
     async fn ecr_public(&self, body: Value) -> Reply {
         self.post(ECR_PUBLIC, body.to_string()).await
     }
@@ -122,7 +122,7 @@ impl Wire {
         self.apply(&repository(name), time(0), ChangeKind::RepositoryCreated).await;
     }
 
-    /// Pushes an image of which nothing else is known.
+    /// Pushes an image without any other data.
     async fn push(&self, name: &str, at: Timestamp, number: u64, tag_name: Option<&str>) {
         let kind = pushed(number, tag_name, Content::default());
         self.apply(&repository(name), at, kind).await;
@@ -135,7 +135,7 @@ impl Wire {
     }
 }
 
-/// Takes an HTTP response apart.
+/// Parses an HTTP response.
 fn parse(response: Vec<u8>) -> (u16, HeaderMap, String) {
     let response = String::from_utf8(response).unwrap();
     let (head, body) = response.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{response:?}"));
@@ -159,12 +159,11 @@ fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-/// A reply that has what every reply must have.
+/// A response that follows the rules of all responses.
 struct Reply {
     status: u16,
     headers: HeaderMap,
     body: String,
-    /// The body once more.
     json: Value,
 }
 
@@ -175,7 +174,7 @@ impl fmt::Debug for Reply {
 }
 
 impl Reply {
-    /// Rules 3, 4, 5 and 7, of every reply to every request of this file.
+    /// Rules 3, 4, 5 and 7, for every response to every request of this file.
     fn new(status: u16, headers: HeaderMap, body: String) -> Self {
         let json = serde_json::from_str(&body).unwrap_or_default();
         let reply = Self { status, headers, body, json };
@@ -183,7 +182,7 @@ impl Reply {
         assert!(is_uuid(reply.header("x-amzn-requestid").unwrap_or_default()), "{reply:?}");
         let error_type = reply.header("x-amzn-errortype");
         if reply.body.is_empty() {
-            // To HEAD.
+            // The response to HEAD.
             assert!(error_type.is_some(), "{reply:?}");
             return reply;
         }
@@ -217,7 +216,6 @@ impl Reply {
         self.json["imageDetails"].as_array().unwrap()
     }
 
-    /// Their digests.
     #[track_caller]
     fn digests(&self) -> Vec<String> {
         self.images().iter().map(digest_of).collect()
@@ -268,7 +266,7 @@ impl Reply {
         self.assert_error(400, "RepositoryNotFoundException", &message);
     }
 
-    /// Of the repository `app`.
+    /// In the repository `app`.
     #[track_caller]
     fn assert_no_image(&self, digest: &str, tag: &str) {
         let message = format!(
@@ -298,7 +296,7 @@ fn digest_of(image: &Value) -> String {
     image["imageDigest"].as_str().unwrap().to_owned()
 }
 
-/// Where an image stands in a listing, as far as a reply tells.
+/// The place of an image in a listing, as far as a response contains it.
 fn order_of(image: &Value) -> (Reverse<i64>, String) {
     let seconds = image["imagePushedAt"].as_f64().unwrap();
     (Reverse((seconds * 1000.0).round() as i64), digest_of(image))
@@ -308,7 +306,7 @@ fn digests(numbers: impl IntoIterator<Item = u64>) -> Vec<String> {
     numbers.into_iter().map(|number| digest(number).to_string()).collect()
 }
 
-/// All pages of a listing. The sizes take turns; nothing means the default.
+/// All pages of a listing. The page sizes take turns; `None` is the default.
 async fn pages(wire: &Wire, target: &str, request: &Value, sizes: &[Option<usize>]) -> Vec<Reply> {
     let mut request = request.clone();
     let mut pages = Vec::new();

@@ -16,7 +16,7 @@ use crate::harness::{digest, tag, time};
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// How many digests changes are about.
+/// The number of digests in changes.
 pub const DIGESTS: u64 = 4;
 
 fn any_digest() -> impl Strategy<Value = u64> {
@@ -48,7 +48,7 @@ fn any_content(number: u64) -> impl Strategy<Value = Content> {
     )
 }
 
-/// What happens to a few digests and these tags.
+/// Changes of a few digests and these tags.
 pub fn any_kind(tags: Vec<Tag>) -> impl Strategy<Value = ChangeKind> {
     let any_tag = move || select(tags.clone());
     let pushed_tag = any_tag.clone();
@@ -92,37 +92,36 @@ pub fn any_kind(tags: Vec<Tag>) -> impl Strategy<Value = ChangeKind> {
     ]
 }
 
-/// A time of a few, so that many changes have the same.
+/// Few times, so that many changes have the same time.
 pub fn any_time() -> impl Strategy<Value = i64> {
     0..8_i64
 }
 
-/// A change of a period, and each time at which it arrives.
+/// A change in a period, and each time at which its event arrives.
 #[derive(Debug, Clone)]
 pub struct Event {
-    /// Which period it is of.
+    /// The number of the period.
     pub period: usize,
-    /// What happens.
     pub kind: ChangeKind,
-    /// When it happens.
+    /// The time of the change.
     pub at: Timestamp,
-    /// When the event arrives.
+    /// The times at which the event arrives.
     pub arrivals: Vec<Timestamp>,
 }
 
 impl Event {
-    /// The change in a repository.
+    /// The change, in a repository.
     pub fn change(&self, repository: &Repository) -> Change {
         Change { repository: repository.clone(), time: self.at, kind: self.kind.clone() }
     }
 }
 
-/// A period begins so long after the one before it that everything of that may have expired.
+/// The start of a period. Everything of the previous period may have expired by then.
 pub fn period_start(period: usize) -> Timestamp {
     time(0).plus(u32::try_from(period).unwrap() * 100 * DAY)
 }
 
-/// Times of a period: few that many events share, and days apart.
+/// Times of a period: some that many events share, and some days apart.
 fn any_offset() -> impl Strategy<Value = Duration> {
     prop_oneof![
         4 => any_time().prop_map(|at| Duration::from_millis(at.unsigned_abs())),
@@ -140,7 +139,7 @@ fn any_lateness(most: Duration) -> impl Strategy<Value = Duration> {
     ]
 }
 
-/// Short tags, and the longest that there are, of which few fit into an item.
+/// Short tags, and tags of the maximum length, of which few fit into an item.
 fn any_tags() -> impl Strategy<Value = Vec<Tag>> {
     select(vec![
         vec!["latest".to_owned(), "v1".to_owned(), "v2".to_owned()],
@@ -149,8 +148,8 @@ fn any_tags() -> impl Strategy<Value = Vec<Tag>> {
     .prop_map(|names| names.iter().map(|name| tag(name)).collect())
 }
 
-/// Events of a few minutes, or of periods of weeks between which everything may expire, each of
-/// which arrives once or twice, so much later at most.
+/// Events within a few minutes, or in periods between which everything may expire. Each arrives
+/// once or twice, at most this late.
 pub fn any_events(periods: usize, lateness: Duration) -> impl Strategy<Value = Vec<Event>> {
     any_tags().prop_flat_map(move |tags| {
         let event = (0..periods, any_kind(tags), any_offset(), vec(any_lateness(lateness), 1..3))
@@ -165,8 +164,8 @@ pub fn any_events(periods: usize, lateness: Duration) -> impl Strategy<Value = V
     })
 }
 
-/// Once an image is gone and has expired, what was known of its manifest is, too, and when it was
-/// deleted. So all events of it say all of its manifest, and none says that it was there before.
+/// When a deleted image has expired, its manifest and the time of its deletion are lost. So every
+/// event contains the whole manifest, and none contains an earlier push.
 fn with_all(mut kind: ChangeKind, at: Timestamp) -> ChangeKind {
     if let ChangeKind::ImagePushed { content, .. } | ChangeKind::ImageObserved { content, .. } =
         &mut kind

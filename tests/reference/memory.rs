@@ -1,5 +1,5 @@
-//! The items of one repository in memory: what the writer does with a table, without one. A clock
-//! that the test sets says when items expire.
+//! The items of one repository in memory: the writer's code without a table. The test sets the
+//! clock, which determines when items expire.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use catalog::image::Image;
 use catalog::table::TOMBSTONE_LIFETIME;
 use catalog::{Change, ChangeKind, Digest, Tag, Timestamp};
 
-/// An item, and when it may go.
+/// An item, and its expiry time.
 type Stored<T> = (Item<T>, Option<Timestamp>);
 
 /// The items of a repository.
@@ -19,31 +19,33 @@ pub struct Memory {
     images: BTreeMap<Digest, Stored<ImageHistory>>,
     tags: BTreeMap<Tag, Stored<TagHistory>>,
     segments: BTreeMap<(Owner, u32), (Vec<u8>, Timestamp)>,
-    /// The most items that were written at once.
+    /// The largest number of items in one write.
     pub largest_write: usize,
 }
 
 impl Memory {
     /// Applies a change at a time of the clock.
     pub fn apply(&mut self, change: &Change, now: Timestamp) -> Effect {
-        let mut effect = self.settle(Work::Change(change), now);
+        let mut effect = self.write_until_stable(Work::Change(change), now);
         if let Some(digest) = change.sized() {
-            self.tell_size(digest, now);
+            self.update_index_sizes(digest, now);
         }
         let deletion = self.repository.as_ref().and_then(|item| item.history.deleting);
         if let (ChangeKind::RepositoryDeleted, Some(deletion)) = (&change.kind, deletion) {
             let digests: Vec<Digest> = self.images.keys().cloned().collect();
             for digest in &digests {
-                if self.settle(Work::CatchUp(digest), now) == Effect::TooLate {
+                if self.write_until_stable(Work::ApplyRepositoryDeletion(digest), now)
+                    == Effect::TooLate
+                {
                     effect = Effect::TooLate;
                 }
             }
-            self.settle(Work::FinishDeletion(deletion), now);
+            self.write_until_stable(Work::FinishDeletion(deletion), now);
         }
         effect
     }
 
-    /// Removes what may go by now.
+    /// Removes expired items.
     pub fn expire(&mut self, now: Timestamp) {
         let stays =
             |expires_at: &Option<Timestamp>| expires_at.is_none_or(|expires_at| expires_at > now);
@@ -62,7 +64,7 @@ impl Memory {
         exists.then_some(images)
     }
 
-    /// The bytes of the largest item, and how many items there are.
+    /// The bytes of the largest item, and the number of items.
     pub fn sizes(&self) -> (usize, usize) {
         let segments = self.segments.values().map(|(events, _)| events.len());
         let largest = segments.chain([self.largest_item()]).max();
@@ -81,19 +83,22 @@ impl Memory {
         images.chain(tags).max().unwrap_or_default()
     }
 
-    fn tell_size(&mut self, digest: &Digest, now: Timestamp) {
+    fn update_index_sizes(&mut self, digest: &Digest, now: Timestamp) {
         let mut seen = BTreeSet::from([digest.clone()]);
         let mut waiting = vec![digest.clone()];
         while let Some(manifest) = waiting.pop() {
             let lists = |item: &Item<ImageHistory>| item.history.manifests().contains(&manifest);
             let indexes = self.images.iter().filter(|(_, (item, _))| lists(item));
             let indexes: Vec<Digest> = indexes.map(|(digest, _)| digest.clone()).collect();
-            self.settle(Work::UpdateSizes { manifest: &manifest, indexes: &indexes }, now);
+            self.write_until_stable(
+                Work::UpdateSizes { manifest: &manifest, indexes: &indexes },
+                now,
+            );
             waiting.extend(indexes.into_iter().filter(|index| seen.insert(index.clone())));
         }
     }
 
-    fn settle(&mut self, work: Work<'_>, now: Timestamp) -> Effect {
+    fn write_until_stable(&mut self, work: Work<'_>, now: Timestamp) -> Effect {
         let mut is_too_late = false;
         loop {
             let mut loaded = Loaded::default();
@@ -123,8 +128,8 @@ impl Memory {
                 let expires_at = segment.until.plus(TOMBSTONE_LIFETIME);
                 self.segments.insert((owner, segment.number), (segment.events, expires_at));
             }
-            if !writes.left_behind.is_empty() {
-                self.settle(Work::ExpireTags(&writes.left_behind), now);
+            if !writes.unused_tags.is_empty() {
+                self.write_until_stable(Work::ExpireTags(&writes.unused_tags), now);
             }
         }
     }

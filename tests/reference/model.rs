@@ -1,5 +1,5 @@
-//! The catalog in plain words: changes, sorted by their times, applied one after the other to maps
-//! in memory. What the table holds must equal this, whatever happened on the way.
+//! A model of the catalog: changes, sorted by their times, applied one after the other to maps in
+//! memory. The table must equal it, whatever the order of arrival.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,7 +9,7 @@ use catalog::image::{Image, ImageStatus, Scan, TagStatus};
 use catalog::reader::{Filter, ImageIdentifier};
 use catalog::{Change, ChangeKind, Digest, Tag, Timestamp};
 
-/// The images of a repository, the newest first; nothing if it does not exist.
+/// The images of a repository, the newest first; `None` if it does not exist.
 pub fn fold(changes: &[Change]) -> Option<Vec<Image>> {
     let mut changes: Vec<&Change> = changes.iter().collect();
     changes.sort_by_key(|change| (change.time, rank(&change.kind)));
@@ -26,8 +26,8 @@ pub fn fold(changes: &[Change]) -> Option<Vec<Image>> {
     repository.exists.then_some(images)
 }
 
-/// For each change whether it can have happened together with the others: no registry removes a tag
-/// from an image that does not have it.
+/// For each change, whether it is possible after the others: no registry removes a tag from an
+/// image that does not have it.
 pub fn are_possible(changes: &[Change]) -> Vec<bool> {
     let mut order: Vec<usize> = (0..changes.len()).collect();
     order.sort_by_key(|place| (changes[*place].time, rank(&changes[*place].kind)));
@@ -53,18 +53,18 @@ pub fn sort(images: &mut [Image]) {
     });
 }
 
-/// Everything that can be asked of a repository, and the answers.
+/// The responses to all requests about a repository.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Answers {
-    /// Under every filter, the images that pass it.
+pub struct Responses {
+    /// For every filter, the images that pass it.
     pub listed: Vec<(Filter, Vec<Image>)>,
-    /// For each digest or tag that was asked for, the image.
+    /// For each requested digest or tag, the image.
     pub found: Vec<(ImageIdentifier, Option<Image>)>,
 }
 
-/// What should be answered after these changes, asked for these images among others; nothing if the
+/// The expected responses after these changes, including lookups of these images; `None` if the
 /// repository does not exist.
-pub fn answers(changes: &[Change], asked: &[ImageIdentifier]) -> Option<Answers> {
+pub fn responses(changes: &[Change], requested: &[ImageIdentifier]) -> Option<Responses> {
     let images = fold(changes)?;
     let passing =
         |filter: &Filter| images.iter().filter(|image| filter.passes(image)).cloned().collect();
@@ -75,13 +75,12 @@ pub fn answers(changes: &[Change], asked: &[ImageIdentifier]) -> Option<Answers>
         };
         images.iter().find(fits).cloned()
     };
-    Some(Answers {
+    Some(Responses {
         listed: filters().map(|filter| (filter, passing(&filter))).collect(),
-        found: asked.iter().map(|asked| (asked.clone(), find(asked))).collect(),
+        found: requested.iter().map(|requested| (requested.clone(), find(requested))).collect(),
     })
 }
 
-/// Every filter.
 pub fn filters() -> impl Iterator<Item = Filter> {
     let tag_statuses = [None, Some(TagStatus::Tagged), Some(TagStatus::Untagged)];
     let image_statuses = [None, Some(ImageStatus::Active), Some(ImageStatus::Archived)];
@@ -90,7 +89,7 @@ pub fn filters() -> impl Iterator<Item = Filter> {
     })
 }
 
-/// Every digest and every tag that changes name, and one of each that they do not.
+/// Every digest and every tag in the changes, and one of each that they do not contain.
 pub fn identifiers(changes: &[Change]) -> Vec<ImageIdentifier> {
     let (mut digests, mut tags) = (
         BTreeSet::from([crate::harness::digest(0)]),
@@ -126,7 +125,7 @@ pub fn identifiers(changes: &[Change]) -> Vec<ImageIdentifier> {
     by_digest.chain(by_tag).collect()
 }
 
-/// What goes first at equal times.
+/// The order of changes at equal times.
 fn rank(kind: &ChangeKind) -> (u8, Option<&Digest>) {
     match kind {
         ChangeKind::RepositoryDeleted | ChangeKind::ImageDeleted { .. } => (0, None),
@@ -146,15 +145,15 @@ fn rank(kind: &ChangeKind) -> (u8, Option<&Digest>) {
 #[derive(Default)]
 struct Repository {
     exists: bool,
-    /// Since when each is there.
+    /// The time since which each image exists.
     images: BTreeMap<Digest, Timestamp>,
-    /// When each was last observed, and since when it was there then.
+    /// For each image the time of its last observation, and the push time that was observed.
     observed: BTreeMap<Digest, (Timestamp, Timestamp)>,
     repository_deleted_at: Option<Timestamp>,
     deleted_at: BTreeMap<Digest, Timestamp>,
     tags: BTreeMap<Tag, Digest>,
     contents: BTreeMap<Digest, Vec<(Timestamp, Content)>>,
-    /// What happened to each besides; of an image it counts since its push.
+    /// Other changes of each image; only those since its push count.
     scans: BTreeMap<Digest, Vec<(Timestamp, Scan)>>,
     pulls: BTreeMap<Digest, Vec<(Timestamp, ())>>,
     archivings: BTreeMap<Digest, Vec<(Timestamp, ())>>,
@@ -264,7 +263,7 @@ impl Repository {
         }
     }
 
-    /// The last statement about a digest; of one time, the greater.
+    /// The last statement about a digest; at equal times, the greater one.
     fn latest<T: Ord>(&self, digest: &Digest, part: impl Fn(&Content) -> Option<T>) -> Option<T> {
         let statements = self.contents.get(digest)?.iter();
         statements
@@ -282,7 +281,7 @@ impl Repository {
     }
 }
 
-/// The last of what happened since a time; of one time, the greater.
+/// The last value since a time; at equal times, the greater one.
 fn last_since<T: Clone + Ord>(
     since: Timestamp,
     happened: Option<&Vec<(Timestamp, T)>>,

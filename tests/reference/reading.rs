@@ -1,22 +1,21 @@
-//! Reads while a repository changes: what is read, what changes meanwhile, and what an answer must
-//! have.
+//! Reads while a repository changes: the reads, the changes, and the requirements on responses.
 
 pub mod moves;
 pub mod run;
 
-use self::moves::{Asked, Move, State};
+use self::moves::{Identifier, Move, State};
 pub use self::run::MAX_AGE;
-use self::run::{Plan, Question, reads};
+use self::run::{Plan, ReadKind, reads};
 
-/// Images with greater numbers come and go.
+/// Images with greater numbers are pushed and deleted during the test.
 const LASTING: u64 = 100;
 
-pub fn by_tag(tag: &'static str) -> Asked {
-    Asked { number: None, tag: Some(tag) }
+pub fn by_tag(tag: &'static str) -> Identifier {
+    Identifier { number: None, tag: Some(tag) }
 }
 
-pub fn by_digest(number: u64) -> Asked {
-    Asked { number: Some(number), tag: None }
+pub fn by_digest(number: u64) -> Identifier {
+    Identifier { number: Some(number), tag: None }
 }
 
 pub fn a_tag_that_moves_is_always_found() -> Plan {
@@ -24,7 +23,7 @@ pub fn a_tag_that_moves_is_always_found() -> Plan {
         test: "a tag that moves",
         set_up: [1, 2, 3].map(Move::Push).into_iter().chain([Move::Tag(1, "latest")]).collect(),
         next: |moves, _, _| Move::Tag(1 + moves % 3, "latest"),
-        question: Question::Find(|_, _| vec![by_tag("latest")]),
+        kind: ReadKind::Find(|_, _| vec![by_tag("latest")]),
         reads: reads(),
     }
 }
@@ -44,7 +43,7 @@ pub fn an_image_that_exists_is_always_found_by_its_digest() -> Plan {
             }
         },
         // The newest as often as all others together.
-        question: Question::Find(|state, random| {
+        kind: ReadKind::Find(|state, random| {
             let numbers: Vec<u64> = state.0.keys().copied().collect();
             vec![by_digest(if random.below(2) == 0 {
                 *numbers.last().unwrap()
@@ -67,11 +66,11 @@ pub fn a_digest_and_a_tag_that_fit_are_found_together() -> Plan {
             8 => Move::DeleteTag("latest"),
             _ => Move::Tag(1 + random.below(2), "edge"),
         },
-        question: Question::Find(|state, random| {
+        kind: ReadKind::Find(|state, random| {
             let number = state.holder("latest").unwrap_or(1);
             vec![match random.below(2) {
-                0 => Asked { number: Some(1), tag: Some("stable") },
-                _ => Asked { number: Some(number), tag: Some("latest") },
+                0 => Identifier { number: Some(1), tag: Some("stable") },
+                _ => Identifier { number: Some(number), tag: Some("latest") },
             }]
         }),
         reads: reads(),
@@ -85,19 +84,19 @@ pub fn of_several_identifiers_none_is_missing() -> Plan {
         test: "several identifiers",
         set_up: (1..).zip(TAGS).map(|(number, name)| Move::Tag(number, name)).collect(),
         next: |_, _, random| Move::Tag(1 + random.below(6), random.one_of::<&str>(&MOVING)),
-        question: Question::Find(|_, random| {
-            let mut asked: Vec<Asked> = TAGS.map(by_tag).into();
+        kind: ReadKind::Find(|_, random| {
+            let mut requested: Vec<Identifier> = TAGS.map(by_tag).into();
             for number in 1..=4 {
-                let place = random.below(asked.len() as u64 + 1).try_into().unwrap();
-                asked.insert(place, by_digest(number));
+                let place = random.below(requested.len() as u64 + 1).try_into().unwrap();
+                requested.insert(place, by_digest(number));
             }
-            asked
+            requested
         }),
         reads: reads() / 5,
     }
 }
 
-pub fn an_image_that_was_there_all_the_time_is_listed_exactly_once() -> Plan {
+pub fn an_image_that_existed_all_the_time_is_listed_exactly_once() -> Plan {
     let set_up = (1..=12).map(|number| match number {
         7 => Move::Tag(number, "v7"),
         8 => Move::Tag(number, "v8"),
@@ -119,12 +118,12 @@ pub fn an_image_that_was_there_all_the_time_is_listed_exactly_once() -> Plan {
             4 | 5 => come_and_go(moves, state),
             _ => Move::Tag(1 + random.below(6), random.one_of::<&str>(&["latest", "edge", "v1"])),
         },
-        question: Question::List,
+        kind: ReadKind::List,
         reads: reads() / 10,
     }
 }
 
-/// Another image is pushed, or the oldest of three is deleted.
+/// Pushes another image, or deletes the oldest of three.
 fn come_and_go(moves: u64, state: &State) -> Move {
     let mut passing = state.0.keys().filter(|number| **number > LASTING);
     match (passing.next(), passing.count()) {

@@ -1,4 +1,4 @@
-//! Histories that are applied to a table, of any engine, which must then equal the model.
+//! Histories that are applied to a table, of any engine. The table must then equal the model.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -63,7 +63,7 @@ impl History {
     }
 }
 
-/// Makes histories, lets writers apply them side by side, and holds the table against the model.
+/// Makes histories, applies them with concurrent writers, and checks the table against the model.
 pub fn check_histories(runtime: &Runtime, store: &Store, cases: u32) {
     let number = AtomicUsize::new(0);
     let configuration =
@@ -98,8 +98,8 @@ pub fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 
-/// Long histories whose events come as late as the window allows, in periods between which
-/// everything may expire.
+/// Long histories with events as late as the window allows, in periods between which everything may
+/// expire.
 pub fn check_long_histories(runtime: &Runtime, client: &aws_sdk_dynamodb::Client, cases: u32) {
     let number = AtomicUsize::new(0);
     let configuration =
@@ -146,20 +146,16 @@ pub fn push(repository: &Repository, at: i64, number: u64, tag_name: &str) -> Ch
     Change { repository: repository.clone(), time: time(at), kind }
 }
 
-/// When each image that a listing shows was pushed.
+/// The push time of each listed image.
 type Pushed = BTreeMap<Digest, Timestamp>;
 
-/// All images of a repository, so many at a time.
+/// All images of a repository, this many a page.
 pub async fn list(store: &Store, repository: &Repository, page_size: usize) -> Pushed {
     let filter = Filter { tag_status: None, image_status: Some(ImageStatus::Active) };
     let mut images: Vec<Image> = Vec::new();
     loop {
         let after = images.last().map(Image::position);
-        let page = store
-            .reader
-            .list(repository, &filter, after.as_ref(), page_size, |_| false)
-            .await
-            .unwrap();
+        let page = store.page(repository, &filter, after.as_ref(), page_size).await.unwrap();
         images.extend(page.images);
         if !page.more {
             return images
@@ -170,7 +166,7 @@ pub async fn list(store: &Store, repository: &Repository, page_size: usize) -> P
     }
 }
 
-/// Does something again and again, for the last time once something else is done. Tells how often.
+/// Repeats an operation until another one is done, and once after. Returns how often.
 async fn repeat(is_done: &AtomicBool, mut look: impl AsyncFnMut()) -> usize {
     let mut looks = 0;
     loop {
@@ -183,14 +179,14 @@ async fn repeat(is_done: &AtomicBool, mut look: impl AsyncFnMut()) -> usize {
     }
 }
 
-/// A repository was deleted and filled again, and the catalog learns of the deletion last.
-pub async fn check_late_deletion(store: &Store, engine: &str, kept: u64, gone: u64) {
+/// A repository was deleted and filled again. The event of the deletion arrives last.
+pub async fn check_late_deletion(store: &Store, engine: &str, kept: u64, deleted: u64) {
     const DELETED_AT: i64 = 100_000;
     let repository = repository("app");
     let push_at = |at: i64, number: u64| {
         push(&repository, at + i64::try_from(number).unwrap(), number, &format!("v{number}"))
     };
-    let mut changes: Vec<Change> = (1..=kept + gone).map(|number| push_at(0, number)).collect();
+    let mut changes: Vec<Change> = (1..=kept + deleted).map(|number| push_at(0, number)).collect();
     changes.extend((1..=kept).map(|number| push_at(DELETED_AT, number)));
     for change in &changes {
         store.writer.apply(change).await.unwrap();
@@ -204,7 +200,7 @@ pub async fn check_late_deletion(store: &Store, engine: &str, kept: u64, gone: u
     let stays: Vec<Digest> = (1..=kept).map(digest).collect();
     let by_digest = |digest: &Digest| ImageIdentifier { digest: Some(digest.clone()), tag: None };
     let by_tag = |number| ImageIdentifier { digest: None, tag: Some(tag(&format!("v{number}"))) };
-    let asked: Vec<ImageIdentifier> =
+    let requested: Vec<ImageIdentifier> =
         stays.iter().map(by_digest).chain((1..=kept).map(by_tag)).collect();
     let is_done = AtomicBool::new(false);
     let mut passed_by = 0;
@@ -224,8 +220,8 @@ pub async fn check_late_deletion(store: &Store, engine: &str, kept: u64, gone: u
             let paged = list(store, &repository, 100).await;
             let after = list(store, &repository, 1000).await;
             for digest in &stays {
-                // One whose push turns out to be a later one moves to the front, past a reader of
-                // pages.
+                // An image that turns out to be pushed later moves to the front of the listing, and
+                // a reader of pages may miss it.
                 let is_missing = !paged.contains_key(digest);
                 assert!(
                     !is_missing || before[digest] != after[digest],
@@ -235,10 +231,10 @@ pub async fn check_late_deletion(store: &Store, engine: &str, kept: u64, gone: u
             }
         }),
         repeat(&is_done, async || {
-            for asked in asked.chunks(100) {
-                let found = store.reader.find(&repository, asked).await.unwrap().images;
-                for (asked, found) in asked.iter().zip(&found) {
-                    assert!(found.is_some(), "{asked:?} is not found");
+            for requested in requested.chunks(100) {
+                let found = store.reader.find(&repository, requested).await.unwrap().images;
+                for (requested, found) in requested.iter().zip(&found) {
+                    assert!(found.is_some(), "{requested:?} is not found");
                 }
             }
         }),
@@ -246,7 +242,7 @@ pub async fn check_late_deletion(store: &Store, engine: &str, kept: u64, gone: u
     print(format!(
         "store: a late deletion of {} images, {kept} of them pushed again, on {engine}: {:.1?}; meanwhile {lists} \
          listings, {pages} page by page, which {passed_by} images passed by, and {look_ups} times all looked up",
-        kept + gone,
+        kept + deleted,
         started.elapsed(),
     ));
     changes.push(deletion);
@@ -254,11 +250,11 @@ pub async fn check_late_deletion(store: &Store, engine: &str, kept: u64, gone: u
     assert_eq!(list(store, &repository, 100).await.len(), stays.len());
 }
 
-/// Removes what may go by a time, as DynamoDB does by itself. Tells the sort keys.
+/// Removes items that expire by a time, as DynamoDB does by itself. Returns their sort keys.
 pub async fn expire(store: &Store, now: Timestamp) -> Vec<String> {
     let client = &store.table.client;
     let mut items = client.scan().table_name(&store.table.name).into_paginator().items().send();
-    let mut gone = Vec::new();
+    let mut expired = Vec::new();
     while let Some(item) = items.next().await {
         let item = item.unwrap();
         let expires_at =
@@ -269,8 +265,8 @@ pub async fn expire(store: &Store, now: Timestamp) -> Vec<String> {
                 .key("repository", item["repository"].clone())
                 .key("sort", item["sort"].clone());
             delete.send().await.unwrap();
-            gone.push(item["sort"].as_s().unwrap().clone());
+            expired.push(item["sort"].as_s().unwrap().clone());
         }
     }
-    gone
+    expired
 }

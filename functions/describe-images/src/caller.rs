@@ -1,30 +1,26 @@
-//! Who asks, and what they may read.
+//! The caller of a request, and what they may read.
 
 use catalog::{RegistryId, Repository};
-use lambda_http::request::RequestContext;
-use lambda_http::{Request, RequestExt as _};
 use regex_lite::Regex;
 
 use crate::error::DescribeImagesError;
 use crate::service::Service;
 
-/// Who signed a request. Who checked the signature puts this into the request's extensions; API
-/// Gateway says it in its own way.
+/// Who signed a request.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    /// The caller's account. Its registry is meant by requests that name none.
+    /// The registry of requests without `registryId`.
     pub account: RegistryId,
-    /// What the caller may read; nothing where that was decided before the request came here, as
-    /// IAM does on AWS.
+    /// `None` where IAM has authorized the request, as on AWS.
     pub permissions: Option<Permissions>,
 }
 
 /// What a caller may read.
 #[derive(Debug, Clone)]
 pub struct Permissions {
-    /// The caller's name in errors.
+    /// For error messages.
     pub arn: String,
-    /// The region in the names of repositories.
+    /// The region in the ARNs of repositories.
     pub region: String,
     /// The repositories, as `<registryId>/<repositoryName>`.
     pub repositories: Vec<RepositoryPattern>,
@@ -35,7 +31,7 @@ pub struct Permissions {
 pub struct RepositoryPattern(Regex);
 
 impl RepositoryPattern {
-    /// Reads a pattern such as `123456789012/team/*`. Every text is one.
+    /// Parses a pattern such as `123456789012/team/*`. Every text is valid.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let parts: Vec<String> = text.split('*').map(regex_lite::escape).collect();
@@ -44,22 +40,7 @@ impl RepositoryPattern {
 }
 
 impl Caller {
-    /// The caller of a request, if it was signed.
-    pub(crate) fn of(request: &Request) -> Option<Self> {
-        if let Some(caller) = request.extensions().get::<Self>() {
-            return Some(caller.clone());
-        }
-        let RequestContext::ApiGatewayV2(context) = request.request_context_ref()? else {
-            return None;
-        };
-        let account = context.authorizer.as_ref()?.iam.as_ref()?.account_id.as_deref()?;
-        Some(Self { account: RegistryId::parse(account).ok()?, permissions: None })
-    }
-
-    /// Refuses what the caller may not read.
-    ///
-    /// # Errors
-    /// `AccessDeniedException`.
+    /// `AccessDeniedException` for a repository that the caller may not read.
     pub(crate) fn authorize(
         &self,
         service: Service,

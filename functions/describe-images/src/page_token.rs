@@ -1,4 +1,4 @@
-//! Page tokens: positions in a listing, sealed so that a caller can neither read nor make them.
+//! Page tokens: positions in a listing, sealed so that a caller can neither read nor forge them.
 //!
 //! A token is `version, key id, nonce, AES-256-GCM-SIV(time, kind, digest)` in unpadded URL-safe
 //! Base64. What it belongs to (service, registry, repository, filter) is bound to it as associated
@@ -20,17 +20,16 @@ const VERSION: u8 = 2;
 const KEY_ID_LENGTH: usize = 4;
 const HEADER_LENGTH: usize = 1 + KEY_ID_LENGTH + NONCE_LEN;
 const TIME_LENGTH: usize = size_of::<i64>();
-/// No token that was ever made is longer.
-const LONGEST: usize = 1024;
+/// No token that the catalog makes is longer.
+const MAX_LENGTH: usize = 1024;
 
-/// Bytes of a key.
 pub const KEY_LENGTH: usize = 32;
 
-/// A token that is not one of ours, or belongs to another listing. All reasons look the same.
+/// A token that the catalog did not seal, or that belongs to another listing. The reason is not
+/// revealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidToken;
 
-/// A keyring that cannot be made.
 #[derive(Debug, thiserror::Error)]
 #[error("page tokens need at least one key of 64 hexadecimal digits; each line must be one")]
 pub struct InvalidKeyring;
@@ -48,16 +47,14 @@ impl std::fmt::Debug for Keyring {
 
 /// What a token belongs to.
 #[derive(Debug, Clone, Copy)]
-pub struct Listing<'a> {
-    /// The service asked.
+pub struct ListingKey<'a> {
     pub service: Service,
-    /// The repository listed.
     pub repository: &'a Repository,
-    /// The filter asked for, after defaults.
+    /// With defaults.
     pub filter: &'a Filter,
 }
 
-impl Listing<'_> {
+impl ListingKey<'_> {
     /// No part can contain the line break that ends it.
     fn associated_data(&self) -> String {
         format!(
@@ -71,10 +68,7 @@ impl Listing<'_> {
 }
 
 impl Keyring {
-    /// Reads keys, one a line as 64 hexadecimal digits, the one that seals first.
-    ///
-    /// # Errors
-    /// There is none, or a line is something else.
+    /// Parses keys, one a line as 64 hexadecimal digits. The first one seals.
     pub fn parse(text: &str) -> Result<Self, InvalidKeyring> {
         let keys: Vec<_> = text
             .lines()
@@ -98,8 +92,7 @@ impl Keyring {
         Some((id, LessSafeKey::new(UnboundKey::new(&AES_256_GCM_SIV, &key).ok()?)))
     }
 
-    /// A new random key as a line that [`Keyring::parse`] reads; nothing if the system has no
-    /// randomness to give.
+    /// A new random key as a line for [`Keyring::parse`]; `None` without a source of randomness.
     #[must_use]
     pub fn generate_key() -> Option<String> {
         let mut key = [0; KEY_LENGTH];
@@ -107,9 +100,9 @@ impl Keyring {
         Some(key.iter().map(|byte| format!("{byte:02x}")).chain(["\n".to_owned()]).collect())
     }
 
-    /// Makes the token for a position; nothing if the system has no randomness to give.
+    /// Seals a position; `None` without a source of randomness.
     #[must_use]
-    pub fn seal(&self, listing: &Listing<'_>, position: &Position) -> Option<String> {
+    pub fn seal(&self, listing: &ListingKey<'_>, position: &Position) -> Option<String> {
         let (id, key) = self.keys.first()?;
         let mut nonce = [0; NONCE_LEN];
         rand::fill(&mut nonce).ok()?;
@@ -127,12 +120,9 @@ impl Keyring {
         Some(URL_SAFE_NO_PAD.encode(token))
     }
 
-    /// Opens a token that was made for the same listing.
-    ///
-    /// # Errors
-    /// Anything else.
-    pub fn open(&self, listing: &Listing<'_>, token: &str) -> Result<Position, InvalidToken> {
-        if token.len() > LONGEST {
+    /// Opens a token of the same listing.
+    pub fn open(&self, listing: &ListingKey<'_>, token: &str) -> Result<Position, InvalidToken> {
+        if token.len() > MAX_LENGTH {
             return Err(InvalidToken);
         }
         let mut token = URL_SAFE_NO_PAD.decode(token).map_err(|_| InvalidToken)?;

@@ -21,55 +21,47 @@ use crate::error::DescribeImagesError;
 use crate::service::Service;
 
 const DEFAULT_PAGE_SIZE: usize = 100;
-const LARGEST_PAGE_SIZE: usize = 1000;
-const MOST_IMAGE_IDS: usize = 100;
+const MAX_PAGE_SIZE: usize = 1000;
+const MAX_IMAGE_IDS: usize = 100;
 
-/// A valid request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DescribeImagesRequest {
-    /// Where to look.
     pub repository: Repository,
-    /// What to look for.
     pub selection: Selection,
 }
 
-/// The two ways to ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Selection {
-    /// Certain images.
+    /// Images by identifier.
     Images {
-        /// In the order asked, each in the caller's own spelling too.
+        /// In the order of the request.
         image_ids: Vec<RequestedImage>,
-        /// Only what the caller filtered by, without defaults.
+        /// Without defaults.
         filter: Filter,
     },
     /// A page of all images.
     Page {
         /// With defaults.
         filter: Filter,
-        /// The most images wanted.
         max_results: usize,
-        /// Where to go on, still sealed.
+        /// Still sealed.
         next_token: Option<String>,
     },
 }
 
-/// An image that was asked for.
+/// A member of `imageIds`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestedImage {
-    /// What to look up; nothing if no image can be it.
+    /// `None` if no image can have it.
     pub identifier: Option<ImageIdentifier>,
-    /// The digest as the caller wrote it.
+    /// As the request has it.
     pub image_digest: Option<String>,
-    /// The tag as the caller wrote it.
+    /// As the request has it.
     pub image_tag: Option<String>,
 }
 
 impl DescribeImagesRequest {
-    /// Decodes and validates a body. A body without `registryId` means `default_registry`.
-    ///
-    /// # Errors
-    /// `SerializationException` or `InvalidParameterException`.
+    /// Decodes and validates a body. `default_registry` is the registry without `registryId`.
     pub fn parse(
         service: Service,
         default_registry: &RegistryId,
@@ -94,7 +86,7 @@ impl DescribeImagesRequest {
 
         match body.image_ids.as_ref().map(Vec::len) {
             Some(0) => return Err(member("imageIds", "length greater than or equal to 1")),
-            Some(length) if length > MOST_IMAGE_IDS => {
+            Some(length) if length > MAX_IMAGE_IDS => {
                 return Err(member("imageIds", "length less than or equal to 100"));
             }
             _ => {}
@@ -102,7 +94,7 @@ impl DescribeImagesRequest {
         let image_ids = body.image_ids.map(RequestedImage::parse_all).transpose()?;
         let max_results = match body.max_results.map(usize::try_from) {
             None => DEFAULT_PAGE_SIZE,
-            Some(Ok(size @ 1..=LARGEST_PAGE_SIZE)) => size,
+            Some(Ok(size @ 1..=MAX_PAGE_SIZE)) => size,
             Some(Ok(1..)) => return Err(member("maxResults", "value less than or equal to 1000")),
             Some(_) => return Err(member("maxResults", "value greater than or equal to 1")),
         };
@@ -151,8 +143,8 @@ impl DescribeImagesRequest {
 }
 
 impl RequestedImage {
-    /// Checks all tags, then all digests, then that each has one of them: the order of the rules,
-    /// not of the images.
+    /// Checks all tags, then all digests, then that each has one of them, in the order of the
+    /// rules.
     fn parse_all(image_ids: Vec<ImageId>) -> Result<Vec<Self>, DescribeImagesError> {
         let mut tags = Vec::with_capacity(image_ids.len());
         for image_id in &image_ids {
@@ -184,7 +176,7 @@ impl RequestedImage {
     }
 }
 
-/// A digest; nothing if it is one, but longer than any image of the catalog has.
+/// Parses a digest; `None` if it is valid, but longer than those of the catalog.
 fn parse_digest(text: &str) -> Result<Option<Digest>, DescribeImagesError> {
     static PATTERN: LazyLock<Regex> = LazyLock::new(|| whole(DIGEST_PATTERN));
     if PATTERN.is_match(text) {
@@ -194,7 +186,7 @@ fn parse_digest(text: &str) -> Result<Option<Digest>, DescribeImagesError> {
     }
 }
 
-/// One of some words, or `ANY`, which is the same as not asking.
+/// Parses an enumeration; `ANY` is `None`.
 fn parse_enumeration<T: Copy>(
     name: &str,
     words: &str,
@@ -230,7 +222,7 @@ struct ImageId {
     image_tag: Option<String>,
 }
 
-/// The members of a request, of the right types, not yet checked.
+/// The members of a request, not yet validated.
 #[derive(Debug, Default)]
 struct Body {
     registry_id: Option<String>,
@@ -252,7 +244,7 @@ impl Body {
             return Err(serialization("The request body must be a JSON object.".to_owned()));
         }
         let mut members = Members::of(Some(body))?;
-        // The public request has no filter, and unknown members are ignored.
+        // The public request has no filter; unknown members are ignored.
         let mut filter = match service {
             Service::Ecr => Members::of(members.take("filter"))?,
             Service::EcrPublic => Members::of(None)?,
@@ -283,11 +275,10 @@ impl ImageId {
     }
 }
 
-/// The members of an object, not yet read: what an unknown one holds is of no concern.
+/// The members of an object, not yet decoded, because unknown ones are ignored.
 struct Members<'a>(HashMap<Cow<'a, str>, &'a RawValue>);
 
 impl<'a> Members<'a> {
-    /// Those of an object, or none.
     fn of(value: Option<&'a RawValue>) -> Result<Self, DescribeImagesError> {
         match value {
             None => Ok(Self(HashMap::new())),
@@ -298,7 +289,7 @@ impl<'a> Members<'a> {
         }
     }
 
-    /// A member that is there and not `null`.
+    /// A member that is present and not `null`.
     fn take(&mut self, name: &str) -> Option<&'a RawValue> {
         self.0.remove(name).filter(is_given)
     }
@@ -338,7 +329,7 @@ fn string(value: Option<&RawValue>) -> Result<Option<String>, DescribeImagesErro
     }
 }
 
-/// An integer; one of more than 64 bits is as good as the nearest of them.
+/// Decodes an integer; one of more than 64 bits is the nearest of 64 bits.
 fn integer(value: Option<&RawValue>) -> Result<Option<i64>, DescribeImagesError> {
     let Some(value) = value else { return Ok(None) };
     let wrong_type = || wrong_type(value, "an Integer");

@@ -1,4 +1,4 @@
-//! Images as the two services write them.
+//! The response, as the two services write it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,6 @@ use serde::{Serialize, Serializer};
 
 use crate::service::Service;
 
-/// The reply.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct DescribeImagesResponse {
@@ -17,7 +16,7 @@ pub(crate) struct DescribeImagesResponse {
     pub(crate) next_token: Option<String>,
 }
 
-/// One image of a reply. Absent members are left out.
+/// An image of the response. Unknown members are absent.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ImageDetail<'a> {
@@ -38,7 +37,7 @@ pub(crate) struct ImageDetail<'a> {
     private: Option<PrivateMembers<'a>>,
 }
 
-/// What only the private service says.
+/// The members of the private service alone.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct PrivateMembers<'a> {
@@ -102,7 +101,6 @@ impl<'a> ImageDetail<'a> {
         }
     }
 
-    /// The detail as JSON.
     pub(crate) fn to_json(&self) -> Result<Box<serde_json::value::RawValue>, serde_json::Error> {
         serde_json::value::to_raw_value(self)
     }

@@ -1,4 +1,4 @@
-//! The two services that have a DescribeImages, and what tells them apart.
+//! The two services with a DescribeImages, and their differences.
 //!
 //! <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_Operations.html>
 //! <https://docs.aws.amazon.com/AmazonECRPublic/latest/APIReference/API_Operations.html>
@@ -9,7 +9,6 @@ use catalog::identifier::{InvalidIdentifier, whole};
 use catalog::{Repository, RepositoryName};
 use regex_lite::Regex;
 
-/// A service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Service {
     /// Amazon ECR: private registries.
@@ -26,7 +25,7 @@ const PUBLIC_REPOSITORY_NAME_LENGTH: usize = 205;
 impl Service {
     /// The service of a name in `X-Amz-Target`.
     #[must_use]
-    pub fn of_target(name: &str) -> Option<Self> {
+    pub fn from_target(name: &str) -> Option<Self> {
         match name {
             "AmazonEC2ContainerRegistry_V20150921" => Some(Self::Ecr),
             "SpencerFrontendService" => Some(Self::EcrPublic),
@@ -34,7 +33,7 @@ impl Service {
         }
     }
 
-    /// Its name in signatures, in IAM, in logs and in page tokens.
+    /// The name in signatures, in IAM, in logs and in page tokens.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -43,7 +42,6 @@ impl Service {
         }
     }
 
-    /// How IAM names a repository.
     #[must_use]
     pub fn repository_arn(self, region: &str, repository: &Repository) -> String {
         // Public registries belong to no region.
@@ -67,9 +65,6 @@ impl Service {
     }
 
     /// Checks a repository name by the service's own rules.
-    ///
-    /// # Errors
-    /// The first rule that it breaks: length, then pattern.
     pub fn parse_repository_name(self, name: &str) -> Result<RepositoryName, InvalidIdentifier> {
         static PUBLIC: LazyLock<Regex> = LazyLock::new(|| whole(PUBLIC_REPOSITORY_NAME_PATTERN));
         match (self, RepositoryName::parse(name)) {

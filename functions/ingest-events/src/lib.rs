@@ -1,15 +1,17 @@
-//! Turns the events of registries into changes, and applies them.
+//! Applies the events of registries to the catalog.
 //!
-//! - [`handler`]: a batch of messages from the queue
-//! - [`dead_letter`]: messages that cannot be applied
-//! - [`ingest`]: events in, a report out
-//! - [`source`]: what the events of each product mean, one file for each
-//! - [`question`]: what events leave open, until a registry answers
+//! - [`batch`]: a batch of messages from the event queue
+//! - [`message`]: one message
+//! - [`dead_letter`]: messages that could not be applied
+//! - [`ingest`]: a delivery of events, and the report about it
+//! - [`source`]: the events of each product, one file for each
+//! - [`lookup`]: what an event does not contain, and its registry returns
 
+pub mod batch;
 pub mod dead_letter;
-pub mod handler;
 pub mod ingest;
-pub mod question;
+pub mod lookup;
+pub mod message;
 pub mod source;
 
 pub use ingest::Ingest;

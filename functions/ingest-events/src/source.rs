@@ -1,8 +1,7 @@
-//! What the events of each product mean. One file for each.
+//! The events of each product, one file for each.
 //!
-//! A source has a function `interpret`, which says what an event means, and a function
-//! `event_type`, which says what kind it is, in a few words that the metrics can have as a
-//! dimension.
+//! A source has a function `interpret`. It decodes an event into the source's own type, and returns
+//! what the event means, and a label for the metrics.
 
 pub mod artifactory;
 pub mod distribution;
@@ -17,49 +16,54 @@ use std::str::FromStr;
 
 use catalog::change::Content;
 use catalog::{Change, ChangeKind, Digest, RegistryId, Repository, Tag, Timestamp};
-use registries::{Registry, RegistryAddress};
+use registries::{Registry, RegistryAddress, Source, Subscription};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use subscriptions::{Source, Subscription};
 
-use crate::question::Question;
+use crate::lookup::Lookup;
 
-/// Where a delivery comes from, and when it came.
+/// Where a delivery comes from, and when it was received.
 #[derive(Debug, Clone)]
 pub struct Origin {
-    /// The product.
     pub source: Source,
-    /// The registry id that it stands for. Amazon ECR's events name their own, but for a few of
-    /// CloudTrail's records.
+    /// The registry id of its images in the catalog. Amazon ECR's events contain their own, except
+    /// some CloudTrail records.
     pub registry: RegistryId,
-    /// The subscription that it belongs to, if it has one.
     pub subscription: Option<Subscription>,
-    /// The time of events that tell none.
+    /// The time of events that contain none.
     pub received_at: Timestamp,
 }
 
 /// What an event means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Meaning {
-    /// It says something about images or repositories.
-    Statements(Vec<Statement>),
-    /// It is fine, but of no concern here, for this reason.
+    /// What it does to the catalog.
+    Effects(Vec<Effect>),
+    /// It is about something that the catalog does not hold; with the reason.
     Ignored(String),
 }
 
-/// What an event says.
+/// One effect of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Statement {
-    /// All there is to know of it.
+pub enum Effect {
     Change(Change),
-    /// A push, and the question that it leaves open.
-    Push(Question),
+    /// A push whose manifest is to be looked up.
+    Lookup(Lookup),
 }
 
-/// An event that cannot be understood, and why.
+/// An event that cannot be decoded, with the reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct MalformedEvent(pub String);
+
+/// What an event means, and its label.
+#[derive(Debug)]
+pub struct Interpreted {
+    /// One of few values, whatever the event contains; `other` for events that are not known.
+    pub label: &'static str,
+    pub meaning: Result<Meaning, MalformedEvent>,
+}
 
 impl Origin {
     /// An origin without a subscription.
@@ -68,9 +72,8 @@ impl Origin {
         Self { source, registry, subscription: None, received_at }
     }
 
-    /// The origin that a subscription stands for.
     #[must_use]
-    pub fn of(subscription: Subscription, received_at: Timestamp) -> Self {
+    pub fn from_subscription(subscription: Subscription, received_at: Timestamp) -> Self {
         Self {
             source: subscription.source,
             registry: subscription.registry_id.clone(),
@@ -79,12 +82,9 @@ impl Origin {
         }
     }
 
-    /// A repository of the registry, by the registry's own name for it.
-    pub(crate) fn repository(
-        &self,
-        member: &str,
-        name: &str,
-    ) -> Result<Repository, MalformedEvent> {
+    /// The repository in the catalog of a repository in the registry. `member` is the member of the
+    /// event that contains the name.
+    fn repository(&self, member: &str, name: &str) -> Result<Repository, MalformedEvent> {
         let name = match &self.subscription {
             Some(subscription) => subscription.repository_name(name),
             None => name.to_owned(),
@@ -92,32 +92,27 @@ impl Origin {
         Ok(Repository { registry: self.registry.clone(), name: parse(member, &name)? })
     }
 
-    /// Where the registry can be asked: where its subscription says, or else at the host of the
-    /// product. It is shown the credential of the subscription there.
-    pub(crate) fn registry_address(&self, host: Option<&'static str>) -> Option<RegistryAddress> {
-        let subscription = self.subscription.as_ref();
-        let told = subscription
-            .and_then(|subscription| subscription.registry_url.as_ref())
-            .and_then(|url| RegistryAddress::of_url(url.as_str()));
-        let of_product = || {
-            Some(RegistryAddress { host: host?.to_owned(), encrypted: true, subscription: None })
-        };
-        let address = told.or_else(of_product)?;
-        let id = subscription.map(|subscription| subscription.id.clone());
-        Some(RegistryAddress { subscription: id, ..address })
+    /// Where the registry serves manifests: as its subscription says, or else at the host of the
+    /// product.
+    fn registry_address(&self, host: Option<&'static str>) -> Option<RegistryAddress> {
+        match &self.subscription {
+            Some(subscription) => subscription.registry_address(host),
+            None => host.map(RegistryAddress::from_host),
+        }
     }
 
-    /// A push that leaves open what was pushed, or a change where nobody can be asked.
-    pub(crate) fn push(
+    /// A push whose manifest is to be looked up; without an address of the registry, the push
+    /// alone; `None` if the event does not contain the digest either.
+    fn push(
         &self,
         push: Push,
         host: Option<&'static str>,
-    ) -> Result<Option<Statement>, MalformedEvent> {
+    ) -> Result<Option<Effect>, MalformedEvent> {
         let repository = self.repository("repository", &push.name)?;
         if let Some(address) = self.registry_address(host) {
-            return Ok(Some(Statement::Push(Question {
+            return Ok(Some(Effect::Lookup(Lookup {
                 repository,
-                registry: Registry::Distribution(address),
+                registry: Registry::Oci(address),
                 name: push.name,
                 digest: push.digest,
                 tag: push.tag,
@@ -128,24 +123,35 @@ impl Origin {
         }
         let Some(digest) = push.digest else { return Ok(None) };
         let kind = ChangeKind::ImagePushed { digest, tag: push.tag, content: Content::default() };
-        Ok(Some(Statement::Change(Change { repository, time: push.time, kind })))
+        Ok(Some(Effect::Change(Change { repository, time: push.time, kind })))
     }
 }
 
-/// A push as far as an event tells of it.
-pub(crate) struct Push {
-    /// The repository, by the registry's own name.
-    pub(crate) name: String,
-    pub(crate) digest: Option<Digest>,
-    pub(crate) tag: Option<Tag>,
-    pub(crate) time: Timestamp,
+/// A push as an event contains it.
+struct Push {
+    /// The name of the repository in the registry.
+    name: String,
+    digest: Option<Digest>,
+    tag: Option<Tag>,
+    time: Timestamp,
 }
 
-/// What an event of a delivery means to a catalog of one AWS region.
-///
-/// # Errors
-/// It is not of a known form, or lacks what its form demands.
-pub fn interpret(event: &Value, origin: &Origin, region: &str) -> Result<Meaning, MalformedEvent> {
+impl Interpreted {
+    fn new(label: &'static str, meaning: Result<Meaning, MalformedEvent>) -> Self {
+        Self { label, meaning }
+    }
+
+    /// Decodes an event, and interprets it. Events that cannot be decoded have the label `other`.
+    fn decoded<E: DeserializeOwned>(event: &Value, interpret: impl FnOnce(E) -> Self) -> Self {
+        match decode(event) {
+            Ok(event) => interpret(event),
+            Err(error) => Self::new("other", Err(error)),
+        }
+    }
+}
+
+/// What an event means to a catalog of one AWS region.
+pub fn interpret(event: &Value, origin: &Origin, region: &str) -> Interpreted {
     match origin.source {
         Source::Ecr => ecr::interpret(event, origin, region),
         Source::Distribution => distribution::interpret(event, origin),
@@ -158,44 +164,38 @@ pub fn interpret(event: &Value, origin: &Origin, region: &str) -> Result<Meaning
     }
 }
 
-/// What kind of event it is: one of a few, whatever the event says.
-pub(crate) fn event_type(source: Source, event: &Value) -> &'static str {
-    match source {
-        Source::Ecr => ecr::event_type(event),
-        Source::Distribution => distribution::event_type(event),
-        Source::Harbor => harbor::event_type(event),
-        Source::Quay => "quay push",
-        Source::Github => "github package",
-        Source::DockerHub => "docker-hub push",
-        Source::Artifactory => artifactory::event_type(event),
-        Source::Zot => zot::event_type(event),
-    }
-}
-
-/// Reads an event, or a part of it.
-pub(crate) fn decode<T: DeserializeOwned>(event: &Value) -> Result<T, MalformedEvent> {
+/// Decodes an event, or a part of it.
+fn decode<'a, T: Deserialize<'a>>(event: &'a Value) -> Result<T, MalformedEvent> {
     T::deserialize(event).map_err(|error| MalformedEvent(error.to_string()))
 }
 
-/// Reads one part of an event; an error names it.
-pub(crate) fn parse<T: FromStr>(name: &str, text: &str) -> Result<T, MalformedEvent>
+/// Parses a member of an event; an error contains the member's name.
+fn parse<T: FromStr>(member: &str, text: &str) -> Result<T, MalformedEvent>
 where
     T::Err: std::fmt::Display,
 {
-    text.parse().map_err(|error| MalformedEvent(format!("'{name}' is not valid: {error}")))
+    text.parse().map_err(|error| MalformedEvent(format!("'{member}' is not valid: {error}")))
 }
 
-/// An empty tag is none.
-pub(crate) fn parse_tag(name: &str, tag: Option<&str>) -> Result<Option<Tag>, MalformedEvent> {
-    tag.filter(|tag| !tag.is_empty()).map(|tag| parse(name, tag)).transpose()
+/// Parses a tag; an empty one is `None`.
+fn parse_tag(member: &str, tag: Option<&str>) -> Result<Option<Tag>, MalformedEvent> {
+    tag.filter(|tag| !tag.is_empty()).map(|tag| parse(member, tag)).transpose()
 }
 
-/// A time in seconds since the beginning of 1970, which may have a fraction.
-pub(crate) fn parse_seconds(name: &str, seconds: f64) -> Result<Timestamp, MalformedEvent> {
+/// Parses a time in seconds since the beginning of 1970, which may have a fraction.
+fn parse_seconds(member: &str, seconds: f64) -> Result<Timestamp, MalformedEvent> {
     Timestamp::from_milliseconds((seconds * 1000.0) as i64)
-        .map_err(|error| MalformedEvent(format!("'{name}' is not valid: {error}")))
+        .map_err(|error| MalformedEvent(format!("'{member}' is not valid: {error}")))
 }
 
-pub(crate) fn ignored(reason: impl Into<String>) -> Result<Meaning, MalformedEvent> {
+fn ignored(reason: impl Into<String>) -> Result<Meaning, MalformedEvent> {
     Ok(Meaning::Ignored(reason.into()))
+}
+
+fn effects(effects: impl IntoIterator<Item = Effect>) -> Result<Meaning, MalformedEvent> {
+    Ok(Meaning::Effects(effects.into_iter().collect()))
+}
+
+fn change(change: Change) -> Result<Meaning, MalformedEvent> {
+    effects([Effect::Change(change)])
 }

@@ -1,22 +1,19 @@
-//! From an HTTP request to a message of the queue. It is answered with 202 once it is there.
-
-use std::fmt::Display;
+//! An HTTP request to a message of the event queue. The response is 202 once the message is there.
 
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::types::MessageAttributeValue;
 use catalog::Timestamp;
 use catalog::table::causes;
-use lambda_http::http::header::CONTENT_TYPE;
-use lambda_http::http::{HeaderValue, StatusCode};
-use lambda_http::{Body, Request, Response};
+use events::{Message, SendError};
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Request, Response, StatusCode};
 use metrics::counter;
+use registries::Subscriptions;
 use secret::Secret;
 use serde_json::json;
-use subscriptions::Subscriptions;
 
 use crate::webhook::{self, Refusal};
 
-/// Takes webhooks.
+/// Accepts webhooks.
 #[derive(Debug)]
 pub struct ReceiveWebhook {
     subscriptions: Secret<Subscriptions>,
@@ -25,81 +22,68 @@ pub struct ReceiveWebhook {
 }
 
 /// Why a webhook is not in the queue.
+#[derive(Debug, thiserror::Error)]
 enum Failure {
-    /// It is not taken.
-    Refused(Refusal),
-    /// It could not be put there, for this reason.
-    Failed(String),
-}
-
-impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
-    }
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error("the subscriptions cannot be read")]
+    Subscriptions(#[source] secret::Error),
+    #[error(transparent)]
+    Queue(#[from] SendError),
 }
 
 impl ReceiveWebhook {
-    /// Takes webhooks of these subscriptions, and puts them into the queue.
+    /// Accepts the webhooks of these subscriptions, and sends them to the queue.
     #[must_use]
     pub fn new(subscriptions: Secret<Subscriptions>, client: Client, queue_url: String) -> Self {
         Self { subscriptions, client, queue_url }
     }
 
-    /// Answers one webhook. Every failure is a reply, too.
-    pub async fn handle(&self, request: Request) -> Response<Body> {
+    /// Answers a request. Errors are responses, too.
+    pub async fn handle<B: AsRef<[u8]>>(&self, request: &Request<B>) -> Response<String> {
         let name = request.uri().path().strip_prefix("/events/").unwrap_or_default();
-        let (status, message) = match self.receive(name, &request).await {
+        let (status, message) = match self.receive(name, request).await {
             Ok(subscription) => {
-                tracing::info!(
-                    source = name,
-                    subscription,
-                    result = "Success",
-                    "a webhook is in the queue"
-                );
+                tracing::info!(source = name, subscription, result = "Success", "queued a webhook");
                 (StatusCode::ACCEPTED, "the event is in the queue".to_owned())
             }
             Err(Failure::Refused(refusal)) => {
-                tracing::info!(status = refusal.status().as_u16(), result = %refusal, "refused a webhook");
-                (refusal.status(), refusal.to_string())
+                let status = refusal.status();
+                tracing::info!(status = status.as_u16(), result = %refusal, "refused a webhook");
+                (status, refusal.to_string())
             }
-            Err(Failure::Failed(error)) => {
-                tracing::error!(source = name, error, "a webhook is not in the queue");
+            Err(failure) => {
+                tracing::error!(source = name, error = causes(&failure), "a webhook is not queued");
                 let message = "the event could not be put into the queue now; send it again";
                 (StatusCode::SERVICE_UNAVAILABLE, message.to_owned())
             }
         };
         counter!("Webhooks", "Status" => status.as_str().to_owned()).increment(1);
-        let mut response = Response::new(Body::Text(json!({ "message": message }).to_string()));
+        let mut response = Response::new(json!({ "message": message }).to_string());
         *response.status_mut() = status;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         response
     }
 
-    /// Puts a webhook into the queue, and tells whose it is.
-    async fn receive(&self, name: &str, request: &Request) -> Result<String, Failure> {
+    /// Sends a webhook to the queue. Returns the id of its subscription.
+    async fn receive<B: AsRef<[u8]>>(
+        &self,
+        name: &str,
+        request: &Request<B>,
+    ) -> Result<String, Failure> {
         let source = webhook::source(name)?;
-        let failed = |error: &dyn Display| Failure::Failed(error.to_string());
-        let subscriptions = self.subscriptions.value().await.map_err(|error| failed(&error))?;
+        let subscriptions = self.subscriptions.value().await.map_err(Failure::Subscriptions)?;
         let query = request.uri().query().unwrap_or_default();
-        let webhook =
-            webhook::receive(&subscriptions, source, query, request.headers(), request.body())?;
-        let body = std::str::from_utf8(&webhook.body).map_err(|_| Refusal::NoText)?;
-        let id = webhook.subscription.id.clone();
-        let attribute = |value: &str| {
-            let attribute =
-                MessageAttributeValue::builder().data_type("String").string_value(value).build();
-            attribute.map_err(|error| failed(&error))
+        let body = request.body().as_ref();
+        let webhook = webhook::receive(&subscriptions, source, query, request.headers(), body)?;
+        let body = std::str::from_utf8(&webhook.body).map_err(|_| Refusal::InvalidText)?;
+        let id = &webhook.subscription.id;
+        let message = Message {
+            body: body.to_owned(),
+            subscription: Some(id.clone()),
+            received_at: Timestamp::now(),
         };
-        self.client
-            .send_message()
-            .queue_url(&self.queue_url)
-            .message_body(body)
-            .message_attributes("subscription", attribute(&id)?)
-            // Of events that tell no time it is theirs, however late they are applied.
-            .message_attributes("receivedAt", attribute(&Timestamp::now().to_string())?)
-            .send()
-            .await
-            .map_err(|error| Failure::Failed(causes(&error)))?;
-        Ok(id)
+        message.send(&self.client, &self.queue_url).await?;
+        Ok(id.clone())
     }
 }

@@ -1,7 +1,7 @@
-//! Takes registries' webhooks, `POST /events/{source}`, from those that may send them.
+//! Accepts the webhooks of registries: `POST /events/{source}`.
 //!
-//! - [`webhook`]: whose a webhook is, and what it carries
-//! - [`handler`]: from an HTTP request to a message of the queue
+//! - [`webhook`]: authenticates a webhook
+//! - [`handler`]: an HTTP request to a message of the queue
 
 pub mod handler;
 pub mod webhook;

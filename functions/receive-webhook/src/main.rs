@@ -1,42 +1,32 @@
-//! The Lambda function: reads its configuration, makes its clients once, and takes webhooks.
+//! The Lambda function `ReceiveWebhook`.
 //!
 //! | variable | meaning |
 //! | --- | --- |
-//! | `SUBSCRIPTIONS_SECRET_ARN` | the secret with the list of subscriptions |
-//! | `QUEUE_URL` | the queue that webhooks go into |
+//! | `SUBSCRIPTIONS_SECRET_ARN` | the secret with the subscriptions |
+//! | `QUEUE_URL` | the event queue |
 //!
-//! and those of [`telemetry`].
+//! and those of [`lambda::telemetry`].
 
-use std::env;
 use std::sync::Arc;
 
-use aws_config::BehaviorVersion;
+use lambda::{Environment, Telemetry, variable};
 use lambda_http::{Error, Request, service_fn};
 use receive_webhook::ReceiveWebhook;
-use secret::Secret;
-use subscriptions::Subscriptions;
-use telemetry::Telemetry;
+use registries::Subscriptions;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let telemetry = Telemetry::init(&[])?;
-    let required =
-        |name: &str| env::var(name).map_err(|_| format!("the variable {name} is not set"));
-    let configuration = aws_config::load_defaults(BehaviorVersion::latest()).await;
-    let subscriptions = Secret::stored(
-        aws_sdk_secretsmanager::Client::new(&configuration),
-        required("SUBSCRIPTIONS_SECRET_ARN")?,
-        |versions| Ok(Subscriptions::parse(&versions.current)?),
-    );
-    let function = Arc::new(ReceiveWebhook::new(
-        subscriptions,
-        aws_sdk_sqs::Client::new(&configuration),
-        required("QUEUE_URL")?,
-    ));
+    let environment = Environment::load().await;
+    let subscriptions = environment.secret("SUBSCRIPTIONS_SECRET_ARN", |versions| {
+        Ok(Subscriptions::parse(&versions.current)?)
+    })?;
+    let client = aws_sdk_sqs::Client::new(&environment.configuration);
+    let function = Arc::new(ReceiveWebhook::new(subscriptions, client, variable("QUEUE_URL")?));
     lambda_http::run(service_fn(move |request: Request| {
         let function = Arc::clone(&function);
         async move {
-            let response = function.handle(request).await;
+            let response = function.handle(&request).await;
             telemetry.flush();
             Ok::<_, Error>(response)
         }

@@ -1,69 +1,55 @@
-//! Whose a webhook is, and what it carries.
+//! Authenticates a webhook.
 //!
-//! The address may name the subscription, `?subscription=ID`; else the credential tells which it
-//! is. Whoever shows none that fits learns nothing of what there is.
+//! The address may contain the id of the subscription, `?subscription=ID`; otherwise the credential
+//! selects it. A refusal does not reveal which subscriptions exist.
 
 use std::borrow::Cow;
 
 use http::{HeaderMap, StatusCode};
+use registries::{Source, Subscription, Subscriptions};
 use serde_json::{Map, Value};
-use subscriptions::{Source, Subscription, Subscriptions};
 
-/// The most bytes of a webhook: what a message of the queue can hold, which is a mebibyte with its
-/// attributes.
-pub const LARGEST_BODY: usize = 1_000_000;
+/// A message of the queue holds a mebibyte, its attributes included.
+pub const MAX_BODY_BYTES: usize = 1_000_000;
 
-/// A webhook of a subscription.
+/// An authenticated webhook.
 #[derive(Debug)]
 pub struct Webhook<'a> {
-    /// Who sent it.
     pub subscription: &'a Subscription,
-    /// What it carries.
     pub body: Cow<'a, [u8]>,
 }
 
-/// A webhook that is not taken.
+/// Why a webhook is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// No such source.
     #[error("there is no source '{0}'")]
     UnknownSource(String),
-    /// Too large.
-    #[error("the body must not be larger than {LARGEST_BODY} bytes")]
+    #[error("the body must not be larger than {MAX_BODY_BYTES} bytes")]
     TooLarge,
-    /// Not text.
     #[error("the body is not valid UTF-8")]
-    NoText,
-    /// No credential, or not that of a subscription.
+    InvalidText,
     #[error("the credential of a subscription must be shown")]
     Unauthorized,
 }
 
 impl Refusal {
-    /// The HTTP status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
             Self::UnknownSource(_) => StatusCode::NOT_FOUND,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::NoText => StatusCode::BAD_REQUEST,
+            Self::InvalidText => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
         }
     }
 }
 
-/// The source of this name.
-///
-/// # Errors
-/// There is none.
+/// The source of a name in an address.
 pub fn source(name: &str) -> Result<Source, Refusal> {
-    Source::of_name(name).ok_or_else(|| Refusal::UnknownSource(name.chars().take(64).collect()))
+    name.parse().map_err(|_| Refusal::UnknownSource(name.chars().take(64).collect()))
 }
 
-/// Finds out whose a webhook is.
-///
-/// # Errors
-/// It is nobody's, or too large.
+/// Authenticates a webhook.
 pub fn receive<'a>(
     subscriptions: &'a Subscriptions,
     source: Source,
@@ -71,7 +57,7 @@ pub fn receive<'a>(
     headers: &HeaderMap,
     body: &'a [u8],
 ) -> Result<Webhook<'a>, Refusal> {
-    if body.len() > LARGEST_BODY {
+    if body.len() > MAX_BODY_BYTES {
         return Err(Refusal::TooLarge);
     }
     let parameter = |name: &str| {
@@ -86,8 +72,8 @@ pub fn receive<'a>(
     Ok(Webhook { subscription, body: structured(headers, body) })
 }
 
-/// A CloudEvent in its binary form, whose attributes are headers, becomes one in the structured
-/// form, whose attributes are beside its data. Anything else stays as it is.
+/// Converts a CloudEvent from the binary form, whose attributes are headers, to the structured
+/// form, whose attributes are members. Other bodies stay the same.
 ///
 /// <https://github.com/cloudevents/spec/blob/main/cloudevents/bindings/http-protocol-binding.md>
 #[must_use]
@@ -95,7 +81,7 @@ pub fn structured<'a>(headers: &HeaderMap, body: &'a [u8]) -> Cow<'a, [u8]> {
     if !headers.contains_key("ce-specversion") {
         return Cow::Borrowed(body);
     }
-    // What is no JSON is reported as such by whoever reads it.
+    // `ingest-events` reports a body that is not JSON.
     let Ok(data) = serde_json::from_slice::<Value>(body) else { return Cow::Borrowed(body) };
     let mut event: Map<String, Value> = headers
         .iter()

@@ -1,18 +1,15 @@
-//! Compares the catalog with what registries themselves say, repository by repository, and repairs
-//! what events that were lost left behind. On an empty catalog this is the first fill.
+//! Reconciles the catalog with registries, repository by repository: repairs what lost events left
+//! behind. On an empty catalog this is the first fill.
 //!
-//! What a registry says is taken as of a moment before it was asked, by the registry's own clock.
-//! So whatever happens while it is asked, or after, is newer, and its events prevail, whenever they
-//! come.
+//! What a registry returns counts as of a moment before the request, by the registry's own clock.
+//! What happens during or after the request is newer, so its events prevail whenever they arrive.
 //!
-//! - [`followed`]: the registries, and which repositories of the catalog are theirs
-//! - [`observation`]: what a registry says of a repository
-//! - [`difference`]: what the catalog has to be told then
-//! - [`handler`]: registry by registry and repository by repository, through a queue
+//! - [`observation`]: what a registry contains
+//! - [`drift`]: the differences between that and the catalog, as changes
+//! - [`job`]: registry by registry and repository by repository, through a queue
 
-pub mod difference;
-pub mod followed;
-pub mod handler;
+pub mod drift;
+pub mod job;
 pub mod observation;
 
 use std::collections::BTreeMap;
@@ -24,233 +21,215 @@ use catalog::table::StoreError;
 use catalog::{ChangeKind, Reader, Repository, Tag, Writer};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use metrics::counter;
-use registries::{NoAnswer, Registries, Registry};
+use registries::target::InvalidRepositoryName;
+use registries::{Registries, Registry, RegistryTarget, RegistryTargets, RegistryUnavailable};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout_at};
 
-use crate::difference::Described;
+use crate::drift::Description;
 use crate::observation::{Observation, TagRange};
 
-pub use followed::{Followed, FollowedRegistries};
+/// Images of the catalog that are read at a time.
+const PAGE_SIZE: usize = 1000;
 
-/// How many images of the catalog are read at once.
-const PAGE: usize = 1000;
+/// Changes that are applied at the same time.
+const CONCURRENT_CHANGES: usize = 16;
 
-/// How many differences are repaired side by side.
-const CONCURRENT_REPAIRS: usize = 16;
-
-/// Why a repository could not be compared.
+/// Why a repository could not be reconciled.
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
-    /// The registry does not answer.
-    #[error("the registry does not answer: {0}")]
-    Registry(#[from] NoAnswer),
-    /// The catalog cannot be read or written.
+    #[error("the registry is unavailable")]
+    Registry(#[from] RegistryUnavailable),
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The registry has a repository of a name that the catalog cannot hold.
-    #[error("the catalog cannot hold a repository named '{0}'")]
-    Name(String),
+    #[error(transparent)]
+    Name(#[from] InvalidRepositoryName),
 }
 
-/// Compares and repairs.
+/// Why a change was not applied.
+#[derive(Debug, thiserror::Error)]
+pub enum NotRepaired {
+    #[error("the history at its time is no longer known")]
+    TooLate,
+    #[error(transparent)]
+    Store(StoreError),
+}
+
+/// Reconciles the catalog with registries.
 #[derive(Debug)]
 pub struct Reconcile {
-    /// The catalog.
     pub reader: Reader,
-    /// What repairs it.
     pub writer: Writer,
-    /// Asks the registries.
     pub registries: Registries,
-    /// How many tags are compared at once, where each is a question of its own.
-    pub tags_at_once: usize,
+    /// How many tags of a repository are looked up in one job. Each is a request.
+    pub max_tags: usize,
 }
 
-/// A repository, or the rest of one, to compare.
+/// A repository, or the rest of one, to reconcile.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ToCompare {
-    /// Its name in the registry.
+pub struct ReconcileJob {
+    /// The name of the repository in the registry.
     pub name: String,
-    /// Whether the catalog is to lose it if the registry does not have it.
+    /// Whether the repository is deleted in the catalog if the registry does not have it.
     pub prune: bool,
-    /// The tag that was the last to be compared; those after it are next.
+    /// Only the tags after this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Tag>,
 }
 
-/// What differs between a registry and the catalog.
+/// The differences between a registry and the catalog.
 #[derive(Debug)]
-pub struct Comparison {
-    /// What the catalog has to be told.
-    pub differences: Vec<Change>,
-    /// What is to be compared next, if that was not all.
-    pub rest: Option<ToCompare>,
+pub struct Drift {
+    /// The changes that remove the differences.
+    pub changes: Vec<Change>,
+    /// The next job for the same repository, if this one was not for all of it.
+    pub rest: Option<ReconcileJob>,
     repository: Repository,
     observed: Observation,
-    /// The tags that were compared, where it is not all of them.
+    /// The tags that were looked up, if those are not all.
     range: Option<TagRange>,
     prune: bool,
 }
 
-impl Comparison {
-    /// What the catalog has to be told if this is what it knows, as far as it was compared.
-    fn between(&self, mut known: Option<Vec<Image>>) -> Vec<Change> {
+impl Drift {
+    /// The changes for a catalog that contains these images.
+    fn changes_for(&self, mut known: Option<Vec<Image>>) -> Vec<Change> {
         if let (Some(range), Some(known)) = (&self.range, &mut known) {
-            range.cut(known);
+            range.restrict(known);
         }
-        let mut differences =
-            difference::between(&self.repository, &self.observed, known.as_deref());
+        let mut changes = drift::changes(&self.repository, &self.observed, known.as_deref());
         if !self.prune {
-            differences.retain(|change| change.kind != ChangeKind::RepositoryDeleted);
+            changes.retain(|change| change.kind != ChangeKind::RepositoryDeleted);
         }
-        differences
+        changes
     }
 }
 
-/// What became of differences.
+/// The results of changes.
 #[derive(Debug, Default)]
 pub struct Repaired {
-    /// How many the catalog no longer has, as another look at it shows.
+    /// Changes after which the difference is gone.
     pub repaired: usize,
-    /// How many it still has because it knows of something that happened since, and that prevails.
+    /// Changes after which the difference is still there, because something newer prevails.
     pub superseded: usize,
-    /// Those that could not be repaired, and why.
-    pub failed: Vec<(Change, String)>,
-    /// How many were not begun in time. Then nobody has looked what became of the others.
+    pub failed: Vec<(Change, NotRepaired)>,
+    /// Changes that were not begun in time. Then the results of the others are not known.
     pub left: usize,
 }
 
 impl Reconcile {
     /// The repositories of a registry: those that it lists, and those that the catalog has of it.
-    /// Of the latter, those that can be of no other registry are pruned if they turn out to be
-    /// gone; but not where the registry lists none, or not for everybody.
-    ///
-    /// # Errors
-    /// The registry does not answer, or the store fails.
+    /// The latter are pruned if they can belong to no other registry, and if the registry returned
+    /// a list.
     pub async fn repositories(
         &self,
-        all: &FollowedRegistries,
-        followed: &Followed,
-    ) -> Result<Vec<ToCompare>, ReconcileError> {
-        let (listed, is_complete) = match &followed.registry {
-            Registry::Ecr(account) => (self.ecr()?.repositories(account).await?, true),
-            Registry::Distribution(address) => {
-                let listed =
-                    self.registries.distribution.repositories(address).await?.unwrap_or_default();
+        targets: &RegistryTargets,
+        target: &RegistryTarget,
+    ) -> Result<Vec<ReconcileJob>, ReconcileError> {
+        let (listed, is_complete) = match &target.registry {
+            Registry::Ecr(account) => (self.registries.ecr()?.repositories(account).await?, true),
+            Registry::Oci(address) => {
+                let listed = self.registries.oci.repositories(address).await?.unwrap_or_default();
                 let is_complete = !listed.is_empty();
                 (listed, is_complete)
             }
         };
         if !is_complete {
-            tracing::warn!(registry = followed.id, "the registry does not list its repositories");
+            tracing::warn!(registry = target.id, "the registry does not list its repositories");
         }
         let mut repositories = BTreeMap::new();
-        for repository in self.reader.repositories(&followed.registry_id).await? {
-            if let Some(name) = followed.name_of(&repository)
-                && all.is_of(&repository, followed)
+        for repository in self.reader.repositories(&target.registry_id).await? {
+            if let Some(name) = target.name_of(&repository)
+                && targets.is_exclusive(&repository, target)
             {
                 repositories.insert(name.to_owned(), is_complete);
             }
         }
         for name in listed {
-            match followed.repository(&name) {
+            match target.repository(&name) {
                 Ok(_) => drop(repositories.insert(name, false)),
                 Err(error) => {
-                    tracing::warn!(registry = followed.id, %error, "a repository is left out")
+                    tracing::warn!(registry = target.id, %error, "skipped a repository");
                 }
             }
         }
-        let to_compare = |(name, prune)| ToCompare { name, prune, after: None };
-        Ok(repositories.into_iter().map(to_compare).collect())
+        let job = |(name, prune)| ReconcileJob { name, prune, after: None };
+        Ok(repositories.into_iter().map(job).collect())
     }
 
-    /// What the catalog has to be told of a repository, or of part of it, so that it says what the
-    /// registry says.
-    ///
-    /// # Errors
-    /// The registry does not answer, or the store fails.
-    pub async fn compare(
+    /// Finds the differences of a job.
+    pub async fn find_drift(
         &self,
-        followed: &Followed,
-        listed: &ToCompare,
-    ) -> Result<Comparison, ReconcileError> {
-        let repository = followed.repository(&listed.name)?;
+        target: &RegistryTarget,
+        job: &ReconcileJob,
+    ) -> Result<Drift, ReconcileError> {
+        let repository = target.repository(&job.name)?;
         let known = known(&self.reader, &repository).await?;
-        let (observed, range) = match &followed.registry {
+        let (observed, range) = match &target.registry {
             Registry::Ecr(account) => {
                 let known = known.as_deref().unwrap_or_default();
-                (observation::of_ecr(self.ecr()?, account, &listed.name, known).await?, None)
+                let ecr = self.registries.ecr()?;
+                (observation::of_ecr(ecr, account, &job.name, known).await?, None)
             }
-            Registry::Distribution(address) => {
-                let distribution = &self.registries.distribution;
-                let (tags, range) =
-                    TagRange::list(distribution, address, listed, self.tags_at_once).await?;
+            Registry::Oci(address) => {
+                let oci = &self.registries.oci;
+                let (tags, range) = TagRange::list(oci, address, job, self.max_tags).await?;
                 let mut known = known.clone().unwrap_or_default();
-                let doubtful = range.cut(&mut known);
-                let name = &listed.name;
-                let observed = observation::of_distribution(
-                    distribution,
-                    address,
-                    name,
-                    tags,
-                    &known,
-                    &doubtful,
-                );
+                let candidates = range.restrict(&mut known);
+                let observed =
+                    observation::of_oci(oci, address, &job.name, tags, &known, &candidates);
                 (observed.await?, Some(range))
             }
         };
         let last = range.as_ref().and_then(|range| range.last.clone());
-        let mut comparison = Comparison {
-            differences: Vec::new(),
-            rest: last.map(|last| ToCompare { after: Some(last), ..listed.clone() }),
+        let mut drift = Drift {
+            changes: Vec::new(),
+            rest: last.map(|last| ReconcileJob { after: Some(last), ..job.clone() }),
             repository,
             observed,
             range,
-            prune: listed.prune,
+            prune: job.prune,
         };
-        comparison.differences = comparison.between(known);
-        if comparison.rest.is_none() {
-            counter!("RepositoriesCompared").increment(1);
+        drift.changes = drift.changes_for(known);
+        if drift.rest.is_none() {
+            counter!("RepositoriesReconciled").increment(1);
         }
-        for change in &comparison.differences {
-            counter!("Drift", "Kind" => difference::kind(change)).increment(1);
+        for change in &drift.changes {
+            counter!("Drift", "Kind" => drift::kind(change)).increment(1);
         }
         tracing::info!(
-            registry = %comparison.repository.registry,
-            repository = %comparison.repository.name,
-            drift = comparison.differences.len(),
-            "compared a repository"
+            registry = %drift.repository.registry,
+            repository = %drift.repository.name,
+            drift = drift.changes.len(),
+            "found the drift of a repository"
         );
-        Ok(comparison)
+        Ok(drift)
     }
 
-    /// Applies differences, until the time is up if there is a limit, and then looks what the
-    /// catalog says.
-    ///
-    /// # Errors
-    /// The store fails. What was done until then is right, and the rest can be done again.
+    /// Applies the changes, until the time is up if there is a limit, and then reads the catalog
+    /// again.
     pub async fn repair(
         &self,
-        comparison: &Comparison,
+        drift: &Drift,
         until: Option<Instant>,
     ) -> Result<Repaired, StoreError> {
-        let differences = &comparison.differences;
-        let outcomes = self.apply(differences, until).await?;
-        let left = differences.len() - outcomes.len();
-        // What is left is compared again anyway.
-        if left > 0 || outcomes.is_empty() {
+        let results = self.apply(&drift.changes, until).await?;
+        let left = drift.changes.len() - results.len();
+        // The next job finds what is left.
+        if left > 0 || results.is_empty() {
             return Ok(Repaired { left, ..Repaired::default() });
         }
-        let still_there =
-            comparison.between(known(&self.reader.consistent(), &comparison.repository).await?);
+        let remaining =
+            drift.changes_for(known(&self.reader.consistent(), &drift.repository).await?);
         let mut repaired = Repaired { left, ..Repaired::default() };
-        for (place, outcome) in outcomes {
-            let change = &differences[place];
-            if let Err(reason) = outcome {
-                counter!("DriftNotRepaired", "Kind" => difference::kind(change)).increment(1);
-                tracing::warn!(difference = %Described(change), reason, "a difference cannot be repaired");
+        for (index, result) in results {
+            let change = &drift.changes[index];
+            if let Err(reason) = result {
+                counter!("DriftNotRepaired", "Kind" => drift::kind(change)).increment(1);
+                let drift = Description(change);
+                tracing::warn!(%drift, %reason, "a difference cannot be repaired");
                 repaired.failed.push((change.clone(), reason));
-            } else if still_there.contains(change) {
+            } else if remaining.contains(change) {
                 repaired.superseded += 1;
             } else {
                 repaired.repaired += 1;
@@ -259,78 +238,59 @@ impl Reconcile {
         Ok(repaired)
     }
 
-    /// Applies differences, until the time is up if there is a limit. Tells what became of each
-    /// that was dealt with, by its place. One that the catalog has no room for, or that comes too
-    /// late, does not keep the others from it.
-    ///
-    /// # Errors
-    /// The store fails.
+    /// Applies changes, until the time is up if there is a limit. Returns the result of each that
+    /// was applied, with its index. A change that fails for its own reasons does not end the
+    /// others.
     pub async fn apply(
         &self,
         changes: &[Change],
         until: Option<Instant>,
-    ) -> Result<Vec<(usize, Result<(), String>)>, StoreError> {
-        let mut outcomes = Vec::new();
+    ) -> Result<Vec<(usize, Result<(), NotRepaired>)>, StoreError> {
+        let mut results = Vec::new();
         let work = async {
             // A new repository first: otherwise all of the first writers would write its item.
             let mut changes = changes.iter().enumerate();
             if let Some(first) = changes.next() {
-                outcomes.push(self.apply_one(first).await?);
+                results.push(self.apply_one(first).await?);
             }
             let mut rest = stream::iter(changes)
                 .map(|change| self.apply_one(change))
-                .buffer_unordered(CONCURRENT_REPAIRS);
-            while let Some(outcome) = rest.try_next().await? {
-                outcomes.push(outcome);
+                .buffer_unordered(CONCURRENT_CHANGES);
+            while let Some(result) = rest.try_next().await? {
+                results.push(result);
             }
             Ok::<_, StoreError>(())
         };
         match until {
             None => work.await?,
-            // What is not done, can be done again.
             Some(until) => timeout_at(until, work).await.unwrap_or(Ok(()))?,
         }
-        Ok(outcomes)
+        Ok(results)
     }
 
     async fn apply_one(
         &self,
-        (place, change): (usize, &Change),
-    ) -> Result<(usize, Result<(), String>), StoreError> {
+        (index, change): (usize, &Change),
+    ) -> Result<(usize, Result<(), NotRepaired>), StoreError> {
         match self.writer.apply(change).await {
-            Ok(applied) if applied.too_late => Ok((
-                place,
-                Err("it is of a time of which too little is known any longer".to_owned()),
-            )),
-            Ok(_) => Ok((place, Ok(()))),
-            Err(error @ StoreError::ItemTooLarge) => Ok((place, Err(error.to_string()))),
+            Ok(applied) if applied.too_late => Ok((index, Err(NotRepaired::TooLate))),
+            Ok(_) => Ok((index, Ok(()))),
+            Err(error @ StoreError::ItemTooLarge) => Ok((index, Err(NotRepaired::Store(error)))),
             Err(error) => Err(error),
         }
     }
-
-    fn ecr(&self) -> Result<&registries::Ecr, NoAnswer> {
-        self.registries
-            .ecr
-            .as_ref()
-            .ok_or_else(|| NoAnswer("Amazon ECR is not asked here".to_owned()))
-    }
 }
 
-/// All images that the catalog has of a repository; `None` if it does not know it.
+/// All images of a repository in the catalog; `None` if it does not exist.
 async fn known(reader: &Reader, repository: &Repository) -> Result<Option<Vec<Image>>, StoreError> {
-    let filter = Filter { tag_status: None, image_status: None };
-    let mut images: Vec<Image> = Vec::new();
-    loop {
-        let after = images.last().map(Image::position);
-        match reader.list(repository, &filter, after.as_ref(), PAGE, |_| false).await {
-            Ok(page) => {
-                images.extend(page.images);
-                if !page.more {
-                    return Ok(Some(images));
-                }
-            }
-            Err(ReadError::RepositoryNotFound) => return Ok(None),
-            Err(ReadError::Store(error)) => return Err(error),
-        }
+    let mut listing = match reader.list(repository, &Filter::default(), None, PAGE_SIZE).await {
+        Ok(listing) => listing,
+        Err(ReadError::RepositoryNotFound) => return Ok(None),
+        Err(ReadError::Store(error)) => return Err(error),
+    };
+    let mut images = Vec::new();
+    while let Some(image) = listing.next().await? {
+        images.push(image);
     }
+    Ok(Some(images))
 }

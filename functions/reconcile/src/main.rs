@@ -1,73 +1,54 @@
-//! The Lambda function: reads its configuration, makes its clients once, and compares what the
-//! queue says.
+//! The Lambda function `Reconcile`.
 //!
 //! | variable | meaning |
 //! | --- | --- |
-//! | `TABLE_NAME` | the catalog's table |
-//! | `REGISTRY_ID` | the account whose Amazon ECR, of this region, is compared |
-//! | `SUBSCRIPTIONS_SECRET_ARN` | the secret with the list of subscriptions, whose registries are compared |
-//! | `QUEUE_URL` | the queue that says what to compare |
+//! | `SUBSCRIPTIONS_SECRET_ARN` | the secret with the subscriptions |
+//! | `QUEUE_URL` | the reconcile queue |
 //!
-//! and those of [`telemetry`].
+//! and those of [`lambda::environment`] and [`lambda::telemetry`].
 
-use std::env;
+mod lambda;
+
 use std::sync::Arc;
-use std::time::Duration;
 
-use aws_config::BehaviorVersion;
+use ::lambda::{Environment, Telemetry, deadline, variable};
 use aws_lambda_events::sqs::SqsEvent;
-use catalog::{Reader, RegistryId, Table, Timestamp, Writer};
+use catalog::{Reader, Timestamp, Writer};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use reconcile::Reconcile;
-use reconcile::handler::Handler;
-use registries::{Ecr, Registries};
-use secret::Secret;
-use subscriptions::Subscriptions;
-use telemetry::Telemetry;
-use tokio::time::Instant;
+use reconcile::job::Jobs;
+use registries::{EcrClient, Registries, Subscriptions};
 
-/// What is kept of a function's time for its answer, once nothing more is begun.
-const TIME_TO_ANSWER: Duration = Duration::from_secs(1);
-
-/// How many tags of a repository are compared in one run; each is a question to its registry, and
-/// on an empty catalog a few more.
-const TAGS_AT_ONCE: usize = 1000;
+/// A lookup of a tag is a request, and on an empty catalog a few more.
+const MAX_TAGS: usize = 1000;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let telemetry = Telemetry::init(&[])?;
-    let required =
-        |name: &str| env::var(name).map_err(|_| format!("the variable {name} is not set"));
-    let configuration = aws_config::load_defaults(BehaviorVersion::latest()).await;
-    let table = Table {
-        client: aws_sdk_dynamodb::Client::new(&configuration),
-        name: required("TABLE_NAME")?,
-    };
+    let environment = Environment::load().await;
+    let table = environment.table()?;
     table.claim_format().await?;
-    let subscriptions = Arc::new(Secret::stored(
-        aws_sdk_secretsmanager::Client::new(&configuration),
-        required("SUBSCRIPTIONS_SECRET_ARN")?,
-        |versions| Ok(Subscriptions::parse(&versions.current)?),
-    ));
-    let handler = Arc::new(Handler {
+    let subscriptions = Arc::new(environment.secret("SUBSCRIPTIONS_SECRET_ARN", |versions| {
+        Ok(Subscriptions::parse(&versions.current)?)
+    })?);
+    let ecr = Some(EcrClient::new(&environment.configuration));
+    let jobs = Arc::new(Jobs {
         reconcile: Reconcile {
             reader: Reader::new(table.clone()),
             writer: Writer::new(table, Timestamp::now),
-            registries: Registries::new(Arc::clone(&subscriptions), Some(Ecr::new(&configuration))),
-            tags_at_once: TAGS_AT_ONCE,
+            registries: Registries::new(Arc::clone(&subscriptions), ecr),
+            max_tags: MAX_TAGS,
         },
-        account: RegistryId::parse(&required("REGISTRY_ID")?)?,
+        account: environment.registry_id()?,
         subscriptions,
-        client: aws_sdk_sqs::Client::new(&configuration),
-        queue_url: required("QUEUE_URL")?,
+        client: aws_sdk_sqs::Client::new(&environment.configuration),
+        queue_url: variable("QUEUE_URL")?,
     });
-    lambda_runtime::run(service_fn(move |batch: LambdaEvent<SqsEvent>| {
-        let handler = Arc::clone(&handler);
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<SqsEvent>| {
+        let jobs = Arc::clone(&jobs);
         async move {
-            let now = Timestamp::now().as_milliseconds().cast_unsigned();
-            let remaining = Duration::from_millis(batch.context.deadline.saturating_sub(now));
-            let deadline = Instant::now() + remaining.saturating_sub(TIME_TO_ANSWER);
-            let response = handler.handle(batch.payload, deadline).await;
+            let deadline = deadline(event.context.deadline);
+            let response = lambda::handle(&jobs, event.payload, deadline).await;
             telemetry.flush();
             Ok::<_, Error>(response)
         }

@@ -1,81 +1,119 @@
-//! What is kept between starts: the database, and the keys of page tokens beside it.
+//! The files that the process reads and keeps: the database, the keys of page tokens, and the
+//! subscriptions.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
+use aws_config::BehaviorVersion;
+use catalog::Table;
+use catalog::table::StoreError;
 use describe_images::page_token::{InvalidKeyring, Keyring};
-use subscriptions::{InvalidSubscriptions, Subscriptions};
+use registries::Subscriptions;
+use registries::subscription::InvalidSubscriptions;
 
-use crate::engine::{Engine, EngineError};
+use crate::aws::dynamodb::{Engine, EngineError};
+use crate::aws::scheduler;
+use crate::options::Options;
 
 const DATABASE_FILE: &str = "catalog.sqlite";
 const KEYS_FILE: &str = "page-token-keys";
 
-/// The data cannot be used.
+/// The name of the variable with the address of another DynamoDB.
+const ENDPOINT: &str = "AWS_ENDPOINT_URL_DYNAMODB";
+
+/// Why the data cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
-    /// A file cannot be read or written.
     #[error("{path}: {error}")]
-    File {
-        /// Which.
-        path: String,
-        /// Why.
-        error: io::Error,
-    },
-    /// The database.
+    File { path: String, error: io::Error },
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// The keys.
     #[error("{path}: {error}")]
-    Keys {
-        /// The file.
-        path: String,
-        /// What is wrong with it.
-        error: InvalidKeyring,
-    },
-    /// The subscriptions.
+    Keys { path: String, error: InvalidKeyring },
     #[error("{path}: {error}")]
-    Subscriptions {
-        /// The file.
-        path: String,
-        /// What is wrong with it.
-        error: InvalidSubscriptions,
-    },
-    /// The system has no randomness to give.
+    Subscriptions { path: String, error: Box<InvalidSubscriptions> },
     #[error("no random key can be made")]
     Randomness,
+    #[error("there is no catalog in {0}, and {ENDPOINT} is not set")]
+    NoCatalog(String),
+    #[error("the table {table} {location}")]
+    Table {
+        table: String,
+        location: String,
+        #[source]
+        error: StoreError,
+    },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Opens the table of the options, and creates it if it does not exist. Also returns where it is.
+pub async fn open_table(options: &Options) -> Result<(Table, String), DataError> {
+    let (client, engine, location) = open_dynamodb(options).await?;
+    let table = Table { client, name: options.table.clone() };
+    table.create_if_missing().await?;
+    engine.map(|engine| tokio::spawn(scheduler::remove_expired(engine)));
+    Ok((table, location))
+}
+
+/// Opens the table of the options if it exists. Messages of a queue are deleted there once they are
+/// applied, so that they must not go to a table that was named by mistake.
+pub async fn open_existing_table(options: &Options) -> Result<Table, DataError> {
+    if std::env::var_os(ENDPOINT).is_none() && !options.data.exists() {
+        return Err(DataError::NoCatalog(options.data.display().to_string()));
+    }
+    let (client, engine, location) = open_dynamodb(options).await?;
+    let name = options.table.clone();
+    let described = client.describe_table().table_name(&name).send().await;
+    described.map_err(|error| DataError::Table {
+        table: name.clone(),
+        location,
+        error: error.into(),
+    })?;
+    let table = Table { client, name };
+    table.claim_format().await?;
+    engine.map(|engine| tokio::spawn(scheduler::remove_expired(engine)));
+    Ok(table)
+}
+
+/// A client of the DynamoDB of the options, the engine if it is the embedded one, and where it is.
+/// Items are not removed before the format of the table is known.
+async fn open_dynamodb(
+    options: &Options,
+) -> Result<(aws_sdk_dynamodb::Client, Option<Engine>, String), DataError> {
+    if let Ok(endpoint) = std::env::var(ENDPOINT) {
+        let configuration = aws_config::load_defaults(BehaviorVersion::latest()).await;
+        let client = aws_sdk_dynamodb::Client::new(&configuration);
+        return Ok((client, None, format!("in the DynamoDB at {endpoint}")));
+    }
+    let (engine, location) = if options.in_memory {
+        (Engine::in_memory()?, "in memory".to_owned())
+    } else {
+        (open_engine(&options.data)?, format!("in {}", options.data.display()))
+    };
+    Ok((engine.client(), Some(engine), location))
 }
 
 /// Reads a file of subscriptions.
-///
-/// # Errors
-/// It cannot be read, or is something else.
 pub fn read_subscriptions(file: &Path) -> Result<Subscriptions, DataError> {
     let path = file.display().to_string();
     match fs::read_to_string(file) {
-        Ok(text) => {
-            Subscriptions::parse(&text).map_err(|error| DataError::Subscriptions { path, error })
-        }
+        Ok(text) => Subscriptions::parse(&text)
+            .map_err(|error| DataError::Subscriptions { path, error: Box::new(error) }),
         Err(error) => Err(DataError::File { path, error }),
     }
 }
 
 /// Opens or creates the database in a directory.
-///
-/// # Errors
-/// The directory or the file cannot be used.
 pub fn open_engine(directory: &Path) -> Result<Engine, DataError> {
     create_directory(directory)?;
     Ok(Engine::open(&directory.join(DATABASE_FILE))?)
 }
 
-/// Reads the keys of page tokens from a directory; makes one the first time. To rotate, put a new
-/// line on top, and remove the last line when its tokens may end.
-///
-/// # Errors
-/// The file cannot be used, or holds something else.
+/// Reads the keys of page tokens in a directory, and creates the first one. To rotate the keys, add
+/// a new first line, and remove the last line once its tokens need not be valid any longer.
 pub fn open_keyring(directory: &Path) -> Result<Keyring, DataError> {
     create_directory(directory)?;
     let file = directory.join(KEYS_FILE);
@@ -88,8 +126,8 @@ pub fn open_keyring(directory: &Path) -> Result<Keyring, DataError> {
         .map_err(|error| DataError::Keys { path: file.display().to_string(), error })
 }
 
-/// Makes the file of keys, unless another process makes it first. It is written under another name,
-/// so that it is never there half.
+/// Creates the file of keys, unless another process does so first. It is written under another
+/// name, so that no process reads a part of it.
 fn create_keys(directory: &Path, file: &Path) -> Result<(), DataError> {
     let key = Keyring::generate_key().ok_or(DataError::Randomness)?;
     let draft = directory.join(format!("{KEYS_FILE}.{}", std::process::id()));
@@ -106,10 +144,7 @@ fn create_keys(directory: &Path, file: &Path) -> Result<(), DataError> {
     write().map_err(|error| DataError::File { path: file.display().to_string(), error })
 }
 
-/// Makes keys that go with the process.
-///
-/// # Errors
-/// The system has no randomness to give.
+/// Creates keys that end with the process.
 pub fn keyring_in_memory() -> Result<Keyring, DataError> {
     Keyring::generate_key().and_then(|key| Keyring::parse(&key).ok()).ok_or(DataError::Randomness)
 }

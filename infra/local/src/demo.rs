@@ -1,11 +1,11 @@
-//! A catalog to look at: sample events of Amazon ECR and of a CNCF distribution registry.
+//! The sample images: events of Amazon ECR and of a CNCF distribution registry.
 
 use catalog::table::StoreError;
 use catalog::{RegistryId, Table, Timestamp};
 use ingest_events::Ingest;
 use ingest_events::ingest::IngestError;
 use ingest_events::source::Origin;
-use subscriptions::Source;
+use registries::Source;
 
 macro_rules! samples {
     ($($file:literal),* $(,)?) => {
@@ -34,10 +34,7 @@ const DISTRIBUTION: [&str; 5] = samples![
 /// A repository that the samples fill.
 pub const REPOSITORY: &str = "team/app";
 
-/// Applies the sample events if the table is empty; tells whether it was.
-///
-/// # Errors
-/// The store fails.
+/// Applies the sample events if the table is empty. Returns whether it was.
 pub async fn fill(
     table: &Table,
     ingest: &Ingest,

@@ -1,17 +1,13 @@
 //! The whole catalog in one process, on an embedded DynamoDB engine.
 //!
-//! - [`engine`]: the engine, under the SDK
-//! - [`server`]: HTTP: both services at `/`, events at `/events/...`
-//! - [`authentication`]: who signs requests
-//! - [`data`]: what is kept between starts
-//! - [`demo`]: a catalog to look at
-//! - [`reconcile`]: compares the catalog with a registry
-//! - [`replay`]: applies events again
+//! - [`options`]: the command line
+//! - [`commands`]: what it does, one file for each command
+//! - [`aws`]: what runs in place of AWS's services
+//! - [`data`]: the files that the process keeps
+//! - [`demo`]: the sample images
 
-pub mod authentication;
+pub mod aws;
+pub mod commands;
 pub mod data;
 pub mod demo;
-pub mod engine;
-pub mod reconcile;
-pub mod replay;
-pub mod server;
+pub mod options;

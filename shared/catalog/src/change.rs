@@ -1,4 +1,4 @@
-//! What happened in a registry, in one vocabulary for all of them.
+//! Changes: what happened in a registry, the same for all products.
 
 use std::time::Duration;
 
@@ -8,16 +8,14 @@ use crate::time::Timestamp;
 
 /// Something that happened in a repository.
 ///
-/// The table is a function of the set of changes that were applied to it: their order of arrival,
-/// repetitions and concurrent writers make no difference. At equal times, what is taken away goes
-/// before what is pushed.
+/// The table is a function of the set of changes that were applied to it. The order in which they
+/// arrive, repetitions and concurrent writers make no difference. Of one time, deletions come
+/// before pushes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// Where.
     pub repository: Repository,
-    /// When, by the registry's own clock.
+    /// By the registry's own clock.
     pub time: Timestamp,
-    /// What.
     pub kind: ChangeKind,
 }
 
@@ -55,7 +53,7 @@ impl Change {
         self
     }
 
-    /// The manifest whose size the change tells, or what that follows from.
+    /// The digest of a manifest whose size may follow from the change.
     #[must_use]
     pub fn sized(&self) -> Option<&Digest> {
         match &self.kind {
@@ -68,88 +66,70 @@ impl Change {
     }
 }
 
-/// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChangeKind {
-    /// A manifest was put. Its tag, if it has one, moves to it, off the image that had it.
+    /// A manifest was pushed. Its tag, if it has one, moves from the image that had it.
     ImagePushed {
-        /// The manifest's digest.
         digest: Digest,
-        /// The tag it was put under; absent when it was put by digest.
+        /// `None` for a push by digest.
         tag: Option<Tag>,
-        /// What the event tells of the manifest.
+        /// As far as the event contains it.
         content: Content,
     },
-    /// A registry was asked, and has had the image without a break for some time; whatever is known
-    /// of that time besides. Its tags are another matter.
+    /// A registry returned the image, which has existed since `pushed_at`, whatever events say of
+    /// that time. This does not concern its tags.
     ImageObserved {
-        /// Which.
         digest: Digest,
-        /// Since when, at most since the time of the change.
+        /// Not later than the time of the change.
         pushed_at: Timestamp,
-        /// What the registry tells of the manifest.
+        /// As far as the registry returned it.
         content: Content,
     },
     /// An image was deleted, with all its tags.
-    ImageDeleted {
-        /// Which.
-        digest: Digest,
-    },
+    ImageDeleted { digest: Digest },
     /// A tag was removed from an image as Amazon ECR does it: an image that loses its last tag
     /// this way is deleted. If the tag points elsewhere by then, nothing happens.
     ImageUntagged {
-        /// The image the tag pointed at.
+        /// The image that the tag pointed to.
         digest: Digest,
-        /// The tag.
         tag: Tag,
     },
-    /// A tag was deleted from whichever image had it; the image stays.
-    TagDeleted {
-        /// The tag.
-        tag: Tag,
-    },
-    /// The repository was made.
+    /// A tag was deleted; its image stays.
+    TagDeleted { tag: Tag },
+    /// The repository was created.
     RepositoryCreated,
     /// The repository was deleted, with every image in it.
     RepositoryDeleted,
-    /// A scan of a known image ended.
+    /// A scan of a known image was completed.
     ImageScanned {
-        /// Which image.
         digest: Digest,
         /// What was found.
         scan: Scan,
     },
     /// A known image was pulled.
-    ImagePulled {
-        /// Which.
-        digest: Digest,
-    },
-    /// A known image was put into the archive.
-    ImageArchived {
-        /// Which.
-        digest: Digest,
-    },
-    /// A known image was taken out of the archive.
+    ImagePulled { digest: Digest },
+    /// A known image was archived.
+    ImageArchived { digest: Digest },
+    /// A known image was restored from the archive.
     ImageRestored {
-        /// Which.
         digest: Digest,
-        /// When it could be pulled again.
+        /// When it was available again.
         activated_at: Timestamp,
     },
 }
 
-/// What a manifest's bytes determine. Every part may be unknown; what is known is not forgotten for
-/// an event that lacks it.
+/// What the bytes of a manifest determine. Members may be unknown; an event without a member does
+/// not remove it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Content {
     /// The manifest's own media type.
     pub manifest_media_type: Option<String>,
     /// `artifactType`, or the configuration's media type.
     pub artifact_media_type: Option<String>,
-    /// Bytes of configuration and layers together.
+    /// Bytes of the configuration and the layers.
     pub size_in_bytes: Option<i64>,
     /// The manifests that an index lists, a thousand at most.
     pub manifests: Option<Vec<Digest>>,
-    /// The image that this one is about.
+    /// The `subject` of the manifest.
     pub subject: Option<Digest>,
 }

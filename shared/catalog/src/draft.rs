@@ -1,141 +1,45 @@
-//! What a change makes of the items of a repository, without a table: a function of the change and
-//! of the items that it touches.
+//! The writes of a change: a function of the change and of the items that it concerns, without a
+//! table.
 //!
-//! Which items those are, turns out on the way. A draft that needs one that is not loaded ends with
-//! what is [`Missing`]; then that is loaded, and the draft is made anew.
+//! Which items those are is not known in advance. A draft that requires an item which is not
+//! loaded ends with what is [`Missing`]. Then it is loaded, and the draft starts again.
+
+mod items;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::change::{Change, ChangeKind};
 use crate::history::log::{Event, unpack};
 use crate::history::{
-    Effect, ImageHistory, Move, RepositoryHistory, SegmentWrite, TagEvent, TagEventKind, TagHistory,
+    Effect, ImageHistory, Move, RepositoryHistory, TagEvent, TagEventKind, TagHistory,
 };
 use crate::identifier::{Digest, Tag};
 use crate::image::Image;
 use crate::time::Timestamp;
 
-/// How many tags that no image has any longer are given an expiry in one transaction.
-pub(crate) const TAGS_EXPIRED_AT_ONCE: usize = 40;
-/// How many indexes are told the size of a manifest in one transaction.
-pub(crate) const INDEXES_RESIZED_AT_ONCE: usize = 10;
+pub use self::items::{Drafted, Item, Loaded, Missing, Owner, Writes};
 
-/// What there is to do in a repository.
+/// Tags without an image that expire in one transaction.
+pub(crate) const MAX_EXPIRED_TAGS: usize = 40;
+/// Indexes whose size is updated in one transaction.
+pub(crate) const MAX_RESIZED_INDEXES: usize = 10;
+
+/// A unit of work in a repository.
 #[derive(Debug, Clone, Copy)]
 pub enum Work<'a> {
     /// Apply a change. The deletion of a repository is only begun.
     Change(&'a Change),
-    /// Let an image follow the deletion of its repository.
-    CatchUp(&'a Digest),
-    /// Finish the deletion of the repository at this time: no image from before is left.
+    /// Apply the deletion of the repository to an image.
+    ApplyRepositoryDeletion(&'a Digest),
+    /// Finish a deletion of the repository, after all images from before were removed.
     FinishDeletion(Timestamp),
-    /// Let those of these tags expire that no image has.
+    /// Let those of the tags expire that no image has.
     ExpireTags(&'a [Tag]),
-    /// Let these indexes know the size of a manifest that they list.
-    UpdateSizes {
-        /// The manifest.
-        manifest: &'a Digest,
-        /// The indexes.
-        indexes: &'a [Digest],
-    },
+    /// Update the size of a manifest in the indexes that list it.
+    UpdateSizes { manifest: &'a Digest, indexes: &'a [Digest] },
 }
 
-/// Whose segments they are.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Owner {
-    /// Those of an image's log.
-    Image(Digest),
-    /// Those of a tag's log.
-    Tag(Tag),
-}
-
-/// What a draft needs that is not loaded.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Missing {
-    /// Whether it is the repository's item.
-    pub repository: bool,
-    /// Items of digests.
-    pub images: Vec<Digest>,
-    /// Items of tags.
-    pub tags: Vec<Tag>,
-    /// Segments of logs.
-    pub segments: Vec<(Owner, u32)>,
-}
-
-/// Items of a repository, each as it is stored, or `None` if the table does not have it.
-#[derive(Debug, Default)]
-pub struct Loaded {
-    /// The repository's item, once it is loaded.
-    pub repository: Option<Option<Item<RepositoryHistory>>>,
-    /// Items of digests.
-    pub images: BTreeMap<Digest, Option<Item<ImageHistory>>>,
-    /// Items of tags.
-    pub tags: BTreeMap<Tag, Option<Item<TagHistory>>>,
-    /// The events of segments.
-    pub segments: BTreeMap<(Owner, u32), Option<Vec<u8>>>,
-}
-
-/// An item of the table: a history, and what is stored beside it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Item<T> {
-    /// The history.
-    pub history: T,
-    /// Counts the writes to the item.
-    pub version: u64,
-    /// Whether it expires.
-    pub expires: bool,
-}
-
-/// A history as it is stored and as it is to become.
-#[derive(Debug, Clone)]
-pub struct Drafted<T> {
-    /// `None` if the table does not have it.
-    pub stored: Option<Item<T>>,
-    /// As it is to become.
-    pub now: T,
-}
-
-impl<T: Clone + Default + PartialEq> Drafted<T> {
-    fn new(stored: Option<&Item<T>>) -> Self {
-        let now = stored.map(|item| item.history.clone()).unwrap_or_default();
-        Self { stored: stored.cloned(), now }
-    }
-
-    fn is_changed(&self) -> bool {
-        self.stored
-            .as_ref()
-            .map_or_else(|| self.now != T::default(), |item| item.history != self.now)
-    }
-}
-
-/// What has to be written.
-#[derive(Debug, Default)]
-pub struct Writes {
-    /// The repository's item.
-    pub repository: Option<Drafted<RepositoryHistory>>,
-    /// Items of digests, and whether they expire.
-    pub images: Vec<(Digest, Drafted<ImageHistory>, bool)>,
-    /// Items of tags, and whether they expire.
-    pub tags: Vec<(Tag, Drafted<TagHistory>, bool)>,
-    /// Segments of their logs.
-    pub segments: Vec<(Owner, SegmentWrite)>,
-    /// Tags that no image has any longer, and that are too many to expire with the other writes.
-    pub left_behind: Vec<Tag>,
-}
-
-impl Writes {
-    /// Whether there is nothing to write.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.repository.is_none() && self.images.is_empty() && self.tags.is_empty()
-    }
-}
-
-/// Works out what has to be written so that the table says what it should. What is older than the
-/// horizon may be forgotten.
-///
-/// # Errors
-/// What has to be loaded first.
+/// Returns the writes of a unit of work. Segments that are older than the horizon expire.
 pub fn draft(
     loaded: &Loaded,
     work: Work<'_>,
@@ -149,7 +53,7 @@ pub fn draft(
                 missing.images.extend(digest.cloned());
                 missing.tags.extend(tag.cloned());
             }
-            Work::CatchUp(digest) => missing.images.push(digest.clone()),
+            Work::ApplyRepositoryDeletion(digest) => missing.images.push(digest.clone()),
             Work::ExpireTags(tags) => missing.tags.extend_from_slice(tags),
             Work::UpdateSizes { manifest, indexes } => {
                 missing.images.extend([manifest].into_iter().chain(indexes).cloned());
@@ -167,7 +71,7 @@ pub fn draft(
     };
     let effect = match work {
         Work::Change(change) => draft.apply(change)?,
-        Work::CatchUp(digest) => {
+        Work::ApplyRepositoryDeletion(digest) => {
             draft.touch(digest, None)?;
             draft.deletion
         }
@@ -180,14 +84,14 @@ pub fn draft(
             Effect::Applied
         }
         Work::UpdateSizes { manifest, indexes } => {
-            draft.tell_size(manifest, indexes)?;
+            draft.update_index_sizes(manifest, indexes)?;
             Effect::Applied
         }
     };
     Ok((draft.finish(horizon)?, effect))
 }
 
-/// The digest and the tag that a change is about, whose items it needs first.
+/// The digest and the tag of a change.
 fn named_by(kind: &ChangeKind) -> (Option<&Digest>, Option<&Tag>) {
     match kind {
         ChangeKind::ImagePushed { digest, tag, .. } => (Some(digest), tag.as_ref()),
@@ -203,7 +107,7 @@ fn named_by(kind: &ChangeKind) -> (Option<&Digest>, Option<&Tag>) {
     }
 }
 
-/// The number of a segment, and its events if it has not expired.
+/// The number of a segment, and its events unless it has expired.
 type Segment<E> = (u32, Option<BTreeSet<E>>);
 
 struct Draft<'a> {
@@ -211,7 +115,7 @@ struct Draft<'a> {
     repository: Drafted<RepositoryHistory>,
     images: BTreeMap<Digest, Drafted<ImageHistory>>,
     tags: BTreeMap<Tag, Drafted<TagHistory>>,
-    /// What the deletion of the repository did to the image that was touched last.
+    /// The effect of the repository's deletion on the last image of [`Draft::touch`].
     deletion: Effect,
 }
 
@@ -224,7 +128,7 @@ impl Draft<'_> {
                 let mut tag = tag.as_ref();
                 if let Some(name) = tag {
                     effect = self.move_tag(name, &Move { time, digest: Some(digest.clone()) })?;
-                    // The tag has been moved since; the push still says that the image was there.
+                    // The tag has been moved since. The image was pushed nevertheless.
                     tag = tag.filter(|_| effect == Effect::Applied);
                 }
                 let pushed = self.touch(digest, time)?.push(time, tag, content);
@@ -283,7 +187,7 @@ impl Draft<'_> {
         if missing == Missing::default() { Ok(()) } else { Err(missing) }
     }
 
-    /// The events of segments; none of those that have expired.
+    /// The events of segments, without those that have expired.
     fn segments<E: Event>(
         &self,
         owner: &Owner,
@@ -318,8 +222,8 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// The history of a digest as it is after the last deletion of the repository, ready for an
-    /// event of a time, or for what is no event.
+    /// The history of a digest after the last deletion of the repository, with the segments that an
+    /// event of a time requires.
     fn touch(
         &mut self,
         digest: &Digest,
@@ -330,8 +234,8 @@ impl Draft<'_> {
         let history =
             &mut self.images.entry(digest.clone()).or_insert_with(|| Drafted::new(None)).now;
         let deletion = removed_until.filter(|time| history.deleted_at() < Some(*time));
-        // It stays too late for ever: there is no need to load what it would concern.
-        let is_too_late = deletion.is_some_and(|time| history.has_forgotten(time));
+        // A deletion that is too late requires no segments.
+        let is_too_late = deletion.is_some_and(|time| history.has_expired(time));
         let deletion = deletion.filter(|_| !is_too_late);
         let since = deletion.into_iter().chain(time.into()).min();
         let numbers = since.map(|since| history.missing_segments(since)).unwrap_or_default();
@@ -346,37 +250,37 @@ impl Draft<'_> {
         Ok(history)
     }
 
-    /// Moves a tag, and tells the images on both sides of the move.
+    /// Moves a tag, and adds the events of the images before and after the move.
     fn move_tag(&mut self, tag: &Tag, moved: &Move) -> Result<Effect, Missing> {
         self.load(&moved.digest, [tag])?;
         let history = &mut self.tags.entry(tag.clone()).or_insert_with(|| Drafted::new(None)).now;
         let numbers = history.missing_segments(moved.time);
         self.load_tag_segments(tag, &numbers)?;
         let history = &mut self.tags.entry(tag.clone()).or_insert_with(|| Drafted::new(None)).now;
-        if history.has_forgotten(moved) {
+        if history.has_expired(moved) {
             return Ok(Effect::TooLate);
         }
         let neighbours = history.insert(moved);
-        // Whether the tag's item may expire depends on the image that has the tag in the end.
+        // Whether the tag's item expires depends on the image that has the tag.
         let target = history.target().cloned();
         let previous = neighbours.before.and_then(|before| before.digest);
         self.load(previous.iter().chain(&target), [])?;
         if let Some(previous) = previous
-            && let Some(event) = moved.seen_from(&previous)
-            // An image that has been gone for so long that its item expired does not come back.
+            && let Some(event) = moved.event_for(&previous)
+            // An image whose item has expired is not restored.
             && self.images.get(&previous).is_some_and(|image| image.stored.is_some())
         {
             self.touch(&previous, event.time)?.tag_event(tag, event);
         }
         if let Some(digest) = &moved.digest
-            && let Some(event) = neighbours.after.and_then(|after| after.seen_from(digest))
+            && let Some(event) = neighbours.after.and_then(|after| after.event_for(digest))
         {
             self.touch(digest, event.time)?.tag_event(tag, event);
         }
         Ok(Effect::Applied)
     }
 
-    /// Works out the size of an index from its manifests.
+    /// Updates the size of an index from its manifests.
     fn update_size(&mut self, digest: &Digest) -> Result<(), Missing> {
         let manifests = self.images.get(digest).map(|image| image.now.manifests().to_vec());
         let manifests = manifests.unwrap_or_default();
@@ -393,8 +297,8 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// Lets indexes know the size of one of their manifests.
-    fn tell_size(&mut self, manifest: &Digest, indexes: &[Digest]) -> Result<(), Missing> {
+    /// Updates the size of a manifest in indexes.
+    fn update_index_sizes(&mut self, manifest: &Digest, indexes: &[Digest]) -> Result<(), Missing> {
         self.load(indexes.iter().chain([manifest]), [])?;
         let size = self.images.get(manifest).and_then(|image| image.now.size_in_bytes());
         for index in indexes {
@@ -405,21 +309,21 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// What has to be written so that the table holds what the draft says.
+    /// The writes of the draft.
     fn finish(mut self, horizon: Timestamp) -> Result<Writes, Missing> {
-        // A repository exists from the first event that is seen of it; after a deletion, from the
-        // next push.
+        // A repository exists from its first event on; after a deletion, from the next push on.
         if let Some(pushed_at) =
             self.images.values().filter_map(|image| image.now.last_pushed_at()).max()
         {
             self.repository.now.observe(pushed_at);
         }
-        let left_behind = self.load_tags_left_behind()?;
-        let mut writes = Writes { left_behind, ..Writes::default() };
+        let unused_tags = self.load_unused_tags()?;
+        let mut writes = Writes { unused_tags, ..Writes::default() };
         self.extend_segments()?;
         for (digest, mut image) in std::mem::take(&mut self.images) {
-            let segments = image.now.close(horizon);
-            // A segment is never written without its item, whose version keeps other writers off.
+            let segments = image.now.compact(horizon);
+            // A segment is written with its item, whose version is the condition of the
+            // transaction.
             if image.is_changed() || !segments.is_empty() {
                 let owner = Owner::Image(digest.clone());
                 writes
@@ -431,7 +335,7 @@ impl Draft<'_> {
             self.images.insert(digest, image);
         }
         for (tag, mut history) in std::mem::take(&mut self.tags) {
-            let segments = history.now.close(horizon);
+            let segments = history.now.compact(horizon);
             let target = history.now.target();
             let image = target.and_then(|digest| self.images.get(digest)?.now.image(digest));
             let expires = !image.is_some_and(|image| image.image_tags.contains(&tag));
@@ -451,7 +355,7 @@ impl Draft<'_> {
         Ok(writes)
     }
 
-    /// Loads the last segments of logs that have too many events for their items.
+    /// Loads the segments into which events are to be moved.
     fn extend_segments(&mut self) -> Result<(), Missing> {
         let mut missing = Missing::default();
         let images = self.images.iter();
@@ -475,21 +379,21 @@ impl Draft<'_> {
         if missing.segments.is_empty() { Ok(()) } else { Err(missing) }
     }
 
-    /// Loads tags that images of the draft have lost to no other image, so that their items get an
-    /// expiry. Returns those that are too many.
-    fn load_tags_left_behind(&mut self) -> Result<Vec<Tag>, Missing> {
+    /// Loads tags that images of the draft have lost to no other image, so that their items expire.
+    /// Returns those that are too many for one transaction.
+    fn load_unused_tags(&mut self) -> Result<Vec<Tag>, Missing> {
         let tags = |image: Option<Image>| image.map(|image| image.image_tags).unwrap_or_default();
-        let mut left_behind = BTreeSet::new();
+        let mut unused_tags = BTreeSet::new();
         for (digest, image) in &self.images {
             let Some(stored) = &image.stored else { continue };
             let now = tags(image.now.image(digest));
             let before = tags(stored.history.image(digest));
-            left_behind.extend(before.into_iter().filter(|tag| !now.contains(tag)));
+            unused_tags.extend(before.into_iter().filter(|tag| !now.contains(tag)));
         }
-        let mut left_behind: Vec<Tag> =
-            left_behind.into_iter().filter(|tag| !self.tags.contains_key(tag)).collect();
-        let later = left_behind.split_off(left_behind.len().min(TAGS_EXPIRED_AT_ONCE));
-        self.load_with_targets(&left_behind)?;
+        let mut unused_tags: Vec<Tag> =
+            unused_tags.into_iter().filter(|tag| !self.tags.contains_key(tag)).collect();
+        let later = unused_tags.split_off(unused_tags.len().min(MAX_EXPIRED_TAGS));
+        self.load_with_targets(&unused_tags)?;
         Ok(later)
     }
 

@@ -1,5 +1,5 @@
 //! Names of registries, repositories, tags and digests. Each has one constructor that checks it;
-//! whoever holds a value of these types need not check again.
+//! values of these types are valid.
 
 use std::fmt;
 use std::sync::LazyLock;
@@ -59,9 +59,6 @@ macro_rules! identifier {
             }
 
             /// Checks length, then pattern.
-            ///
-            /// # Errors
-            /// The first rule that the text breaks.
             pub fn parse(text: &str) -> Result<Self, InvalidIdentifier> {
                 static PATTERN: LazyLock<Regex> = LazyLock::new(|| whole($pattern));
                 let length = text.chars().count();
@@ -163,7 +160,7 @@ impl Digest {
         text.to_ascii_lowercase()
     }
 
-    /// How many bytes it takes where it is packed.
+    /// Bytes in the packed form.
     pub(crate) fn packed_bytes(&self) -> usize {
         if self.sha256().is_some() { 34 } else { 2 + self.0.len() }
     }

@@ -1,4 +1,4 @@
-//! An image as it is listed: what `DescribeImages` says of it.
+//! An image, with the members of `DescribeImages`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,11 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::identifier::{Digest, Tag};
 use crate::time::Timestamp;
 
-/// An image that is in its repository now. Members are named as in Amazon ECR's `ImageDetail`.
+/// An image that exists. The members have the names of Amazon ECR's `ImageDetail`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Image {
-    /// The digest of its manifest.
     pub image_digest: Digest,
     /// Its tags, in ascending byte order.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
@@ -22,39 +21,31 @@ pub struct Image {
     /// its manifests. Absent while unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_size_in_bytes: Option<i64>,
-    /// Whether it can be pulled.
     pub image_status: ImageStatus,
-    /// What kind of manifest it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_manifest_media_type: Option<String>,
-    /// What kind of thing the manifest describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_media_type: Option<String>,
-    /// The image that this one is about, for a signature or an SBOM.
+    /// The `subject` of the manifest, such as the image of a signature.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject_manifest_digest: Option<Digest>,
-    /// The last scan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scan: Option<Scan>,
-    /// When it was last pulled, as far as the registry tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_recorded_pull_time: Option<Timestamp>,
-    /// When it was last archived.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_archived_at: Option<Timestamp>,
-    /// When it was last restored from the archive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_activated_at: Option<Timestamp>,
 }
 
 impl Image {
-    /// Tagged, or not.
     #[must_use]
     pub fn tag_status(&self) -> TagStatus {
         if self.image_tags.is_empty() { TagStatus::Untagged } else { TagStatus::Tagged }
     }
 
-    /// Where it stands in a listing.
+    /// The position in a listing.
     #[must_use]
     pub fn position(&self) -> Position {
         Position {
@@ -78,7 +69,7 @@ pub const INDEX_MEDIA_TYPES: [&str; 2] = [
     "application/vnd.docker.distribution.manifest.list.v2+json",
 ];
 
-/// A place in a listing: after the image that had it, whether or not that is still there.
+/// A position in a listing: after an image, whether or not that still exists.
 ///
 /// Times are compared in milliseconds, the newest first. Of one millisecond, image indexes come
 /// before other manifests, then by digest (rules 34 and 57): an index is pushed after the manifests
@@ -87,41 +78,34 @@ pub const INDEX_MEDIA_TYPES: [&str; 2] = [
 pub struct Position {
     /// Milliseconds since the beginning of 1970.
     pub pushed_at_milliseconds: i64,
-    /// Whether the image is an index.
     pub is_index: bool,
-    /// The image's digest.
     pub digest: Digest,
 }
 
-/// What one scan found.
+/// The result of a scan.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Scan {
-    /// `COMPLETE`, `FAILED` and so on, in the registry's words.
+    /// `COMPLETE`, `FAILED` and so on, as the registry sent it.
     pub status: String,
-    /// How many findings of each severity; absent when the scan gave none.
+    /// Findings by severity; `None` if the scan returned no counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finding_severity_counts: Option<BTreeMap<String, i64>>,
-    /// When the scan ended.
     pub completed_at: Timestamp,
 }
 
-/// Whether an image can be pulled.
+/// The storage class, as `imageStatus`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ImageStatus {
-    /// It can be pulled.
     Active,
-    /// It is in the archive.
     Archived,
-    /// It is on its way out of the archive.
     Activating,
 }
 
 impl ImageStatus {
-    /// Every status.
     pub const ALL: [Self; 3] = [Self::Active, Self::Archived, Self::Activating];
 
-    /// The word for it on the wire and in keys.
+    /// The value on the wire and in keys.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -132,17 +116,14 @@ impl ImageStatus {
     }
 }
 
-/// Whether an image has tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TagStatus {
-    /// At least one.
     Tagged,
-    /// None.
     Untagged,
 }
 
 impl TagStatus {
-    /// The word for it on the wire and in keys.
+    /// The value on the wire and in keys.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

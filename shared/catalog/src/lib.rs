@@ -1,13 +1,14 @@
-//! The catalog of container images: what an image is, what can happen to it, and the table that
-//! remembers it. Knows nothing of HTTP, of Lambda, or of any registry's events.
+//! The catalog of container images: images, changes, and the table that stores them. It has no
+//! dependency on HTTP, Lambda, or the events of a product.
 //!
-//! - [`identifier`]: names as their registries define them, parsed once
-//! - [`image`]: an image as it is listed
-//! - [`change`]: what happened in a registry
-//! - [`history`]: how changes, in whatever order they arrive, add up to one state
-//! - [`draft`]: what a change makes of the histories that it touches
-//! - [`table`]: the DynamoDB table: its definition, its keys and its items
-//! - [`reader`]: pages and look-ups
+//! - [`identifier`]: validated names
+//! - [`image`]: an image
+//! - [`change`]: a change of a repository
+//! - [`history`]: data types whose state does not depend on the order of changes
+//! - [`draft`]: the writes of a change
+//! - [`table`]: the DynamoDB table: definition, keys and items
+//! - [`reader`]: listings, and images by tag or digest
+//! - [`pending`]: lookups that registries did not complete yet
 //! - [`writer`]: applies changes
 
 pub mod change;
@@ -15,6 +16,7 @@ pub mod draft;
 pub mod history;
 pub mod identifier;
 pub mod image;
+pub mod pending;
 pub mod reader;
 pub mod table;
 pub mod time;
@@ -23,6 +25,7 @@ pub mod writer;
 pub use change::{Change, ChangeKind};
 pub use identifier::{Digest, RegistryId, Repository, RepositoryName, Tag};
 pub use image::{Image, ImageStatus};
+pub use pending::{PendingLookup, PendingLookups};
 pub use reader::Reader;
 pub use table::Table;
 pub use time::Timestamp;

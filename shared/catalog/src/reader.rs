@@ -1,8 +1,7 @@
-//! Reads the catalog: pages of a listing, and images by tag or digest. It cannot write.
+//! Reads the catalog: listings, and images by tag or digest. It cannot write.
 //!
-//! DynamoDB may answer a read from the recent past, and each key from a past of its own. That is
-//! half the price, and good enough for what is found. Before the reader says that something does
-//! not exist, it reads again what that depends on, as it is now (rule 56).
+//! Reads are eventually consistent, at half the price of consistent ones. Before the reader returns
+//! that something does not exist, it reads that again consistently (rule 56).
 
 mod listing;
 
@@ -10,21 +9,20 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
 
-use self::listing::Listing;
 use crate::history::{ImageHistory, RepositoryHistory, TagHistory};
 use crate::identifier::{Digest, RegistryId, Repository, RepositoryName, Tag};
 use crate::image::{Image, ImageStatus, Position, TagStatus};
 use crate::table::{self, StoreError, Table};
 
-/// How often the reader looks where a tag is that moves each time before its image is read.
+pub use self::listing::Listing;
+
+/// Reads of a tag that moves each time before its image is read.
 const MAX_LOOKS: usize = 32;
 
-/// Which images to list. Without a restriction, all of them.
+/// Which images are listed; `None` does not restrict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Filter {
-    /// Only tagged, or only untagged ones.
     pub tag_status: Option<TagStatus>,
-    /// Only those of this status.
     pub image_status: Option<ImageStatus>,
 }
 
@@ -37,36 +35,23 @@ impl Filter {
     }
 }
 
-/// What one image is asked for by: a digest, a tag, or both, which must then fit each other.
+/// Identifies an image by digest, by tag, or by both, if the image has the tag.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ImageIdentifier {
-    /// The digest, if given.
     pub digest: Option<Digest>,
-    /// The tag, if given.
     pub tag: Option<Tag>,
 }
 
-/// Part of a listing.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Page {
-    /// The newest first; equal milliseconds by digest.
-    pub images: Vec<Image>,
-    /// Whether more images follow.
-    pub more: bool,
-    /// DynamoDB capacity units that reading it consumed.
-    pub consumed_capacity: f64,
-}
-
-/// Images that were asked for one by one.
+/// Images by identifier.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Found {
-    /// For each identifier its image, in the order asked.
+    /// The image of each identifier, in the same order.
     pub images: Vec<Option<Image>>,
-    /// DynamoDB capacity units that reading them consumed.
+    /// DynamoDB read units.
     pub consumed_capacity: f64,
 }
 
-/// Why nothing can be told.
+/// Why a read failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The repository does not exist.
@@ -91,50 +76,31 @@ impl Reader {
         Self { table, is_consistent: false }
     }
 
-    /// A reader whose listings without a tag status say what is in the table now, at twice the
-    /// price.
+    /// A reader whose listings without a tag status are consistent, at twice the price.
     #[must_use]
     pub fn consistent(&self) -> Self {
         Self { is_consistent: true, ..self.clone() }
     }
 
-    /// Lists images that pass a filter, from a position on, until `page_is_full` says so of the
-    /// next image or `limit` is reached. Costs what the images weigh, wherever in the repository
+    /// Lists the images that pass a filter, the newest first, those after a position if there is
+    /// one. Reads `page_size` images at a time. Costs what they weigh, wherever in the repository
     /// they are.
-    ///
-    /// # Errors
-    /// No such repository, or the store fails.
     pub async fn list(
         &self,
         repository: &Repository,
         filter: &Filter,
         after: Option<&Position>,
-        limit: usize,
-        mut page_is_full: impl FnMut(&Image) -> bool,
-    ) -> Result<Page, ReadError> {
-        let mut listing = Listing::new(self, repository, filter, after, limit + 1);
-        let (known, ()) = tokio::try_join!(self.check_exists(repository), async {
+        page_size: usize,
+    ) -> Result<Listing, ReadError> {
+        let mut listing = Listing::new(self, repository, filter, after, page_size);
+        let (capacity, ()) = tokio::try_join!(self.check_exists(repository), async {
             listing.fill().await.map_err(ReadError::from)
         })?;
-        let mut images = Vec::new();
-        let more = loop {
-            match listing.next().await? {
-                Some(image) => {
-                    if images.len() == limit || page_is_full(&image) {
-                        break true;
-                    }
-                    images.push(image);
-                }
-                None => break false,
-            }
-        };
-        Ok(Page { images, more, consumed_capacity: known + listing.consumed_capacity() })
+        listing.capacity_of_existence = capacity;
+        Ok(listing)
     }
 
     /// Finds images by tag or digest.
-    ///
-    /// # Errors
-    /// No such repository, or the store fails.
     pub async fn find(
         &self,
         repository: &Repository,
@@ -167,8 +133,7 @@ impl Reader {
         Err(StoreError::Contended.into())
     }
 
-    /// Reads the items of identifiers: the tags first, and then the images that they were last
-    /// moved to.
+    /// Reads the items of identifiers: the tags, and then the images that they were last moved to.
     async fn look(
         &self,
         repository: &Repository,
@@ -177,7 +142,7 @@ impl Reader {
     ) -> Result<Look, StoreError> {
         let partition = table::partition(repository);
         let mut look = Look { is_consistent, ..Look::default() };
-        // An image knows its tags: what is asked for by both is read by its digest alone.
+        // An identifier with both is read by its digest, because the image has its tags.
         let tags: HashMap<String, &Tag> = identifiers
             .iter()
             .filter(|identifier| identifier.digest.is_none())
@@ -209,9 +174,6 @@ impl Reader {
     }
 
     /// All repositories of a registry.
-    ///
-    /// # Errors
-    /// The store fails.
     pub async fn repositories(&self, registry: &RegistryId) -> Result<Vec<Repository>, StoreError> {
         let mut items = self
             .table
@@ -242,7 +204,7 @@ impl Reader {
         Ok(repositories)
     }
 
-    /// Fails if the repository does not exist; tells the capacity consumed.
+    /// Fails if the repository does not exist. Returns the read units.
     async fn check_exists(&self, repository: &Repository) -> Result<f64, ReadError> {
         let (mut exists, mut capacity) = self.exists(repository, self.is_consistent).await?;
         if !exists && !self.is_consistent {
@@ -274,13 +236,13 @@ impl Reader {
     }
 }
 
-/// What one look at the items of identifiers found.
+/// The items of identifiers, as they were read at one time.
 #[derive(Debug, Default)]
 struct Look {
-    /// Whether it is how they are, and not how they were.
+    /// Whether they were read consistently.
     is_consistent: bool,
-    /// The image that each tag was last moved to, whether or not it still has it; and the version
-    /// of the tag's item.
+    /// The image that each tag was last moved to, which may have lost it since, and the version of
+    /// the tag's item.
     targets: BTreeMap<Tag, (u64, Digest)>,
     images: BTreeMap<Digest, Image>,
     consumed_capacity: f64,
@@ -294,9 +256,9 @@ impl Look {
         has_tag.then_some(image)
     }
 
-    /// Whether what was not found does not exist. A tag may have moved after it was read and before
-    /// its image was; if it is still where it was at the look before, it had been lost by the image
-    /// that was read then.
+    /// Whether an image that was not found does not exist. A tag may have moved after it was read
+    /// and before its image was. If it has not moved since the read before, the image of that read
+    /// had lost it.
     fn is_certain(&self, identifier: &ImageIdentifier, before: Option<&Self>) -> bool {
         let ImageIdentifier { digest: None, tag: Some(tag) } = identifier else {
             return self.is_consistent;

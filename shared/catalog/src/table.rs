@@ -1,4 +1,4 @@
-//! The DynamoDB table: its definition, every key that is ever made, and what its items hold.
+//! The DynamoDB table: its definition, its keys and its items. No other module has keys.
 //!
 //! Everything of a repository has one partition key, `<registryId>/<repositoryName>`:
 //!
@@ -12,36 +12,39 @@
 //! | `segment#<owner>#<number>` | older events of a history, whose sort key the owner is |
 //! | `manifest#<digest>#<index digest>` | an index lists the manifest |
 //!
-//! In a partition of its own, `questions`, is what registries have yet to be asked: the sort key is
-//! the repository and what the question is about. In another one, `format`, is the number of the
-//! table's format.
+//! The partition `pending` contains the pending lookups; their sort keys are their ids. The
+//! partition `format` contains the number of the table's format.
 //!
 //! The attribute `repositoryTagStatus` is the partition key of the index [`TAG_STATUS_INDEX`].
 //! Images listed by their status have it, and the index lists a repository's tagged or untagged
 //! ones in the same order; the item `repository` has it, and the index lists a registry's
 //! repositories.
 
+mod error;
+mod keys;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement,
     KeyType, KeysAndAttributes, Projection, ProjectionType, ReturnConsumedCapacity,
     ScalarAttributeType, TableStatus, TimeToLiveSpecification,
 };
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::change::MAX_CLOCK_LEAD;
-use crate::draft::{self, Owner};
+use crate::draft;
 use crate::history::LATENESS_WINDOW;
-use crate::identifier::{Digest, RegistryId, Repository, Tag};
-use crate::image::{ImageStatus, Position, TagStatus};
 use crate::time::Timestamp;
 
-/// One item as DynamoDB has it.
+pub use self::error::{StoreError, causes};
+pub(crate) use self::keys::*;
+
+/// An item of DynamoDB.
 pub type Item = HashMap<String, AttributeValue>;
 
 /// Partition key of the table.
@@ -52,151 +55,37 @@ pub const SORT: &str = "sort";
 pub const REPOSITORY_TAG_STATUS: &str = "repositoryTagStatus";
 /// The index of tagged and of untagged images, and of repositories.
 pub const TAG_STATUS_INDEX: &str = "tag-status";
-/// When DynamoDB may remove an item, in seconds since the beginning of 1970.
+/// When DynamoDB may delete an item, in seconds since the beginning of 1970.
 pub const EXPIRES_AT: &str = "expiresAt";
-/// Counts the writes to an item, so that a writer notices that another one was first.
+/// The number of writes to an item, the condition of the next one.
 pub const VERSION: &str = "version";
 
-/// The number of the format of the table's items. A program that meets another one touches nothing.
-pub const FORMAT: u64 = 2;
+/// The format of the table's items. A program does not read or write a table of another format.
+pub const FORMAT: u64 = 3;
 
 /// The partition key and the sort key of the item that holds the format, and its attribute. No
 /// repository's partition has its name: those have a slash.
 const FORMAT_ITEM: &str = "format";
 
-/// How long what is left of a deleted image or tag is kept, for events that are late.
+/// The partition key of pending lookups, and the attribute that contains one. No repository's
+/// partition has this name: those have a slash.
+const PENDING: &str = "pending";
+const LOOKUP: &str = "lookup";
+
+/// Pending lookups of one page.
+const PENDING_PAGE_SIZE: i32 = 100;
+
+/// How long the items of deleted images and tags are kept, for late events.
 pub const TOMBSTONE_LIFETIME: Duration = LATENESS_WINDOW.saturating_add(MAX_CLOCK_LEAD);
 
-/// The most manifests of an index, which are in one item together.
+/// Manifests of an index, which are in one item.
 pub(crate) const MAX_MANIFESTS: usize = 1000;
 
 /// The attribute of a segment that holds its events.
 pub(crate) const EVENTS: &str = "events";
 
-/// The most keys of one BatchGetItem request.
+/// Keys of one BatchGetItem request.
 const BATCH_GET_KEYS: usize = 100;
-
-/// The sort key of the item that says whether the repository exists.
-pub(crate) const REPOSITORY_ITEM: &str = "repository";
-
-/// Sort keys of digests begin so.
-pub(crate) const DIGEST_PREFIX: &str = "digest#";
-
-/// The partition key of everything in a repository.
-pub(crate) fn partition(repository: &Repository) -> String {
-    repository.to_string()
-}
-
-/// The index's partition key of the repository's images with, or without, tags.
-pub(crate) fn tag_status_partition(repository: &Repository, tag_status: TagStatus) -> String {
-    format!("{repository}#{}", tag_status.as_str())
-}
-
-/// The index's partition key of a registry's repositories.
-pub(crate) fn registry_partition(registry: &RegistryId) -> String {
-    registry.to_string()
-}
-
-/// The images that one Query lists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Range {
-    /// Those of a status.
-    Status(ImageStatus),
-    /// Those that were archived at least once since their push, whatever their status is now. An
-    /// image that is not active is always one of them.
-    OnceArchived,
-}
-
-impl Range {
-    fn prefix(self) -> &'static str {
-        match self {
-            Self::Status(status) => status.as_str(),
-            Self::OnceArchived => "ONCE_ARCHIVED",
-        }
-    }
-}
-
-/// The sort key of an image in a range.
-pub(crate) fn image_sort(range: Range, position: &Position) -> String {
-    format!("{}#{}", range.prefix(), listing_order(position))
-}
-
-/// Sorts like the listing: the newest first, of one millisecond indexes first, then by digest.
-pub(crate) fn listing_order(position: &Position) -> String {
-    // A position that a caller brings can have any time.
-    let time = Timestamp::from_milliseconds(position.pushed_at_milliseconds)
-        .map_or_else(|_| "~".to_owned(), Timestamp::newest_first);
-    format!("{time}#{}#{}", u8::from(!position.is_index), position.digest)
-}
-
-/// The first and the last sort key that images of a range can have after a position, and up to
-/// another one.
-pub(crate) fn image_sorts(
-    range: Range,
-    after: Option<&Position>,
-    up_to: Option<&Position>,
-) -> (String, String) {
-    let prefix = range.prefix();
-    // '!' comes before every character that a digest can go on with.
-    let first = after.map_or_else(|| format!("{prefix}#"), |after| image_sort(range, after) + "!");
-    let last = up_to.map_or_else(|| format!("{prefix}#~"), |up_to| image_sort(range, up_to));
-    (first, last)
-}
-
-/// The sort key of a digest's history.
-pub(crate) fn digest_sort(digest: &Digest) -> String {
-    format!("{DIGEST_PREFIX}{digest}")
-}
-
-/// The digest that such a sort key names.
-pub(crate) fn digest_of_sort(sort: &str) -> Option<Digest> {
-    sort.strip_prefix(DIGEST_PREFIX).and_then(|digest| Digest::parse(digest).ok())
-}
-
-/// The sort key of the history that segments belong to.
-pub(crate) fn owner_sort(owner: &Owner) -> String {
-    match owner {
-        Owner::Image(digest) => digest_sort(digest),
-        Owner::Tag(tag) => tag_sort(tag),
-    }
-}
-
-/// The sort key of a tag's history.
-pub(crate) fn tag_sort(tag: &Tag) -> String {
-    format!("tag#{tag}")
-}
-
-/// The sort key of a segment of the history with this sort key.
-pub(crate) fn segment_sort(owner: &str, number: u32) -> String {
-    format!("segment#{owner}#{number}")
-}
-
-/// What the sort keys of all indexes that list a manifest begin with.
-pub(crate) fn manifest_prefix(manifest: &Digest) -> String {
-    format!("manifest#{manifest}#")
-}
-
-/// The sort key that says that an index lists a manifest.
-pub(crate) fn manifest_sort(manifest: &Digest, index: &Digest) -> String {
-    format!("{}{index}", manifest_prefix(manifest))
-}
-
-/// The index that such a sort key names.
-pub(crate) fn index_of_manifest_sort(sort: &str) -> Option<Digest> {
-    sort.rsplit_once('#').and_then(|(_, index)| Digest::parse(index).ok())
-}
-
-/// The partition of open questions. No repository's has its name: those have a slash.
-#[must_use]
-pub fn questions() -> AttributeValue {
-    text("questions")
-}
-
-/// The key of an open question.
-#[must_use]
-pub fn question_key(name: &str) -> Item {
-    key("questions", name)
-}
 
 /// A text attribute.
 pub(crate) fn text(value: impl Into<String>) -> AttributeValue {
@@ -219,7 +108,7 @@ pub(crate) fn repository_name_of(item: &Item) -> Option<&str> {
     partition.split_once('/').map(|(_, name)| name)
 }
 
-/// Reads an item into what it holds.
+/// Reads an item.
 pub(crate) fn parse<T: DeserializeOwned>(item: Item) -> Result<T, StoreError> {
     let sort = sort_of(&item).to_owned();
     serde_dynamo::from_item(item).map_err(|error| StoreError::Item { sort, error: Box::new(error) })
@@ -243,84 +132,35 @@ pub(crate) fn parse_segment(mut item: Item) -> Result<Vec<u8>, StoreError> {
     }
 }
 
-/// Why DynamoDB did not do what was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// Too many requests for the table's or the account's throughput; worth trying again later.
-    #[error("DynamoDB throttles the catalog's requests")]
-    Throttled,
-    /// Other writers were first, too many times in a row; worth trying again later.
-    #[error("other writers kept changing the same images")]
-    Contended,
-    /// An item would pass DynamoDB's 400 KB: an image has more tags, or lists more manifests, than
-    /// fit.
-    #[error("an image has more tags, or lists more manifests, than one DynamoDB item can hold")]
-    ItemTooLarge,
-    /// An item that this version of the catalog cannot read.
-    #[error("the item {sort} cannot be read: {error}")]
-    Item {
-        /// Its sort key.
-        sort: String,
-        /// What is wrong with it.
-        error: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// The table was made by a program of another version, or by something else.
-    #[error(
-        "the table has {found}, and this program works with format {FORMAT}; nothing was read or written. Use the \
-         version that made the table, or another table, and fill it with `image-catalog reconcile`"
-    )]
-    Format {
-        /// What it has.
-        found: String,
-    },
-    /// Anything else: no connection, no permission, no such table.
-    #[error("DynamoDB does not answer as it should: {0}")]
-    Other(Box<dyn std::error::Error + Send + Sync>),
+/// A pending lookup in the form of an item.
+pub(crate) struct PendingItem {
+    pub(crate) id: String,
+    pub(crate) lookup: AttributeValue,
 }
 
-impl<E, R> From<SdkError<E, R>> for StoreError
-where
-    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
-    R: std::fmt::Debug + Send + Sync + 'static,
-{
-    fn from(error: SdkError<E, R>) -> Self {
-        let code =
-            error.as_service_error().and_then(ProvideErrorMetadata::code).unwrap_or_default();
-        let message =
-            error.as_service_error().and_then(ProvideErrorMetadata::message).unwrap_or_default();
-        match code {
-            "ProvisionedThroughputExceededException"
-            | "ThrottlingException"
-            | "RequestLimitExceeded" => Self::Throttled,
-            "TransactionConflictException" => Self::Contended,
-            "ValidationException" if message.contains("Item size") => Self::ItemTooLarge,
-            _ => Self::Other(causes(&error).into()),
-        }
-    }
+/// Writes a value as an attribute.
+pub(crate) fn to_attribute<T: Serialize>(value: &T) -> Result<AttributeValue, StoreError> {
+    serde_dynamo::to_attribute_value(value)
+        .map_err(|error| StoreError::Attribute { sort: PENDING.to_owned(), error })
 }
 
-/// What an error says, and the causes that the SDK leaves out of its texts. Not the whole answers
-/// that its debug output has: those are not for the log.
-pub fn causes(error: &dyn std::error::Error) -> String {
-    let texts = std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string);
-    texts.collect::<Vec<_>>().join(": ")
+/// Reads the attribute of the item with this sort key.
+pub(crate) fn from_attribute<T: DeserializeOwned>(
+    sort: &str,
+    attribute: AttributeValue,
+) -> Result<T, StoreError> {
+    serde_dynamo::from_attribute_value(attribute)
+        .map_err(|error| StoreError::Item { sort: sort.to_owned(), error: Box::new(error) })
 }
 
-/// The table and how to reach it.
 #[derive(Debug, Clone)]
 pub struct Table {
-    /// Sends the requests.
     pub client: Client,
-    /// The table's name.
     pub name: String,
 }
 
 impl Table {
-    /// Creates the table, its index and its expiry where they are missing, and waits until it can
-    /// be used.
-    ///
-    /// # Errors
-    /// The table has another format, or what DynamoDB says.
+    /// Creates the table, its index and its expiry unless they exist, and waits until it is active.
     pub async fn create_if_missing(&self) -> Result<(), StoreError> {
         let created = definition(self.client.create_table().table_name(&self.name)).send().await;
         match created {
@@ -338,7 +178,7 @@ impl Table {
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
-        // Before anything is changed of a table that may be somebody else's.
+        // The table may belong to another program.
         self.claim_format().await?;
         if !self.expires().await? {
             let expiry =
@@ -350,7 +190,7 @@ impl Table {
                 .set_time_to_live_specification(expiry.ok())
                 .send()
                 .await;
-            // Another process may have been first, which is refused.
+            // DynamoDB refuses it if another process was first.
             if let Err(error) = enabled
                 && !self.expires().await?
             {
@@ -361,10 +201,7 @@ impl Table {
     }
 
     /// For a program that only reads: fails if the table has another format. A table without a
-    /// format has nothing in it yet.
-    ///
-    /// # Errors
-    /// Another format, or what DynamoDB says.
+    /// format is empty.
     pub async fn check_format(&self) -> Result<(), StoreError> {
         match self.format().await? {
             Some(found) if found != FORMAT.to_string() => {
@@ -374,11 +211,8 @@ impl Table {
         }
     }
 
-    /// For a program that writes: gives an empty table its format, and fails if it has another one,
-    /// or none and is not empty.
-    ///
-    /// # Errors
-    /// Another format, or what DynamoDB says.
+    /// For a program that writes: writes the format of an empty table, and fails if the table has
+    /// another one.
     pub async fn claim_format(&self) -> Result<(), StoreError> {
         if self.format().await?.is_none() {
             let scanned = self
@@ -437,6 +271,77 @@ impl Table {
         }
     }
 
+    pub(crate) async fn put_pending(
+        &self,
+        id: &str,
+        lookup: AttributeValue,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let expires_at = now.as_seconds() + TOMBSTONE_LIFETIME.as_secs().cast_signed();
+        self.client
+            .put_item()
+            .table_name(&self.name)
+            .set_item(Some(key(PENDING, id)))
+            .item(LOOKUP, lookup)
+            .item(EXPIRES_AT, AttributeValue::N(expires_at.to_string()))
+            .send()
+            .await?;
+        Ok(())
+    }
+
+    /// A page of pending lookups, those after an id if there is one.
+    pub(crate) async fn list_pending(
+        &self,
+        after: Option<&str>,
+    ) -> Result<Vec<PendingItem>, StoreError> {
+        let listed = self
+            .client
+            .query()
+            .table_name(&self.name)
+            .key_condition_expression("#repository = :pending")
+            .expression_attribute_names("#repository", REPOSITORY)
+            .expression_attribute_values(":pending", text(PENDING))
+            .set_exclusive_start_key(after.map(|id| key(PENDING, id)))
+            .consistent_read(true)
+            .limit(PENDING_PAGE_SIZE)
+            .send()
+            .await?;
+        let items = listed.items.unwrap_or_default().into_iter().map(|mut item| {
+            let id = sort_of(&item).to_owned();
+            let lookup = item.remove(LOOKUP).unwrap_or(AttributeValue::Null(true));
+            PendingItem { id, lookup }
+        });
+        Ok(items.collect())
+    }
+
+    /// Removes a pending lookup if it is still this one.
+    pub(crate) async fn remove_pending(
+        &self,
+        id: &str,
+        lookup: AttributeValue,
+    ) -> Result<(), StoreError> {
+        let removed = self
+            .client
+            .delete_item()
+            .table_name(&self.name)
+            .set_key(Some(key(PENDING, id)))
+            .condition_expression("#lookup = :lookup")
+            .expression_attribute_names("#lookup", LOOKUP)
+            .expression_attribute_values(":lookup", lookup)
+            .send()
+            .await;
+        match removed {
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(|error| error.is_conditional_check_failed_exception()) =>
+            {
+                Ok(())
+            }
+            result => Ok(result.map(drop)?),
+        }
+    }
+
     async fn expires(&self) -> Result<bool, StoreError> {
         let expiry = self.client.describe_time_to_live().table_name(&self.name).send().await?;
         let attribute =
@@ -444,7 +349,7 @@ impl Table {
         Ok(attribute.as_deref() == Some(EXPIRES_AT))
     }
 
-    /// Asks for all items of a partition whose sort keys begin with a prefix, as they are now.
+    /// A consistent Query of all items whose sort keys begin with a prefix.
     pub(crate) fn query_prefix(&self, partition: &str, prefix: &str) -> QueryFluentBuilder {
         self.client
             .query()
@@ -458,8 +363,8 @@ impl Table {
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
     }
 
-    /// Gets items by their sort keys, in any order, missing ones left out; what DynamoDB leaves
-    /// unprocessed is asked for again. Also tells the capacity consumed.
+    /// Gets the items that exist, in any order. Keys that DynamoDB did not process are requested
+    /// again. Also returns the read units.
     pub(crate) async fn get(
         &self,
         partition: &str,
@@ -534,8 +439,7 @@ fn definition(
         .billing_mode(BillingMode::PayPerRequest)
 }
 
-/// Waits longer each time, up to half a second, a random part of it, and gives up after twenty
-/// times.
+/// Exponential backoff with jitter, up to half a second, for twenty attempts.
 pub(crate) struct Backoff {
     attempt: u32,
 }
@@ -547,7 +451,7 @@ impl Backoff {
         Self { attempt: 0 }
     }
 
-    /// Waits; nothing if it is time to give up.
+    /// Waits; `None` after the last attempt.
     pub(crate) async fn wait(&mut self) -> Option<()> {
         if self.attempt == Self::ATTEMPTS {
             return None;
@@ -556,41 +460,5 @@ impl Backoff {
         self.attempt += 1;
         tokio::time::sleep(Duration::from_millis(fastrand::u64(1..=longest_milliseconds))).await;
         Some(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn images_sort_newest_first_then_indexes_then_by_digest() {
-        let position = |time: &str, is_index, digest: &str| Position {
-            pushed_at_milliseconds: time.parse::<Timestamp>().expect("a time").as_milliseconds(),
-            is_index,
-            digest: Digest::parse(digest).expect("a digest"),
-        };
-        let range = Range::Status(ImageStatus::Active);
-        let listed = [
-            position("2026-11-22T00:00:00.002Z", false, "sha256:aa"),
-            position("2026-11-22T00:00:00.001999999Z", true, "sha256:cc"),
-            position("2026-11-22T00:00:00.001Z", false, "sha256:aa"),
-            position("2026-11-22T00:00:00.001Z", false, "sha256:aab"),
-            position("2026-11-22T00:00:00.001Z", false, "sha256:ab"),
-            position("2026-11-22T00:00:00Z", false, "sha256:00"),
-        ];
-        let sorts = listed.each_ref().map(|position| image_sort(range, position));
-        assert!(sorts.is_sorted(), "{sorts:#?}");
-        let (first, last) = image_sorts(range, Some(&listed[2]), Some(&listed[4]));
-        assert!(first > sorts[2] && first < sorts[3] && last == sorts[4]);
-        let (first, last) = image_sorts(range, None, None);
-        assert!(first < sorts[0] && last > sorts[5]);
-    }
-
-    #[test]
-    fn a_manifest_key_names_its_index() {
-        let digest = |text| Digest::parse(text).expect("a digest");
-        let sort = manifest_sort(&digest("sha256:aa"), &digest("sha512:bb"));
-        assert_eq!(index_of_manifest_sort(&sort), Some(digest("sha512:bb")));
     }
 }

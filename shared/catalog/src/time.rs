@@ -35,9 +35,6 @@ impl Timestamp {
     }
 
     /// The moment this many milliseconds after the beginning of 1970.
-    ///
-    /// # Errors
-    /// Outside the years 1 to 9999.
     pub fn from_milliseconds(milliseconds: i64) -> Result<Self, InvalidTimestamp> {
         jiff::Timestamp::from_millisecond(milliseconds)
             .map_err(|_| InvalidTimestamp(milliseconds.to_string()))

@@ -1,13 +1,13 @@
-//! Applies changes. It reads only what a change touches, and lists nothing but a repository that is
-//! being deleted.
+//! Applies changes. It reads only the items that a change concerns, and lists only a repository
+//! that is deleted.
 //!
-//! A change is applied by reading the histories it touches, drafting what follows from it, and
-//! writing that in one transaction, on condition that nobody wrote to the histories since; then all
-//! of it again, until there is nothing left to write. The last round thus always sees what other
-//! writers did meanwhile, so that two changes which each need to know of the other never miss each
-//! other, and a change that was applied before costs reads alone.
+//! The writer reads the histories that a change concerns, drafts the writes, and sends them in one
+//! transaction, on condition that the histories have not changed. It repeats this until there is
+//! nothing to write. The last round therefore includes the writes of other writers, so that two
+//! changes that depend on each other do not miss each other. A change that was applied before costs
+//! only reads.
 
-mod turns;
+mod locks;
 mod writes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,41 +19,35 @@ use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, TransactWriteItem};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use self::turns::Turns;
+use self::locks::Locks;
 use self::writes::Writes;
 use crate::change::{Change, ChangeKind};
-use crate::draft::{
-    INDEXES_RESIZED_AT_ONCE, Loaded, Missing, Owner, TAGS_EXPIRED_AT_ONCE, Work, draft,
-};
+use crate::draft::{Loaded, MAX_EXPIRED_TAGS, MAX_RESIZED_INDEXES, Missing, Owner, Work, draft};
 use crate::history::{Effect, ImageHistory, LATENESS_WINDOW};
 use crate::identifier::{Digest, Repository, Tag};
 use crate::table::{self, Backoff, MAX_MANIFESTS, StoreError, Table};
 use crate::time::Timestamp;
 
-/// How many images of a deleted repository are removed side by side.
+/// Images of a deleted repository that are removed at the same time.
 const CONCURRENT_REMOVALS: usize = 8;
 
-/// What applying a change did.
+/// The result of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Applied {
-    /// Whether anything was written; not so for a change that was applied before.
+    /// Whether anything was written. A change that was applied before writes nothing.
     pub written: bool,
-    /// Whether the change came so late that it can make no difference any longer, or its tag's part
-    /// of it.
+    /// Whether the change, or the move of its tag, came too late to make a difference.
     pub too_late: bool,
-    /// DynamoDB write units that were consumed.
     pub write_units: f64,
-    /// DynamoDB read units that were consumed.
     pub read_units: f64,
 }
 
-/// Applies changes to the table. Its clones share the order in which changes of one repository are
-/// applied.
+/// Applies changes to the table. Its clones share the locks of repositories.
 #[derive(Clone)]
 pub struct Writer {
     table: Table,
     clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
-    turns: Turns,
+    locks: Locks,
 }
 
 impl fmt::Debug for Writer {
@@ -63,17 +57,14 @@ impl fmt::Debug for Writer {
 }
 
 impl Writer {
-    /// A writer to this table. The clock decides what is older than the window of lateness, and
-    /// when the remains of deleted images expire.
+    /// A writer to this table. The window of lateness, and the expiry of deleted items, are
+    /// relative to the clock.
     #[must_use]
     pub fn new(table: Table, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
-        Self { table, clock: Arc::new(clock), turns: Turns::default() }
+        Self { table, clock: Arc::new(clock), locks: Locks::default() }
     }
 
-    /// Applies a change, wholly or, if it fails, so that it can be applied again.
-    ///
-    /// # Errors
-    /// The store fails, other processes keep being first, or an item would be too large.
+    /// Applies a change. One that failed can be applied again.
     pub async fn apply(&self, change: &Change) -> Result<Applied, StoreError> {
         if let ChangeKind::ImagePushed { content, .. } | ChangeKind::ImageObserved { content, .. } =
             &change.kind
@@ -83,53 +74,51 @@ impl Writer {
         }
         let mut applied = Applied::default();
         let repository = &change.repository;
-        self.settle_in_turn(repository, Work::Change(change), &mut applied).await?;
+        self.write_in_order(repository, Work::Change(change), &mut applied).await?;
         if change.kind == ChangeKind::RepositoryDeleted
             && let Some(deletion) = self.remove_images(repository, &mut applied).await?
         {
-            self.settle_in_turn(repository, Work::FinishDeletion(deletion), &mut applied).await?;
+            self.write_in_order(repository, Work::FinishDeletion(deletion), &mut applied).await?;
         }
         Ok(applied)
     }
 
-    /// Does some work once the work of this process in the same repository that came before it is
-    /// done.
-    async fn settle_in_turn(
+    /// Does a unit of work, after the earlier ones of this process in the same repository.
+    async fn write_in_order(
         &self,
         repository: &Repository,
         work: Work<'_>,
         applied: &mut Applied,
     ) -> Result<(), StoreError> {
-        let _turn = self.turns.wait(repository).await;
-        self.settle(repository, work, applied).await
+        let _lock = self.locks.wait(repository).await;
+        self.write_all(repository, work, applied).await
     }
 
-    /// Does some work, and what follows from it that may be too much for one transaction: tags that
-    /// nobody has any longer expire, and indexes are told the size of their manifest.
-    async fn settle(
+    /// Does a unit of work, and what may be too large for its transaction: tags that no image has
+    /// any longer expire, and the sizes of indexes are updated.
+    async fn write_all(
         &self,
         repository: &Repository,
         work: Work<'_>,
         applied: &mut Applied,
     ) -> Result<(), StoreError> {
-        // Those that are too many for the transaction that takes them away. If this is interrupted,
-        // items of them stay that nobody will ever see.
-        let left_behind = self.settle_work(repository, work, applied).await?;
-        for tags in left_behind.chunks(TAGS_EXPIRED_AT_ONCE) {
-            self.settle_work(repository, Work::ExpireTags(tags), applied).await?;
+        // If this is interrupted, items of tags stay that no image has. They are never returned.
+        let unused_tags = self.write_until_stable(repository, work, applied).await?;
+        for tags in unused_tags.chunks(MAX_EXPIRED_TAGS) {
+            self.write_until_stable(repository, Work::ExpireTags(tags), applied).await?;
         }
         if let Work::Change(change) = work
             && let Some(digest) = change.sized()
         {
-            self.tell_size(repository, digest, applied).await?;
+            self.update_index_sizes(repository, digest, applied).await?;
         }
         Ok(())
     }
 
-    /// Lets the indexes that list a manifest know its size, and those that list them theirs. An
-    /// index that is pushed meanwhile finds the manifest itself. All of them are looked at each
-    /// time, so that a change which was interrupted here is made whole when it is applied again.
-    async fn tell_size(
+    /// Updates the sizes of the indexes that list a manifest, and of those that list them. An index
+    /// that is pushed meanwhile reads the manifest itself. All indexes are read each time, so that
+    /// a change that was interrupted here is completed when it is applied again.
+    async fn update_index_sizes(
         &self,
         repository: &Repository,
         digest: &Digest,
@@ -139,24 +128,24 @@ impl Writer {
         let mut waiting = vec![digest.clone()];
         while let Some(manifest) = waiting.pop() {
             let indexes = self.indexes_of(repository, &manifest, applied).await?;
-            for indexes in indexes.chunks(INDEXES_RESIZED_AT_ONCE) {
+            for indexes in indexes.chunks(MAX_RESIZED_INDEXES) {
                 let work = Work::UpdateSizes { manifest: &manifest, indexes };
-                self.settle_work(repository, work, applied).await?;
+                self.write_until_stable(repository, work, applied).await?;
             }
             waiting.extend(indexes.into_iter().filter(|index| seen.insert(index.clone())));
         }
         Ok(())
     }
 
-    /// Drafts and writes until there is nothing left to write, but for the tags returned.
-    async fn settle_work(
+    /// Drafts and writes until there is nothing to write. Returns the unused tags.
+    async fn write_until_stable(
         &self,
         repository: &Repository,
         work: Work<'_>,
         applied: &mut Applied,
     ) -> Result<Vec<Tag>, StoreError> {
         let mut backoff = Backoff::new();
-        let mut left_behind = Vec::new();
+        let mut unused_tags = Vec::new();
         loop {
             let now = (self.clock)();
             let mut loaded = Loaded::default();
@@ -171,14 +160,14 @@ impl Writer {
             applied.too_late |= effect == Effect::TooLate;
             let transactions = Writes::new(&self.table, repository, &drafted, now)?.transactions();
             if transactions.is_empty() {
-                return Ok(left_behind);
+                return Ok(unused_tags);
             }
             match self.transact(transactions).await {
                 Ok(units) => {
                     applied.written = true;
                     applied.write_units += units;
-                    left_behind.append(&mut drafted.left_behind);
-                    // Another round that meets other writers is a new one to them.
+                    unused_tags.append(&mut drafted.unused_tags);
+                    // The next conflict is with other writers.
                     backoff = Backoff::new();
                 }
                 Err(error @ (StoreError::Contended | StoreError::Throttled)) => {
@@ -189,7 +178,7 @@ impl Writer {
         }
     }
 
-    /// Loads what a draft needs, and returns the read units consumed.
+    /// Loads what a draft requires. Returns the read units.
     async fn load(
         &self,
         repository: &Repository,
@@ -307,10 +296,9 @@ impl Writer {
         Ok(output.consumed_capacity().iter().filter_map(|capacity| capacity.capacity_units).sum())
     }
 
-    /// Takes every image out of a deleted repository that was there before the deletion, and looks
-    /// for pushes since then. Writers apply the deletion to what they touch from its beginning on,
-    /// so this may take its time, stop half-way and be done again. Returns the deletion whose
-    /// images are all removed now.
+    /// Removes the images of a deleted repository from before the deletion, and finds pushes since.
+    /// Writers apply the deletion from its beginning on to what they write, so that this can be
+    /// interrupted and repeated. Returns the deletion whose images are all removed.
     async fn remove_images(
         &self,
         repository: &Repository,
@@ -345,7 +333,12 @@ impl Writer {
             let removals: Vec<Applied> = stream::iter(touched)
                 .map(|digest| async move {
                     let mut applied = Applied::default();
-                    self.settle(repository, Work::CatchUp(&digest), &mut applied).await?;
+                    self.write_all(
+                        repository,
+                        Work::ApplyRepositoryDeletion(&digest),
+                        &mut applied,
+                    )
+                    .await?;
                     Ok::<_, StoreError>(applied)
                 })
                 .buffer_unordered(CONCURRENT_REMOVALS)

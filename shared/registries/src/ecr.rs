@@ -1,8 +1,8 @@
-//! Amazon ECR's private registries, by their own `DescribeImages`, which tells all that there is to
-//! know of an image and does not count as a pull, as reading its manifest would.
+//! A client of Amazon ECR's private registries. It calls `DescribeImages`, which returns all of an
+//! image's members and, other than a request for its manifest, does not count as a pull.
 //!
-//! An account may ask only so often in a second. The SDK's adaptive mode finds out how often by
-//! being throttled, and keeps to it from then on.
+//! Amazon ECR throttles an account. The SDK's adaptive retry mode limits the rate of requests to
+//! what was not throttled.
 //!
 //! <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_DescribeImages.html>
 
@@ -27,135 +27,133 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
 use catalog::change::Content;
 use catalog::image::{Image, ImageStatus, Scan};
-use catalog::table::causes;
 use catalog::{Digest, RegistryId, Tag, Timestamp};
 use jiff::fmt::rfc2822;
 use tokio::sync::{Mutex, oneshot};
 use tokio::time::timeout;
 
-use crate::{Answer, Listed, NoAnswer};
+use crate::{Listed, ManifestLookup, ManifestNotFound, RegistryUnavailable};
 
-/// The most images that can be asked for at once.
-const MOST_IMAGES: usize = 100;
+/// Images of one request.
+const MAX_IMAGE_IDS: usize = 100;
 
-/// How many images or repositories are listed at once; the most that can be.
-const PAGE: i32 = 1000;
+/// Images or repositories of one page; Amazon ECR's maximum.
+const PAGE_SIZE: i32 = 1000;
 
-/// How often a request is sent until it is given up.
-const ATTEMPTS: u32 = 8;
+const MAX_ATTEMPTS: u32 = 8;
 
-/// How far Amazon ECR's answers may be behind what happened there; a guess, on the safe side.
+/// How old Amazon ECR's responses may be. AWS documents no limit; this is an assumption.
 pub const ECR_DELAY: Duration = Duration::from_secs(60);
 
-/// How long one attempt may take.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long it may take altogether to ask about single images.
+/// For a request for single images, with all its attempts.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Asks Amazon ECR in one region.
-pub struct Ecr {
+/// A client of Amazon ECR in one region.
+pub struct EcrClient {
     client: Client,
-    /// The questions about single images of a repository.
-    waiting: Mutex<HashMap<(RegistryId, String), Arc<Waiting>>>,
+    /// By registry and repository.
+    batches: Mutex<HashMap<(RegistryId, String), Arc<Batch>>>,
 }
 
-/// Questions about the images of one repository. One request is under way at a time; what is asked
-/// meanwhile is put into the next one together.
+/// Lookups of images of one repository. One request is in flight at a time; the lookups that start
+/// meanwhile share the next one.
 #[derive(Default)]
-struct Waiting {
-    turn: Mutex<()>,
-    questions: Mutex<Vec<Question>>,
+struct Batch {
+    in_flight: Mutex<()>,
+    lookups: Mutex<Vec<Lookup>>,
 }
 
-struct Question {
+struct Lookup {
     digest: Digest,
-    answer: oneshot::Sender<Result<Answer, NoAnswer>>,
+    result: oneshot::Sender<Result<ManifestLookup, RegistryUnavailable>>,
 }
 
-impl std::fmt::Debug for Ecr {
+impl std::fmt::Debug for EcrClient {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("Ecr")
+        formatter.write_str("EcrClient")
     }
 }
 
-impl Ecr {
-    /// Asks with the credentials, and in the region, of a configuration.
+impl EcrClient {
+    /// Sends requests with the credentials and to the region of a configuration.
     #[must_use]
     pub fn new(configuration: &SdkConfig) -> Self {
         let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).build();
         let configuration = aws_sdk_ecr::config::Builder::from(configuration)
             .behavior_version(BehaviorVersion::latest())
-            .retry_config(RetryConfig::adaptive().with_max_attempts(ATTEMPTS))
+            .retry_config(RetryConfig::adaptive().with_max_attempts(MAX_ATTEMPTS))
             .timeout_config(timeouts)
             .build();
-        Self { client: Client::from_conf(configuration), waiting: Mutex::default() }
+        Self { client: Client::from_conf(configuration), batches: Mutex::default() }
     }
 
-    /// What there is to know of an image's manifest. Images of one repository that are asked for at
-    /// the same time are asked for together.
-    ///
-    /// # Errors
-    /// Amazon ECR does not answer, or does not allow to ask.
-    pub async fn content(
+    /// Looks up an image. Lookups in the same repository at the same time share a request.
+    pub async fn manifest(
         &self,
         registry: &RegistryId,
         name: &str,
         digest: &Digest,
-    ) -> Result<Answer, NoAnswer> {
+    ) -> Result<ManifestLookup, RegistryUnavailable> {
         let key = (registry.clone(), name.to_owned());
-        let waiting = Arc::clone(self.waiting.lock().await.entry(key.clone()).or_default());
-        let (answer, mut receiver) = oneshot::channel();
-        waiting.questions.lock().await.push(Question { digest: digest.clone(), answer });
-        // Lets those join in that ask at this very moment.
+        let batch = Arc::clone(self.batches.lock().await.entry(key.clone()).or_default());
+        let (result, mut receiver) = oneshot::channel();
+        batch.lookups.lock().await.push(Lookup { digest: digest.clone(), result });
+        // Lets lookups that start at this moment join.
         tokio::task::yield_now().await;
-        let turn = waiting.turn.lock().await;
-        // Whose turn it was before may have asked for this one, too.
-        let answer = loop {
+        let in_flight = batch.in_flight.lock().await;
+        // The request before may have included this lookup.
+        let found = loop {
             match receiver.try_recv() {
-                Ok(answer) => break answer,
+                Ok(found) => break found,
                 Err(oneshot::error::TryRecvError::Empty) => {
-                    let mut questions = waiting.questions.lock().await;
-                    questions.retain(|question| !question.answer.is_closed());
-                    let most = questions.len().min(MOST_IMAGES);
-                    let asked: Vec<_> = questions.drain(..most).collect();
-                    drop(questions);
-                    let digests = asked.iter().map(|question| question.digest.clone()).collect();
-                    let answers = timeout(TIMEOUT, self.contents(registry, name, digests)).await;
-                    let answers = answers
-                        .unwrap_or_else(|_| Err(NoAnswer("Amazon ECR took too long".to_owned())));
-                    for question in asked {
-                        let answer = answers.as_ref().map_err(Clone::clone).map(|found| {
-                            let none = || Answer::None("Amazon ECR does not know it".to_owned());
-                            found.get(&question.digest).cloned().map_or_else(none, |content| {
-                                Answer::Manifest(question.digest.clone(), Box::new(content))
-                            })
-                        });
-                        // Who does not wait any longer needs no answer.
-                        let _ = question.answer.send(answer);
-                    }
+                    self.look_up(registry, name, &batch).await;
                 }
                 Err(oneshot::error::TryRecvError::Closed) => {
-                    break Err(NoAnswer("the request was given up".to_owned()));
+                    break Err(RegistryUnavailable::Cancelled);
                 }
             }
         };
-        drop(turn);
-        let mut all = self.waiting.lock().await;
+        drop(in_flight);
+        let mut batches = self.batches.lock().await;
         // This one's and the map's own.
-        if Arc::strong_count(&waiting) == 2 {
-            all.remove(&key);
+        if Arc::strong_count(&batch) == 2 {
+            batches.remove(&key);
         }
-        answer
+        found
     }
 
-    /// What there is to know of the manifests of these images; those that are gone are left out.
+    /// Sends one request for the lookups of a batch that are still awaited.
+    async fn look_up(&self, registry: &RegistryId, name: &str, batch: &Batch) {
+        let mut waiting = batch.lookups.lock().await;
+        waiting.retain(|lookup| !lookup.result.is_closed());
+        let size = waiting.len().min(MAX_IMAGE_IDS);
+        let lookups: Vec<_> = waiting.drain(..size).collect();
+        drop(waiting);
+        let digests = lookups.iter().map(|lookup| lookup.digest.clone()).collect();
+        let contents = timeout(TIMEOUT, self.contents(registry, name, digests))
+            .await
+            .unwrap_or(Err(RegistryUnavailable::TimedOut));
+        for Lookup { digest, result } in lookups {
+            let found = contents.as_ref().map_err(Clone::clone).map(|contents| {
+                match contents.get(&digest) {
+                    Some(content) => ManifestLookup::Found(digest, Box::new(content.clone())),
+                    None => ManifestLookup::NotFound(ManifestNotFound::Unknown),
+                }
+            });
+            // A lookup that is no longer awaited needs no result.
+            let _ = result.send(found);
+        }
+    }
+
+    /// The contents of those of these images that exist.
     async fn contents(
         &self,
         registry: &RegistryId,
         name: &str,
         digests: Vec<Digest>,
-    ) -> Result<HashMap<Digest, Content>, NoAnswer> {
+    ) -> Result<HashMap<Digest, Content>, RegistryUnavailable> {
         let mut contents = HashMap::new();
         let mut groups = vec![digests];
         while let Some(group) = groups.pop() {
@@ -177,27 +175,24 @@ impl Ecr {
                     contents
                         .extend(images.map(|image| (image.image_digest.clone(), content(&image))));
                 }
-                // One that is gone spoils the answer for all of them.
+                // One image that does not exist fails the whole request.
                 Err(error) if is_image_missing(&error) && group.len() > 1 => {
                     let (left, right) = group.split_at(group.len() / 2);
                     groups.extend([left.to_vec(), right.to_vec()]);
                 }
                 Err(error) if is_image_missing(&error) || is_repository_missing(&error) => {}
-                Err(error) => return Err(NoAnswer(causes(&error))),
+                Err(error) => return Err(RegistryUnavailable::request(error)),
             }
         }
         Ok(contents)
     }
 
-    /// All images of a repository, in no order.
-    ///
-    /// # Errors
-    /// Amazon ECR does not answer, or does not allow to ask.
+    /// Lists all images of a repository, in no order.
     pub async fn images(
         &self,
         registry: &RegistryId,
         name: &str,
-    ) -> Result<Listed<Image>, NoAnswer> {
+    ) -> Result<Listed<Image>, RegistryUnavailable> {
         let any = DescribeImagesFilter::builder().image_status(ImageStatusFilter::Any).build();
         let clock = Clock::default();
         let mut images = Vec::new();
@@ -209,7 +204,7 @@ impl Ecr {
                 .registry_id(registry.as_str())
                 .repository_name(name)
                 .filter(any.clone())
-                .max_results(PAGE)
+                .max_results(PAGE_SIZE)
                 .set_next_token(next)
                 .customize()
                 .interceptor(clock.clone())
@@ -223,32 +218,32 @@ impl Ecr {
                     next = described.next_token;
                 }
                 Err(error) if is_repository_missing(&error) => {
-                    return Ok(Listed { things: None, date: clock.time()? });
+                    return Ok(Listed { items: None, date: clock.time()? });
                 }
-                Err(error) => return Err(NoAnswer(causes(&error))),
+                Err(error) => return Err(RegistryUnavailable::request(error)),
             }
             if next.is_none() {
-                return Ok(Listed { things: Some(images), date: clock.time()? });
+                return Ok(Listed { items: Some(images), date: clock.time()? });
             }
         }
     }
 
-    /// The names of all repositories of a registry.
-    ///
-    /// # Errors
-    /// Amazon ECR does not answer, or does not allow to ask.
-    pub async fn repositories(&self, registry: &RegistryId) -> Result<Vec<String>, NoAnswer> {
+    /// Lists the names of all repositories of a registry.
+    pub async fn repositories(
+        &self,
+        registry: &RegistryId,
+    ) -> Result<Vec<String>, RegistryUnavailable> {
         let mut pages = self
             .client
             .describe_repositories()
             .registry_id(registry.as_str())
-            .max_results(PAGE)
+            .max_results(PAGE_SIZE)
             .into_paginator()
             .items()
             .send();
         let mut names = Vec::new();
         while let Some(repository) = pages.next().await {
-            let repository = repository.map_err(|error| NoAnswer(causes(&error)))?;
+            let repository = repository.map_err(RegistryUnavailable::request)?;
             names.extend(repository.repository_name);
         }
         Ok(names)
@@ -263,7 +258,7 @@ fn is_repository_missing<R>(error: &SdkError<DescribeImagesError, R>) -> bool {
     error.as_service_error().is_some_and(DescribeImagesError::is_repository_not_found_exception)
 }
 
-/// What Amazon ECR tells of an image's manifest.
+/// The members of an image that describe its manifest.
 #[must_use]
 pub fn content(image: &Image) -> Content {
     Content {
@@ -275,7 +270,7 @@ pub fn content(image: &Image) -> Content {
     }
 }
 
-/// An image as the catalog has it; nothing for one that it could not have.
+/// Converts an image; `None` if it has no digest or time.
 fn image(detail: ImageDetail) -> Option<Image> {
     let status = |status: &aws_sdk_ecr::types::ImageStatus| {
         ImageStatus::ALL.into_iter().find(|known| known.as_str() == status.as_str())
@@ -322,16 +317,13 @@ fn timestamp(time: &DateTime) -> Option<Timestamp> {
     Timestamp::from_milliseconds(time.to_millis().ok()?).ok()
 }
 
-/// Keeps what Amazon ECR's clock said at the first answer.
+/// Keeps the `Date` of the first response.
 #[derive(Debug, Clone, Default)]
 struct Clock(Arc<OnceLock<Timestamp>>);
 
 impl Clock {
-    fn time(&self) -> Result<Timestamp, NoAnswer> {
-        self.0
-            .get()
-            .copied()
-            .ok_or_else(|| NoAnswer("Amazon ECR does not tell its time".to_owned()))
+    fn time(&self) -> Result<Timestamp, RegistryUnavailable> {
+        self.0.get().copied().ok_or(RegistryUnavailable::NoDate)
     }
 }
 

@@ -1,94 +1,137 @@
-//! Asks registries. One that does not answer in time, or not as it should, may be asked again
-//! later; one that does not know what it is asked for has answered.
+//! What the catalog knows of registries.
 //!
-//! - [`distribution`]: those that speak the OCI distribution API
-//! - [`ecr`]: Amazon ECR, by its own API
-//! - [`manifest`]: what a manifest's bytes tell
+//! - [`source`]: the products whose events it understands
+//! - [`subscription`]: the registries whose events it accepts
+//! - [`credential`]: how their webhooks are authenticated
+//! - [`target`]: the registries that it sends requests to, and which repositories are theirs
+//! - [`oci`]: a client of the OCI distribution API
+//! - [`ecr`]: a client of Amazon ECR's own API
+//! - [`manifest`]: what the bytes of a manifest contain
 
-pub mod distribution;
+pub mod credential;
 pub mod ecr;
 pub mod manifest;
+pub mod oci;
+pub mod source;
+pub mod subscription;
+pub mod target;
 
+use std::error::Error;
 use std::sync::Arc;
 
 use catalog::change::Content;
 use catalog::{Digest, RegistryId, Timestamp};
 use secret::Secret;
 use serde::{Deserialize, Serialize};
-use subscriptions::Subscriptions;
 
-pub use distribution::{Distribution, RegistryAddress};
-pub use ecr::Ecr;
+pub use ecr::EcrClient;
+pub use oci::{OciClient, RegistryAddress};
+pub use source::Source;
+pub use subscription::{Subscription, Subscriptions};
+pub use target::{RegistryTarget, RegistryTargets};
 
-/// A registry that can be asked.
+/// A registry that the catalog can send requests to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Registry {
-    /// It speaks the OCI distribution API at this address.
-    Distribution(RegistryAddress),
+    /// It implements the OCI distribution API at this address.
+    Oci(RegistryAddress),
     /// Amazon ECR's private registry of this account.
     Ecr(RegistryId),
 }
 
-/// A registry's answer about a manifest.
-#[derive(Debug, Clone)]
-pub enum Answer {
-    /// The manifest is this.
-    Manifest(Digest, Box<Content>),
-    /// There is no such manifest, or it is not what it is said to be.
-    None(String),
+/// The result of a request for a manifest.
+#[derive(Debug)]
+pub enum ManifestLookup {
+    Found(Digest, Box<Content>),
+    NotFound(ManifestNotFound),
 }
 
-/// What a registry has in a repository, and what its clock said before it told.
+/// Why a registry has no such manifest.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestNotFound {
+    #[error("the registry has no such manifest")]
+    Unknown,
+    #[error("the manifest is larger than {0} bytes")]
+    TooLarge(usize),
+    #[error(transparent)]
+    Invalid(manifest::InvalidManifest),
+    #[error("no requests are sent to Amazon ECR")]
+    NoEcrClient,
+}
+
+/// The items in a repository.
 #[derive(Debug)]
 pub struct Listed<T> {
-    /// What is listed; nothing if there is no such repository.
-    pub things: Option<Vec<T>>,
-    /// The registry's own time, in whole seconds; the list is not older.
+    /// `None` if there is no such repository.
+    pub items: Option<Vec<T>>,
+    /// The registry's own time at the first response, in whole seconds.
     pub date: Timestamp,
 }
 
-/// A registry did not answer; it may later.
+/// A registry did not return what was requested. A later request may succeed.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{0}")]
-pub struct NoAnswer(pub String);
+pub enum RegistryUnavailable {
+    #[error("the request failed")]
+    Request(#[source] Arc<dyn Error + Send + Sync>),
+    #[error("the request timed out")]
+    TimedOut,
+    #[error("the response has the status {0}")]
+    Status(u16),
+    #[error("the response has the digest '{0}'")]
+    InvalidDigest(String),
+    #[error("the response is not a list")]
+    InvalidList(#[source] Arc<serde_json::Error>),
+    #[error("the response has no date")]
+    NoDate,
+    #[error("the subscriptions cannot be read")]
+    Credential(#[source] Arc<dyn Error + Send + Sync>),
+    #[error("no requests are sent to Amazon ECR")]
+    NoEcrClient,
+    #[error("the request was cancelled")]
+    Cancelled,
+}
 
-/// Asks registries of any kind.
+impl RegistryUnavailable {
+    fn request(error: impl Error + Send + Sync + 'static) -> Self {
+        Self::Request(Arc::new(error))
+    }
+}
+
+/// Clients of all kinds of registries.
 #[derive(Debug)]
 pub struct Registries {
-    /// Asks those that speak the OCI distribution API.
-    pub distribution: Distribution,
-    /// Asks Amazon ECR; nothing where there is nobody to ask it as.
-    pub ecr: Option<Ecr>,
+    pub oci: OciClient,
+    /// `None` where there are no credentials for Amazon ECR.
+    pub ecr: Option<EcrClient>,
 }
 
 impl Registries {
-    /// Shows the credentials of these subscriptions.
     #[must_use]
-    pub fn new(subscriptions: Arc<Secret<Subscriptions>>, ecr: Option<Ecr>) -> Self {
-        Self { distribution: Distribution::new(subscriptions), ecr }
+    pub fn new(subscriptions: Arc<Secret<Subscriptions>>, ecr: Option<EcrClient>) -> Self {
+        Self { oci: OciClient::new(subscriptions), ecr }
     }
 
-    /// A manifest, by its digest or, but not of Amazon ECR, by a tag.
-    ///
-    /// # Errors
-    /// The registry does not answer, or not as it should.
+    /// Gets a manifest by its digest or, but not from Amazon ECR, by a tag.
     pub async fn manifest(
         &self,
         registry: &Registry,
         name: &str,
         reference: &str,
-    ) -> Result<Answer, NoAnswer> {
+    ) -> Result<ManifestLookup, RegistryUnavailable> {
         match (registry, &self.ecr) {
-            (Registry::Distribution(address), _) => {
-                self.distribution.manifest(address, name, reference).await
-            }
+            (Registry::Oci(address), _) => self.oci.manifest(address, name, reference).await,
             (Registry::Ecr(account), Some(ecr)) => {
-                let digest =
-                    Digest::parse(reference).map_err(|error| NoAnswer(error.to_string()))?;
-                ecr.content(account, name, &digest).await
+                let digest = Digest::parse(reference)
+                    .map_err(|_| RegistryUnavailable::InvalidDigest(reference.to_owned()))?;
+                ecr.manifest(account, name, &digest).await
             }
-            (Registry::Ecr(_), None) => Ok(Answer::None("Amazon ECR is not asked here".to_owned())),
+            (Registry::Ecr(_), None) => Ok(ManifestLookup::NotFound(ManifestNotFound::NoEcrClient)),
         }
+    }
+
+    /// The client of Amazon ECR.
+    pub fn ecr(&self) -> Result<&EcrClient, RegistryUnavailable> {
+        self.ecr.as_ref().ok_or(RegistryUnavailable::NoEcrClient)
     }
 }

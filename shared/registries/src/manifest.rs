@@ -1,4 +1,4 @@
-//! Manifests: what their bytes tell of an image.
+//! Manifests: what their bytes contain.
 //!
 //! <https://github.com/opencontainers/image-spec/blob/main/manifest.md>
 
@@ -17,26 +17,25 @@ const LEGACY_MEDIA_TYPES: [&str; 2] = [
     "application/vnd.docker.distribution.manifest.v1+prettyjws",
 ];
 
-/// The media types of manifests that the catalog asks for.
+/// The `Accept` header of requests for manifests.
 pub(crate) fn accepted() -> String {
     [IMAGE_MEDIA_TYPES, INDEX_MEDIA_TYPES].concat().join(", ")
 }
 
-/// What a manifest is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ManifestKind {
-    /// One image: a configuration and layers.
+    /// A configuration and layers.
     Image,
-    /// Several manifests, one for each platform.
+    /// Manifests, one for each platform.
     Index,
-    /// One image, in a form that does not tell its size.
+    /// Docker's first schema, which contains no sizes.
     Legacy,
 }
 
 impl ManifestKind {
-    /// The kind of a media type; nothing for what is no manifest.
+    /// `None` if it is not the media type of a manifest.
     #[must_use]
-    pub fn of_media_type(media_type: &str) -> Option<Self> {
+    pub fn from_media_type(media_type: &str) -> Option<Self> {
         [
             (Self::Image, IMAGE_MEDIA_TYPES),
             (Self::Index, INDEX_MEDIA_TYPES),
@@ -48,13 +47,11 @@ impl ManifestKind {
     }
 }
 
-/// Bytes that are not the manifest they are taken for.
+/// Why bytes are not the manifest of a digest.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidManifest {
-    /// Not JSON, or a member of the wrong type.
     #[error("the manifest cannot be read: {0}")]
-    Form(#[from] serde_json::Error),
-    /// They have another digest.
+    Json(#[from] serde_json::Error),
     #[error("the manifest's bytes do not have the digest {0}")]
     Digest(Digest),
 }
@@ -78,10 +75,7 @@ struct Descriptor {
     size: i64,
 }
 
-/// Reads a manifest's bytes, once they are known to be the ones that the digest names.
-///
-/// # Errors
-/// They are not, or cannot be understood.
+/// Parses the bytes of a manifest after it verified their digest.
 pub fn read(digest: &Digest, bytes: &[u8]) -> Result<Content, InvalidManifest> {
     if digest_of(digest, bytes).as_ref() != Some(digest) {
         return Err(InvalidManifest::Digest(digest.clone()));
@@ -104,7 +98,7 @@ pub fn read(digest: &Digest, bytes: &[u8]) -> Result<Content, InvalidManifest> {
     })
 }
 
-/// The digest of bytes by the algorithm of another digest; nothing if the algorithm is unknown.
+/// The digest of bytes by the algorithm of another digest; `None` if the algorithm is unknown.
 fn digest_of(like: &Digest, bytes: &[u8]) -> Option<Digest> {
     use aws_lc_rs::digest::{SHA256, SHA512, digest};
     let (algorithm, _) = like.as_str().split_once(':')?;

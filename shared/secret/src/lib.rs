@@ -1,5 +1,5 @@
-//! Configuration that is secret: known from the start, as on one machine, or a secret in AWS
-//! Secrets Manager, which may be changed while a function lives.
+//! A secret: a value that is known at the start, as in the standalone program, or a secret of AWS
+//! Secrets Manager, which may change while a function runs.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,17 +9,14 @@ use aws_sdk_secretsmanager::Client;
 use catalog::table::causes;
 use tokio::sync::Mutex;
 
-/// How long a secret's value is used before it is asked for again.
+/// How long a value is used before it is read again.
 const LIFETIME: Duration = Duration::from_mins(5);
 
-/// Anything that goes wrong.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// Something secret.
+/// A secret.
 pub enum Secret<T> {
-    /// It is known.
     Known(Arc<T>),
-    /// It is a secret in AWS Secrets Manager.
     Stored(StoredSecret<T>),
 }
 
@@ -31,11 +28,10 @@ pub struct StoredSecret<T> {
     known: Mutex<Option<(Instant, Arc<T>)>>,
 }
 
-/// The texts of a secret.
+/// The versions of a secret.
 pub struct Versions {
-    /// What it is.
     pub current: String,
-    /// What it was before; empty if it was never changed.
+    /// Empty if the secret was never changed.
     pub previous: String,
 }
 
@@ -46,21 +42,16 @@ impl<T> fmt::Debug for Secret<T> {
 }
 
 impl<T> Secret<T> {
-    /// Something that is known.
     pub fn known(value: T) -> Self {
         Self::Known(Arc::new(value))
     }
 
-    /// A secret by its name or ARN, and how its text is read. It is not asked for before it is
-    /// needed.
+    /// A secret by its name or ARN. It is read when it is first used.
     pub fn stored(client: Client, id: String, parse: fn(&Versions) -> Result<T, Error>) -> Self {
         Self::Stored(StoredSecret { client, id, parse, known: Mutex::new(None) })
     }
 
-    /// Its value, at most five minutes old.
-    ///
-    /// # Errors
-    /// It cannot be read, and never could.
+    /// The value, at most five minutes old, or the last one that could be read.
     pub async fn value(&self) -> Result<Arc<T>, Error> {
         match self {
             Self::Known(value) => Ok(Arc::clone(value)),
@@ -79,7 +70,7 @@ impl<T> StoredSecret<T> {
         }
         let value = match (self.read().await, &*known) {
             (Ok(value), _) => Arc::new(value),
-            // An old value is better than no answers.
+            // The last value stays in use.
             (Err(error), Some((_, value))) => {
                 tracing::warn!(secret = self.id, %error, "the secret cannot be read again");
                 Arc::clone(value)

@@ -1,4 +1,4 @@
-//! `image-catalog reconcile --from ecr`, and a process that asks Amazon ECR.
+//! `image-catalog reconcile --from ecr`, and a serving process with lookups in Amazon ECR.
 
 use std::process::{Command, Output};
 
@@ -10,7 +10,7 @@ use super::lookups::pushed;
 use super::server::Server;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_command_line_compares_with_amazon_ecr() {
+async fn the_command_line_reconciles_with_amazon_ecr() {
     let Some(server) = Server::start("the_command_line", 1000.0) else { return };
     let folder = folder("ecr");
     let data = folder.join("data").display().to_string();
@@ -28,15 +28,22 @@ async fn the_command_line_compares_with_amazon_ecr() {
         let arguments = [&["reconcile", "--from", "ecr", "--data", &data], more].concat();
         let output = run(&binary, &arguments);
         assert!(output.status.success(), "{output:?}");
-        assert_eq!(String::from_utf8(output.stderr).unwrap(), "", "no bar where nobody looks");
+        assert_eq!(
+            String::from_utf8(output.stderr).unwrap(),
+            "",
+            "no progress bar without a terminal"
+        );
         String::from_utf8(output.stdout).unwrap()
     };
     let two = ["--repository", "team/app-00", "--repository", "team/app-01"];
     let filled = reconcile(&two);
-    assert!(filled.ends_with("\n2 repositories compared, 1530 differences repaired\n"), "{filled}");
-    assert_eq!(reconcile(&two), "2 repositories compared, 0 differences repaired\n");
+    assert!(
+        filled.ends_with("\n2 repositories reconciled, 1530 differences repaired\n"),
+        "{filled}"
+    );
+    assert_eq!(reconcile(&two), "2 repositories reconciled, 0 differences repaired\n");
 
-    // A repository that is gone is removed only if that is wanted.
+    // A deleted repository is removed only with `--prune`.
     server
         .client()
         .delete_repository()
@@ -45,20 +52,20 @@ async fn the_command_line_compares_with_amazon_ecr() {
         .send()
         .await
         .unwrap();
-    assert_eq!(reconcile(&two), "2 repositories compared, 0 differences repaired\n");
-    let gone = format!("{REGISTRY}/team/app-01: the repository is gone\n");
+    assert_eq!(reconcile(&two), "2 repositories reconciled, 0 differences repaired\n");
+    let deleted = format!("{REGISTRY}/team/app-01: the repository was deleted\n");
     let pruned = reconcile(&[&two[..], &["--prune", "--dry-run"]].concat());
-    assert_eq!(pruned, format!("{gone}2 repositories compared, 1 differences found\n"));
+    assert_eq!(pruned, format!("{deleted}2 repositories reconciled, 1 differences found\n"));
     let pruned = reconcile(&[&two[..], &["--prune"]].concat());
-    assert_eq!(pruned, format!("{gone}2 repositories compared, 1 differences repaired\n"));
+    assert_eq!(pruned, format!("{deleted}2 repositories reconciled, 1 differences repaired\n"));
     assert_eq!(
         reconcile(&[&two[..], &["--prune"]].concat()),
-        "2 repositories compared, 0 differences repaired\n"
+        "2 repositories reconciled, 0 differences repaired\n"
     );
 
-    // The process that serves asks, too, if it is told to.
+    // The serving process looks up manifests with `--ecr-lookups`.
     let mut serving = command(&folder);
-    serving.args(["--in-memory", "--ask-ecr"]).env("AWS_ENDPOINT_URL_ECR", &server.moto.url);
+    serving.args(["--in-memory", "--ecr-lookups"]).env("AWS_ENDPOINT_URL_ECR", &server.moto.url);
     serving.envs([("AWS_ACCESS_KEY_ID", "key"), ("AWS_SECRET_ACCESS_KEY", "secret")]);
     let serving = Process::start(serving);
     let url = serving.url.clone();
@@ -75,7 +82,7 @@ async fn the_command_line_compares_with_amazon_ecr() {
     drop(serving);
     assert_eq!(described["imageDetails"][0]["imageSizeInBytes"], json!(image.size.unwrap()));
 
-    // A person sees how far it is.
+    // A terminal shows the progress.
     let command = format!("{binary} reconcile --from ecr --dry-run --data {data}");
     let Some(script) = require("the_command_line", "script") else { return };
     let seen = run(

@@ -1,17 +1,17 @@
-//! Comparisons of a whole registry.
+//! Reconciliation of a whole registry.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
 use aws_sdk_ecr::types::ImageIdentifier;
 use end_to_end::harness::{REGISTRY, Store};
-use reconcile::difference::Described;
+use reconcile::drift::Description;
 
 use super::server::Server;
 use super::{IMAGES, REPOSITORIES, catalogued, put, reconcile};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_empty_catalog_is_filled_and_what_events_did_not_tell_is_repaired() {
+async fn an_empty_catalog_is_filled_and_drift_is_repaired() {
     let Some(server) = Server::start("an_empty_catalog_is_filled", 4.0) else { return };
     let store = Store::in_memory().await;
     let ecr = || server.ecr();
@@ -31,8 +31,8 @@ async fn an_empty_catalog_is_filled_and_what_events_did_not_tell_is_repaired() {
     assert_eq!(reconcile(&store, ecr()).await, []);
     server.print("compared again", started);
 
-    // A tag that moves, one that is removed, an image that is deleted, one that is new, a
-    // repository that is deleted, and one that is new; nobody tells the catalog.
+    // A moved tag, a removed tag, a deleted image, a new image, a deleted repository and a new
+    // repository. No event reports them.
     let client = server.client();
     let id = |tag: &str| ImageIdentifier::builder().image_tag(tag).build();
     put(&client, "team/app-00", "release-0", 1).await;
@@ -45,15 +45,18 @@ async fn an_empty_catalog_is_filled_and_what_events_did_not_tell_is_repaired() {
     client.create_repository().repository_name("team/new").send().await.unwrap();
     put(&client, "team/new", "v1", 2).await;
     let there = server.everything().await;
-    let mut differences: Vec<String> =
-        reconcile(&store, ecr()).await.iter().map(|change| Described(change).to_string()).collect();
+    let mut differences: Vec<String> = reconcile(&store, ecr())
+        .await
+        .iter()
+        .map(|change| Description(change).to_string())
+        .collect();
     differences.sort();
     assert!(
         catalogued(&store).await == there,
         "the catalog is what the registry is: {differences:#?}"
     );
-    let gone = |repository: &str| format!("{REGISTRY}/{repository}: the repository is gone");
-    assert!(differences.contains(&gone("team/app-03")), "{differences:#?}");
+    let deleted = |repository: &str| format!("{REGISTRY}/{repository}: the repository was deleted");
+    assert!(differences.contains(&deleted("team/app-03")), "{differences:#?}");
     assert_eq!(differences.len(), 8, "{differences:#?}");
     assert_eq!(reconcile(&store, ecr()).await, []);
 }

@@ -9,16 +9,16 @@ use aws_sdk_ecr::types::ImageDetail;
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use end_to_end::harness::{InProcess, Moto, configuration, json_response, operation, print};
-use registries::Ecr;
+use registries::EcrClient;
 use serde_json::{Value, json};
 
 use super::{IMAGES, REPOSITORIES};
 
-/// Of so many requests one is refused, whether or not the account may send it; the third is the
-/// first.
+/// One request in so many is refused, whether or not the account may send it, beginning with the
+/// third.
 pub(super) const EVERY: usize = 500;
 
-/// What an image of the registry, and of the catalog, must have in common.
+/// The parts of an image that the registry and the catalog must have in common.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Seen {
     pub(super) tags: BTreeSet<String>,
@@ -35,14 +35,14 @@ pub(super) struct Server {
     pub(super) limit: Arc<Limit>,
 }
 
-/// What lets through as many requests as the account may send.
+/// Limits the requests of the account.
 pub(super) struct Limit {
     pub(super) http: reqwest::Client,
     pub(super) url: String,
-    /// How many requests a second the account may send, and how many at once.
+    /// The requests per second that the account may send, and its burst.
     pub(super) rate: f64,
     pub(super) tokens: Mutex<(f64, Instant)>,
-    /// Whether it does not answer at all.
+    /// Whether the service is unavailable.
     pub(super) is_down: AtomicBool,
     pub(super) requests: AtomicUsize,
     pub(super) throttled: AtomicUsize,
@@ -63,27 +63,27 @@ impl Server {
         Some(Self { moto, limit: Arc::new(limit) })
     }
 
-    /// What the catalog asks through.
-    pub(super) fn ecr(&self) -> Ecr {
+    /// The client of the catalog.
+    pub(super) fn ecr(&self) -> EcrClient {
         let limit = Arc::clone(&self.limit);
-        let answer = move |request: HttpRequest| {
+        let respond = move |request: HttpRequest| {
             let limit = Arc::clone(&limit);
-            async move { limit.answer(request).await }
+            async move { limit.respond(request).await }
         };
-        Ecr::new(&configuration(InProcess(answer)))
+        EcrClient::new(&configuration(InProcess(respond)))
     }
 
     /// A client that is not limited.
     pub(super) fn client(&self) -> aws_sdk_ecr::Client {
         let limit = Arc::clone(&self.limit);
-        let answer = move |request: HttpRequest| {
+        let respond = move |request: HttpRequest| {
             let limit = Arc::clone(&limit);
             async move { Ok(limit.pass_on(request).await) }
         };
-        aws_sdk_ecr::Client::new(&configuration(InProcess(answer)))
+        aws_sdk_ecr::Client::new(&configuration(InProcess(respond)))
     }
 
-    /// All that is there, repository by repository.
+    /// All images, by repository.
     pub(super) async fn everything(&self) -> Everything {
         let client = self.client();
         let listed = client.describe_repositories().send().await.unwrap();
@@ -107,7 +107,7 @@ impl Server {
         everything
     }
 
-    /// Prints how many requests there were since the last time, and how many were throttled.
+    /// Prints the number of requests since the last call, and how many were throttled.
     pub(super) fn print(&self, what: &str, since: Instant) -> (usize, usize) {
         let requests = self.limit.requests.swap(0, Ordering::Relaxed);
         let throttled = self.limit.throttled.swap(0, Ordering::Relaxed);
@@ -120,7 +120,7 @@ impl Server {
 }
 
 impl Limit {
-    pub(super) async fn answer(
+    pub(super) async fn respond(
         &self,
         request: HttpRequest,
     ) -> Result<HttpResponse, ConnectorError> {
@@ -135,7 +135,7 @@ impl Limit {
             *tokens = (if left >= 1.0 { left - 1.0 } else { left }, Instant::now());
             left >= 1.0
         };
-        // However slow everything is, some are refused.
+        // Some requests are refused even if everything is slow.
         if is_let_through && number % EVERY != 3 {
             return Ok(self.pass_on(request).await);
         }
@@ -146,7 +146,7 @@ impl Limit {
         ))
     }
 
-    /// moto's answer; it answers with everything at once, so it is cut into pages here.
+    /// moto's response. moto returns everything at once, so it is cut into pages here.
     pub(super) async fn pass_on(&self, request: HttpRequest) -> HttpResponse {
         const PAGE: usize = 200;
         let (name, body) = operation(&request);
@@ -154,22 +154,22 @@ impl Limit {
         for header in ["x-amz-target", "content-type", "authorization"] {
             passed_on = passed_on.header(header, request.headers().get(header).unwrap());
         }
-        let answer = passed_on.send().await.unwrap();
-        let status = answer.status().as_u16();
-        let date = answer.headers()["date"].to_str().unwrap().to_owned();
-        let mut answer: Value = answer.json().await.unwrap();
+        let response = passed_on.send().await.unwrap();
+        let status = response.status().as_u16();
+        let date = response.headers()["date"].to_str().unwrap().to_owned();
+        let mut response: Value = response.json().await.unwrap();
         if name == "DescribeImages" && body["imageIds"].is_null() && status == 200 {
             let first: usize = body["nextToken"].as_str().map_or(0, |token| token.parse().unwrap());
-            let images = answer["imageDetails"].as_array_mut().unwrap();
+            let images = response["imageDetails"].as_array_mut().unwrap();
             let last = images.len().min(first + PAGE);
             if last < images.len() {
                 *images = images[first..last].to_vec();
-                answer["nextToken"] = json!(last.to_string());
+                response["nextToken"] = json!(last.to_string());
             } else {
                 *images = images[first..].to_vec();
             }
         }
-        let mut response = json_response(status, &answer);
+        let mut response = json_response(status, &response);
         response.headers_mut().insert("date", date);
         response
     }

@@ -44,8 +44,8 @@ use self::output::{
     prints_text_tables_and_yaml,
 };
 use self::requests::{
-    asks_other_registries, filters, finds_images_by_tag_and_by_digest, finds_the_newest_image,
-    pages_and_resumes, reads_requests_from_json_and_yaml, reads_single_pages,
+    filters, finds_images_by_tag_and_by_digest, finds_the_newest_image, pages_and_resumes,
+    reads_requests_from_json_and_yaml, reads_single_pages, requests_other_registries,
 };
 use super::{Serving, run};
 
@@ -64,7 +64,7 @@ impl Version {
     }
 }
 
-/// AWS CLI, and where it asks.
+/// AWS CLI, and its endpoint.
 #[derive(Debug)]
 pub(super) struct Aws {
     pub(super) version: Version,
@@ -73,20 +73,20 @@ pub(super) struct Aws {
 }
 
 impl Aws {
-    /// Runs a command; its arguments are what stands between spaces, `''` is an empty one.
+    /// Runs a command. Its arguments are separated by spaces; `''` is an empty one.
     pub(super) fn run(&self, command: &str) -> Ended {
         let arguments = command.split_whitespace().map(|word| if word == "''" { "" } else { word });
         run(&self.program, arguments.chain(["--endpoint-url", &self.endpoint]))
     }
 
-    /// What a command prints that succeeds.
+    /// The output of a command that succeeds.
     pub(super) fn prints(&self, command: &str) -> String {
         let ended = self.run(command);
         assert!(ended.code == Some(0) && ended.stderr.is_empty(), "{command}: {ended:?}");
         ended.stdout
     }
 
-    /// What a command prints, as JSON.
+    /// The output of a command, as JSON.
     pub(super) fn json(&self, command: &str) -> Value {
         serde_json::from_str(&self.prints(command)).unwrap()
     }
@@ -120,7 +120,7 @@ impl Aws {
         assert_eq!(ended.code, Some(code), "{command}");
     }
 
-    /// What AWS CLI itself says of a command that it does not even send.
+    /// The error of AWS CLI for a command that it does not send.
     pub(super) fn rejects(&self, command: &str) -> String {
         let ended = self.run(command);
         assert_eq!(ended.stdout, "", "{command}");
@@ -146,7 +146,7 @@ with_both_versions![
     finds_the_newest_image,
     finds_images_by_tag_and_by_digest,
     filters,
-    asks_other_registries,
+    requests_other_registries,
     reads_requests_from_json_and_yaml,
     pages_and_resumes,
     reads_single_pages,

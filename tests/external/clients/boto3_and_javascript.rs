@@ -15,7 +15,7 @@ pub(super) enum Language {
     JavaScript,
 }
 
-/// What runs a language's scripts.
+/// A runner of a language's scripts.
 pub(super) struct Scripts {
     pub(super) interpreter: PathBuf,
     pub(super) extension: &'static str,
@@ -179,7 +179,7 @@ pub(super) fn javascript_errors_are_instances_of_their_classes() {
     fails_by_class(Language::JavaScript, test, "ECRServiceException");
 }
 
-/// What the scripts `errors` print of an error, besides the request's id.
+/// The output of the scripts `errors` for an error, without its request ID.
 pub(super) fn error(class: &str, code: &str, status: u16, message: &str) -> Value {
     json!({ "class": class, "code": code, "status": status, "message": message })
 }
@@ -240,7 +240,7 @@ pub(super) fn fails_by_class(language: Language, test: &str, base: &str) {
         ];
         assert_eq!(errors, expected, "{service}");
     }
-    // The public model has a class for what this catalog does not serve.
+    // The public model has a class for an operation that this catalog does not serve.
     let unsupported = "UnsupportedCommandException";
     assert_eq!(
         fail(&serving, "ecr-public", json!([[unsupported, "DescribeRegistries", {}]])),

@@ -1,4 +1,4 @@
-//! Every client reads a large repository, in which each image must be seen once.
+//! Every client reads each image of a large repository once.
 
 use std::cmp::Reverse;
 use std::sync::LazyLock;
@@ -12,7 +12,7 @@ use super::{Serving, apply};
 
 pub(super) const LARGE: u64 = 2_500;
 
-/// No size is the default, 100.
+/// `None` is the default, 100.
 pub(super) const PAGE_SIZES: [Option<usize>; 5] = [Some(1), Some(7), Some(100), Some(1000), None];
 
 /// A catalog with the repository `large`, which many tests read at once.
@@ -31,7 +31,7 @@ impl Large {
         let large = repository("large");
         let mut images: Vec<(i64, Digest, Vec<String>)> = (0..LARGE)
             .map(|number| {
-                // Digests in no order, and few times: pages end between images of the same time.
+                // Digests in random order, and few times: pages end between images of equal times.
                 let digest = digest(number.wrapping_mul(0x9E37_79B9_7F4A_7C15));
                 let milliseconds = (number % 13).cast_signed();
                 let tags = match number % 3 {
@@ -64,16 +64,16 @@ impl Large {
     }
 }
 
-/// What a client read of the repository `large`.
+/// The result of a client that reads the repository `large`.
 #[derive(Debug, Default)]
 pub(super) struct Reading {
-    /// How many images each page had, if the client tells.
+    /// How many images each page had, if the client exposes pages.
     pub(super) pages: Option<Vec<usize>>,
     /// The digest and the tags of each image.
     pub(super) images: Vec<(String, Vec<String>)>,
 }
 
-/// Lets a client read with every page size: all images, each once, the newest first.
+/// A client reads with every page size: all images, each once, the newest first.
 pub(super) fn reads_every_image_once(client: &str, read: impl Fn(Option<usize>) -> Reading) {
     for page_size in PAGE_SIZES {
         let started = Instant::now();

@@ -12,12 +12,11 @@ use describe_images::page_token::Keyring;
 use end_to_end::harness::{
     InProcess, OCI_CONFIGURATION, OCI_IMAGE, Store, digest, repository, time,
 };
-use lambda_http::Body;
 
 use super::large_repository::Reading;
 use super::{apply, broken_store, push, seed};
 
-/// The handler in front of a store, for the requests of an SDK, without a socket.
+/// The API in front of a store, for the requests of an SDK, without a socket.
 pub(super) struct Handler {
     pub(super) http_client: SharedHttpClient,
     pub(super) requests: Arc<AtomicUsize>,
@@ -26,24 +25,23 @@ pub(super) struct Handler {
 impl Handler {
     pub(super) fn new(store: &Store) -> Self {
         let keyring = Keyring::parse(&Keyring::generate_key().unwrap()).unwrap();
-        let handler = Arc::new(store.describe_images(keyring));
+        let api = Arc::new(store.api(keyring));
         let requests = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&requests);
-        let answer = move |request: HttpRequest| {
+        let respond = move |request: HttpRequest| {
             counted.fetch_add(1, Ordering::Relaxed);
-            let handler = Arc::clone(&handler);
+            let api = Arc::clone(&api);
             async move {
                 let request = request.try_into_http1x().unwrap();
-                let request = request.map(|body| Body::Binary(body.bytes().unwrap().to_vec()));
-                let response = handler.handle(request).await;
-                let response = response.map(|body| SdkBody::from(body.to_vec()));
+                let request = request.map(|body| body.bytes().unwrap().to_vec());
+                let response = api.handle(&request, None).await;
+                let response = response.map(SdkBody::from);
                 Ok(HttpResponse::try_from(response).unwrap())
             }
         };
-        Self { http_client: SharedHttpClient::new(InProcess(answer)), requests }
+        Self { http_client: SharedHttpClient::new(InProcess(respond)), requests }
     }
 
-    /// How many requests there were.
     pub(super) fn requests(&self) -> usize {
         self.requests.load(Ordering::Relaxed)
     }
@@ -71,7 +69,7 @@ macro_rules! rust_sdk {
 
             use super::Handler;
 
-            /// A client that has a budget of retries for itself: tests beside it use up the common one.
+            /// A client with its own retry budget: concurrent tests use up the shared one.
             pub(in crate::clients) fn client(handler: &Handler) -> Client {
                 let retries = RetryPartition::custom("handler").token_bucket(TokenBucket::default());
                 let configuration = Config::builder()
@@ -185,13 +183,13 @@ rust_sdk!(rust_sdk_ecr, aws_sdk_ecr);
 
 rust_sdk!(rust_sdk_ecr_public, aws_sdk_ecrpublic);
 
-/// So many milliseconds after the beginning of 2026, as the SDK has it.
+/// A time this many milliseconds after the beginning of 2026, in the SDK's type.
 pub(super) fn date_time(milliseconds: i64) -> DateTime {
     DateTime::from_millis(time(milliseconds).as_milliseconds())
 }
 
-/// The same, read from a number of seconds with decimals as the SDK reads it: where those decimals
-/// are no binary fraction, it comes out some nanoseconds early or late.
+/// The same, read from a number of seconds with decimals as the SDK reads it. Decimals that are no
+/// binary fraction are off by some nanoseconds.
 pub(super) fn read_as_float(milliseconds: i64) -> DateTime {
     DateTime::from_secs_f64(time(milliseconds).as_milliseconds() as f64 / 1000.0)
 }

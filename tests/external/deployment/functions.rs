@@ -1,5 +1,5 @@
 //! The functions' binaries as they are deployed, under the Lambda runtime emulator: events in,
-//! answers, logs and metrics out. Their table is in DynamoDB Local, their secret on a server of
+//! responses, logs and metrics out. Their table is in DynamoDB Local, their secret on a server of
 //! moto.
 
 mod all;
@@ -15,13 +15,13 @@ use std::time::Duration;
 
 use end_to_end::harness::Store;
 
-/// What Lambda takes for a reply.
-const LARGEST_PAYLOAD: usize = 6 * 1024 * 1024;
+/// Lambda's limit of a response.
+const MAX_PAYLOAD: usize = 6 * 1024 * 1024;
 
 /// How long a function may run.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// All items of a table, but for what tells how often they were written and when they expire.
+/// All items of a table, without their versions and expiry times.
 async fn items(store: &Store) -> BTreeSet<String> {
     let scan = store.table.client.scan().table_name(&store.table.name).send().await.unwrap();
     scan.items()

@@ -1,4 +1,4 @@
-//! The template: what its checkers say, and what CloudFormation makes of it.
+//! The template: linters, and its transformation by CloudFormation.
 
 mod linters;
 mod policies;
@@ -15,7 +15,7 @@ use crate::deployment::{built, succeed, tool};
 pub(crate) const FUNCTIONS: [&str; 4] =
     ["DescribeImages", "ReceiveWebhook", "IngestEvents", "Reconcile"];
 
-/// What CloudFormation makes of the template with some parameters.
+/// The template with some parameters, transformed as CloudFormation does.
 fn transformed(test: &str, parameters: &[&str]) -> Option<Value> {
     let template = built(test)?.join("template.yaml");
     let mut python = tool(test, "python3")?;

@@ -1,4 +1,4 @@
-//! Kills, after which nothing acknowledged is lost.
+//! Nothing acknowledged is lost when the process is killed.
 
 mod events;
 mod listing;
@@ -13,17 +13,16 @@ use end_to_end::harness::{KilledOnDrop, Process, Random, binary, command, print}
 use self::writer::Writer;
 use super::folder;
 
-/// Kills while events come in.
+/// Kills under load.
 const KILLS_UNDER_LOAD: usize = 60;
 
-/// Kills of a process that has not come up yet, the first of them with nothing on disk.
+/// Kills during the start. The first of them find no files.
 const KILLS_WHILE_STARTING: usize = 15;
-const LONGEST_START: u64 = 60;
-const LONGEST_LOAD: u64 = 300;
+const MAX_START: u64 = 60;
+const MAX_LOAD: u64 = 300;
 const WRITERS: u64 = 4;
 
-/// What was answered with success is there after a kill; what was not answered is there wholly
-/// or not at all.
+/// After a kill, acknowledged events are applied. Others are applied completely or not at all.
 #[tokio::test]
 async fn nothing_acknowledged_is_lost_and_nothing_is_half_applied() {
     let seed = std::env::var("SEED").map_or_else(
@@ -37,7 +36,7 @@ async fn nothing_acknowledged_is_lost_and_nothing_is_half_applied() {
         command.args(["--data", "data", "--listen", "127.0.0.1:0"]).env("RUST_LOG", "warn");
         command
     };
-    // Building it is not measured.
+    // The build is not measured.
     binary();
     let mut random = Random(seed);
     let mut writers: Vec<Writer> =
@@ -45,18 +44,19 @@ async fn nothing_acknowledged_is_lost_and_nothing_is_half_applied() {
     let started = Instant::now();
     let mut kills_while_starting = 0;
     for _ in 0..KILLS_UNDER_LOAD {
-        // All at first, when the files are made; later now and then.
+        // The first half before any load, when the files are created; the others between kills
+        // under load.
         while kills_while_starting < KILLS_WHILE_STARTING / 2
             || (kills_while_starting < KILLS_WHILE_STARTING && random.below(5) == 0)
         {
             let mut child = KilledOnDrop(start().stdout(Stdio::null()).spawn().unwrap());
-            tokio::time::sleep(Duration::from_millis(random.below(LONGEST_START))).await;
+            tokio::time::sleep(Duration::from_millis(random.below(MAX_START))).await;
             child.kill();
             kills_while_starting += 1;
         }
         let mut process = Process::start(start());
         for writer in &mut writers {
-            writer.compare(&process, seed).await;
+            writer.check(&process, seed).await;
         }
         let working: Vec<_> = writers
             .drain(..)
@@ -68,7 +68,7 @@ async fn nothing_acknowledged_is_lost_and_nothing_is_half_applied() {
                 })
             })
             .collect();
-        tokio::time::sleep(Duration::from_millis(random.below(LONGEST_LOAD))).await;
+        tokio::time::sleep(Duration::from_millis(random.below(MAX_LOAD))).await;
         process.child.kill();
         for writer in working {
             writers.push(writer.await.unwrap());
@@ -76,12 +76,12 @@ async fn nothing_acknowledged_is_lost_and_nothing_is_half_applied() {
     }
     let mut process = Process::start(start());
     for writer in &mut writers {
-        writer.compare(&process, seed).await;
+        writer.check(&process, seed).await;
     }
     process.stop();
     let process = Process::start(start());
     for writer in &mut writers {
-        writer.compare(&process, seed).await;
+        writer.check(&process, seed).await;
     }
     let sum = |count: fn(&Writer) -> usize| writers.iter().map(count).sum::<usize>();
     print(format!(

@@ -1,4 +1,4 @@
-//! How long a start takes, and how much memory it needs.
+//! Start time and memory.
 
 use std::fs;
 use std::time::Instant;
@@ -7,12 +7,12 @@ use end_to_end::harness::{Process, binary, print};
 
 use super::{LIMIT, folder};
 
-/// Figures; what is asserted is far from them.
+/// Prints figures. The limits are far above them.
 #[tokio::test]
 async fn start_time_and_memory() {
-    const MOST_RESIDENT_KIBIBYTES: u64 = 200 * 1024;
+    const MAX_RESIDENT_KIBIBYTES: u64 = 200 * 1024;
     let folder = folder("start");
-    // Building it is not measured.
+    // The build is not measured.
     binary();
     for data in ["a new directory", "a directory that was there"] {
         let started = Instant::now();
@@ -23,9 +23,9 @@ async fn start_time_and_memory() {
         if data == "a new directory" {
             process.push("team/app", 1, "v1").await;
         }
-        let asked = Instant::now();
+        let requested_at = Instant::now();
         assert_eq!(process.tags("team/app").await, ["v1"]);
-        let described = asked.elapsed();
+        let described = requested_at.elapsed();
         let status = fs::read_to_string(format!("/proc/{}/status", process.child.id())).unwrap();
         let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         let resident: u64 = resident.split_whitespace().next().unwrap().parse().unwrap();
@@ -37,7 +37,7 @@ async fn start_time_and_memory() {
             resident as f64 / 1024.0,
         ));
         assert!(healthy + described < LIMIT);
-        assert!(resident < MOST_RESIDENT_KIBIBYTES);
+        assert!(resident < MAX_RESIDENT_KIBIBYTES);
         process.stop();
     }
 }

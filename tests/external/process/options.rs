@@ -1,4 +1,4 @@
-//! Options, and what the program prints.
+//! Options, and the program's output.
 
 use std::fs;
 use std::net::TcpListener;
@@ -40,14 +40,14 @@ async fn the_commands_of_the_greeting_work_as_printed() {
         without_aws_configuration(&mut shell);
         let output = shell.output().unwrap();
         assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
-        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
-        let images = answer["imageDetails"].as_array().unwrap();
+        let response: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let images = response["imageDetails"].as_array().unwrap();
         assert_eq!(
             images.len(),
             3,
-            "{line}: the demonstration has an index of two images: {answer}"
+            "{line}: the demonstration has an index of two images: {response}"
         );
-        assert!(images.iter().all(|image| image["registryId"] == "210987654321"), "{answer}");
+        assert!(images.iter().all(|image| image["registryId"] == "210987654321"), "{response}");
     }
 }
 

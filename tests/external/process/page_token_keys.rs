@@ -77,7 +77,7 @@ fn key_file(folder: &Path) -> PathBuf {
     folder.join("work/data/page-token-keys")
 }
 
-/// The token after a first page of one.
+/// The token of a first page of one image.
 async fn first_page(process: &Process) -> String {
     let request = json!({ "repositoryName": "team/app", "maxResults": 1 });
     let page = process.describe(request).await.unwrap();
@@ -85,7 +85,7 @@ async fn first_page(process: &Process) -> String {
     page["nextToken"].as_str().unwrap().to_owned()
 }
 
-/// The tags on the page that a token leads to, or the error.
+/// The tags on the page of a token, or the error.
 async fn page(process: &Process, token: &str) -> Result<Vec<String>, Value> {
     let request = json!({ "repositoryName": "team/app", "maxResults": 1, "nextToken": token });
     process.describe(request).await.map(|page| tags_of(&page))

@@ -20,7 +20,7 @@ async fn a_file_of_events_is_applied_and_what_cannot_be_is_named() {
     let folder = folder("replay");
     let mut malformed = push_event("team/app", 2, "v2");
     malformed["time"] = json!("yesterday");
-    // As they were written by hand, one on several lines, and a list of two.
+    // Written by hand: one event on several lines, and a list of two.
     let events = format!(
         "{:#}\n{malformed}\n\n{}",
         push_event("team/app", 1, "v1"),
@@ -28,10 +28,10 @@ async fn a_file_of_events_is_applied_and_what_cannot_be_is_named() {
     );
     fs::write(folder.join("work/events.json"), events).unwrap();
     for _ in 0..2 {
-        let (status, said, log) = replay(&folder, &["--file", "events.json"]);
+        let (status, stdout, log) = replay(&folder, &["--file", "events.json"]);
         assert_eq!(status, Some(1), "{log}");
-        assert!(said.starts_with("delivery 2: 'time' is not valid: "), "{said}");
-        assert!(said.ends_with("\n2 deliveries applied, 1 not applied\n"), "{said}");
+        assert!(stdout.starts_with("delivery 2: 'time' is not valid: "), "{stdout}");
+        assert!(stdout.ends_with("\n2 deliveries applied, 1 not applied\n"), "{stdout}");
         assert!(log.contains("1 deliveries could not be applied"), "{log}");
     }
     let process = Process::start_with_data(&folder);
@@ -41,9 +41,9 @@ async fn a_file_of_events_is_applied_and_what_cannot_be_is_named() {
     assert_eq!(process.tags("other/app").await, ["v4"]);
 }
 
-/// They count as being as old as the file, however often they are applied.
+/// Their time is that of the file, however often they are applied.
 #[tokio::test]
-async fn events_that_tell_no_time_are_as_old_as_their_file() {
+async fn events_without_a_time_are_as_old_as_their_file() {
     let folder = folder("replay_times");
     let file = folder.join("work/webhooks.json");
     fs::write(&file, sample("jfrog-artifactory/docker-pushed.json")).unwrap();
@@ -56,10 +56,10 @@ async fn events_that_tell_no_time_are_as_old_as_their_file() {
         described["imageDetails"][0]["imagePushedAt"].clone()
     };
     for _ in 0..2 {
-        let (status, said, log) =
+        let (status, stdout, log) =
             replay(&folder, &["--file", "webhooks.json", "--source", "artifactory"]);
         assert_eq!(
-            (status, said.as_str()),
+            (status, stdout.as_str()),
             (Some(0), "1 deliveries applied, 0 not applied\n"),
             "{log}"
         );
@@ -71,11 +71,11 @@ async fn events_that_tell_no_time_are_as_old_as_their_file() {
 }
 
 #[test]
-fn what_cannot_be_replayed_is_said() {
+fn what_cannot_be_replayed_is_an_error() {
     let folder = folder("replay_wrong");
     fs::write(folder.join("work/cut.json"), r#"{"detail-type": "ECR"#).unwrap();
     for (arguments, code, part) in [
-        // Nothing is taken out of a queue for a catalog that is not there.
+        // No message is taken out of the queue if the table does not exist.
         (
             &["--queue", "http://127.0.0.1:9/queue"][..],
             1,
@@ -92,8 +92,8 @@ fn what_cannot_be_replayed_is_said() {
         (&["--file", "cut.json", "--received-at", "noon"], 2, "--received-at"),
         (&[], 2, "--file <FILE>"),
     ] {
-        let (status, said, log) = replay(&folder, arguments);
+        let (status, stdout, log) = replay(&folder, arguments);
         assert_eq!(status, Some(code), "{arguments:?}: {log}");
-        assert!(log.contains(part) && said.is_empty(), "{arguments:?}: {log}");
+        assert!(log.contains(part) && stdout.is_empty(), "{arguments:?}: {log}");
     }
 }

@@ -1,4 +1,4 @@
-//! Signals, while requests are under way.
+//! Signals, while requests are in flight.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -10,19 +10,19 @@ use serde_json::json;
 use super::{LIMIT, folder};
 
 #[tokio::test]
-async fn requests_under_way_are_answered_after_sigterm() {
-    requests_under_way_are_answered("TERM").await;
+async fn requests_in_flight_are_completed_after_sigterm() {
+    requests_in_flight_are_completed("TERM").await;
 }
 
 #[tokio::test]
-async fn requests_under_way_are_answered_after_sigint() {
-    requests_under_way_are_answered("INT").await;
+async fn requests_in_flight_are_completed_after_sigint() {
+    requests_in_flight_are_completed("INT").await;
 }
 
-async fn requests_under_way_are_answered(signal: &str) {
+async fn requests_in_flight_are_completed(signal: &str) {
     let folder = folder(&format!("signal_{signal}"));
     let mut process = Process::start_with_data(&folder);
-    // None of these may keep the process from ending.
+    // None of these connections may keep the process from ending.
     let silent = TcpStream::connect(process.address()).unwrap();
     let mut idle = TcpStream::connect(process.address()).unwrap();
     idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: catalog\r\n\r\n").unwrap();
@@ -38,7 +38,10 @@ async fn requests_under_way_are_answered(signal: &str) {
     wait_until("new connections to be refused", LIMIT, || {
         TcpStream::connect(process.address()).is_err()
     });
-    assert!(process.child.try_wait().unwrap().is_none(), "the process waits for what is under way");
+    assert!(
+        process.child.try_wait().unwrap().is_none(),
+        "the process waits for requests in flight"
+    );
 
     assert!(event.finish().starts_with("HTTP/1.1 200 "));
     let described = describe.finish();
@@ -46,13 +49,13 @@ async fn requests_under_way_are_answered(signal: &str) {
         described.starts_with("HTTP/1.1 200 ") && described.contains(r#""imageTags":["v1"]"#),
         "{described}"
     );
-    let answered = Instant::now();
+    let completed_at = Instant::now();
     let status = process.ended();
     assert_eq!(status.code(), Some(0), "{}", process.log());
     print(format!(
         "process: SIG{signal}: ended {:.1} ms after the last request under way was \
          answered, {:.1} ms after the signal",
-        answered.elapsed().as_secs_f64() * 1000.0,
+        completed_at.elapsed().as_secs_f64() * 1000.0,
         signalled.elapsed().as_secs_f64() * 1000.0,
     ));
     drop((silent, idle));
@@ -61,7 +64,7 @@ async fn requests_under_way_are_answered(signal: &str) {
     assert_eq!(process.tags("team/app").await, ["v1"], "the event was applied");
 }
 
-/// A request of which the process has the head and half the body, and asks for more.
+/// A request of which the process has the head and half the body.
 struct HalfSent {
     stream: TcpStream,
     rest: Vec<u8>,
@@ -78,7 +81,7 @@ impl HalfSent {
             body.len()
         );
         stream.write_all(head.as_bytes()).unwrap();
-        // The process asks for the body once it deals with the request.
+        // The process requests the body once it handles the request.
         assert!(read_until(&mut stream, "\r\n\r\n").starts_with("HTTP/1.1 100 "));
         stream.write_all(half).unwrap();
         Self { stream, rest: rest.to_vec() }

@@ -1,4 +1,4 @@
-//! Where the table is kept, and its format.
+//! The table's engine, and its format.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,8 +24,8 @@ async fn nothing_is_written_in_memory() {
     let page =
         process.describe(json!({ "repositoryName": "team/app", "maxResults": 1 })).await.unwrap();
     assert!(page["nextToken"].is_string());
-    // What was opened and then removed would be seen here only. The first three are the
-    // standard ones.
+    // A file that was opened and then deleted is visible only here. The first three are the
+    // standard streams.
     let open: Vec<PathBuf> = fs::read_dir(format!("/proc/{}/fd", process.child.id()))
         .unwrap()
         .map(|entry| entry.unwrap())
@@ -59,7 +59,7 @@ async fn put(table: &Table, partition: &str, sort: &str, attribute: &str, value:
     put.send().await.unwrap();
 }
 
-/// Everything in a table, and whether its items expire.
+/// All items of a table, and whether they expire.
 async fn everything(table: &Table) -> (Vec<String>, String) {
     let scan = table.client.scan().table_name(&table.name).send().await.unwrap();
     let sorted = |item: &catalog::table::Item| {
@@ -75,7 +75,7 @@ async fn everything(table: &Table) -> (Vec<String>, String) {
 #[tokio::test]
 async fn a_table_of_another_format_is_left_alone() {
     for (format, found) in
-        [(Some(1), "format 1"), (Some(3), "format 3"), (None, "items and no format")]
+        [(Some(1), "format 1"), (Some(4), "format 4"), (None, "items and no format")]
     {
         let folder = folder("another_format");
         let table = open_table(&folder).await;
@@ -83,7 +83,7 @@ async fn a_table_of_another_format_is_left_alone() {
         if let Some(format) = format {
             put(&table, "format", "format", "format", number(format)).await;
         } else {
-            // As something else makes it.
+            // A table without a format, made by another program.
             let delete = table.client.delete_item().table_name(&table.name);
             let delete = delete.key("repository", text("format")).key("sort", text("format"));
             delete.send().await.unwrap();
@@ -94,7 +94,7 @@ async fn a_table_of_another_format_is_left_alone() {
         }
         put(&table, "123456789012/app", "repository", "existedAt", text("2026-01-01T00:00:00Z"))
             .await;
-        // To the program that made the table this may mean something else.
+        // The attribute may have another meaning to the program that made the table.
         put(&table, "123456789012/app", "tag#old", "expiresAt", number(1_767_225_600)).await;
         let before = everything(&table).await;
         assert_eq!(before.0.len(), 2 + usize::from(format.is_some()));
@@ -127,13 +127,13 @@ async fn a_new_table_has_the_format_of_the_program() {
     let folder = folder("new_format");
     Process::start_with_data(&folder).stop();
     let (items, _) = everything(&open_table(&folder).await).await;
-    let format = [("format", number(2)), ("repository", text("format")), ("sort", text("format"))];
+    let format = [("format", number(3)), ("repository", text("format")), ("sort", text("format"))];
     let format: BTreeMap<_, _> = format.into_iter().collect();
     assert_eq!(items, [format!("{format:?}")]);
     assert_eq!(FORMAT, 2);
 }
 
-/// What only reads does not make a table, nor its format.
+/// A reader creates neither the table nor its format.
 #[tokio::test]
 async fn a_reader_refuses_a_table_of_another_format() {
     let folder = folder("format_of_a_reader");
@@ -141,14 +141,14 @@ async fn a_reader_refuses_a_table_of_another_format() {
     table.check_format().await.unwrap_err();
     table.create_if_missing().await.unwrap();
     table.check_format().await.unwrap();
-    put(&table, "format", "format", "format", number(3)).await;
+    put(&table, "format", "format", "format", number(4)).await;
     let error = table.check_format().await.unwrap_err().to_string();
     assert!(
-        error.contains("the table has format 3") && error.contains("works with format 2"),
+        error.contains("the table has format 4") && error.contains("works with format 3"),
         "{error}"
     );
     let error = table.claim_format().await.unwrap_err().to_string();
-    assert!(error.contains("the table has format 3"), "{error}");
+    assert!(error.contains("the table has format 4"), "{error}");
     assert_eq!(everything(&table).await.0.len(), 1);
 }
 
@@ -176,7 +176,7 @@ async fn two_processes_share_a_table_in_dynamodb() {
     assert!(!folder.join("work/data/catalog.sqlite").exists());
 }
 
-/// There is neither a table nor a key of page tokens when they start.
+/// Neither the table nor the page token keys exist before the start.
 #[tokio::test]
 async fn processes_that_start_together_agree() {
     let test = "processes that start together";
@@ -208,7 +208,7 @@ async fn assert_takes_tokens_of(process: &Process, other: &Process) {
     assert_eq!(here.map(|page| tags_of(&page)), there.map(|page| tags_of(&page)));
 }
 
-/// A process that keeps its table there; all of them share a folder for the rest.
+/// A process with its table in DynamoDB Local; all of them share a folder for other files.
 fn spawn_catalog(dynamodb: &DynamoDbLocal, folder: &Path) -> Process {
     let mut command = command(folder);
     command

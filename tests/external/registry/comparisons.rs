@@ -1,77 +1,79 @@
-//! A catalog that heard nothing is compared with its registry.
+//! Reconciliation of a catalog that received no notification.
 
+use registries::{Registries, RegistryAddress, RegistryTarget, RegistryTargets};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
 
 use catalog::{Change, ChangeKind, RegistryId, Timestamp};
 use end_to_end::harness::{OCI_IMAGE, REGISTRY, Store, binary, digest, print, repository, tag};
-use reconcile::{Followed, FollowedRegistries, Reconcile, ToCompare};
-use registries::{Registries, RegistryAddress};
+use reconcile::{Reconcile, ReconcileJob};
 use secret::Secret;
 use serde_json::{Value, json};
 
 use super::setup::{Setup, now};
 use super::{REPOSITORY, described};
 
-/// The registry, as one that is followed.
-pub(super) fn followed(setup: &Setup) -> Followed {
-    let address = RegistryAddress::of_url(&format!("http://{}", setup.registry.address)).unwrap();
-    Followed {
+/// The registry as a target.
+pub(super) fn target(setup: &Setup) -> RegistryTarget {
+    let address =
+        RegistryAddress::from_url(&format!("http://{}", setup.registry.address).parse().unwrap())
+            .unwrap();
+    RegistryTarget {
         id: "registry".to_owned(),
-        registry: registries::Registry::Distribution(address),
+        registry: registries::Registry::Oci(address),
         registry_id: RegistryId::parse(REGISTRY).unwrap(),
         repository_prefix: None,
     }
 }
 
-/// Compares a store, so many tags at once.
-pub(super) fn reconcile(store: &Store, tags_at_once: usize) -> Reconcile {
-    let subscriptions = Arc::new(Secret::known(subscriptions::Subscriptions::default()));
+/// Reconciles a store, this many tags at once.
+pub(super) fn reconcile(store: &Store, max_tags: usize) -> Reconcile {
+    let subscriptions = Arc::new(Secret::known(registries::Subscriptions::default()));
     Reconcile {
         reader: store.reader.clone(),
         writer: store.writer.clone(),
         registries: Registries::new(subscriptions, None),
-        tags_at_once,
+        max_tags,
     }
 }
 
-/// What differs, which is repaired unless this is a dry run.
+/// The drift. It is repaired unless this is a dry run.
 pub(super) async fn differences(setup: &Setup, store: &Store, is_dry_run: bool) -> Vec<ChangeKind> {
     differences_by(setup, store, is_dry_run, usize::MAX).await
 }
 
-/// The same, so many tags at once.
+/// The same, this many tags at once.
 pub(super) async fn differences_by(
     setup: &Setup,
     store: &Store,
     is_dry_run: bool,
-    tags_at_once: usize,
+    max_tags: usize,
 ) -> Vec<ChangeKind> {
-    let reconcile = reconcile(store, tags_at_once);
-    let mut rest = Some(ToCompare { name: REPOSITORY.to_owned(), prune: false, after: None });
+    let reconcile = reconcile(store, max_tags);
+    let mut rest = Some(ReconcileJob { name: REPOSITORY.to_owned(), prune: false, after: None });
     let mut all = Vec::new();
     while let Some(listed) = rest {
-        let compared = reconcile.compare(&followed(setup), &listed).await.unwrap();
+        let drift = reconcile.find_drift(&target(setup), &listed).await.unwrap();
         if !is_dry_run {
-            let repaired = reconcile.repair(&compared, None).await.unwrap();
-            assert_eq!(repaired.repaired + repaired.superseded, compared.differences.len());
+            let repaired = reconcile.repair(&drift, None).await.unwrap();
+            assert_eq!(repaired.repaired + repaired.superseded, drift.changes.len());
         }
-        all.extend(compared.differences.into_iter().map(|change| change.kind));
-        rest = compared.rest;
+        all.extend(drift.changes.into_iter().map(|change| change.kind));
+        rest = drift.rest;
     }
     all
 }
 
-/// What is described, in the order of the digests.
+/// The images, in the order of their digests.
 pub(super) async fn by_digest(store: &Store) -> Vec<(String, Vec<String>, Option<i64>)> {
     let mut described = described(store).await;
     described.sort();
     described
 }
 
-/// The catalog that the registry notifies says what is right.
-pub(super) async fn a_catalog_that_heard_nothing(setup: Setup) {
+/// The expected images are those of the catalog that the registry notifies.
+pub(super) async fn a_catalog_without_notifications(setup: Setup) {
     let (one, two) = (setup.image("one", &[100]), setup.image("two", &[200, 300]));
     setup.push(&one, "v1", &[]);
     setup.push(&one, "latest", &[]);
@@ -81,29 +83,28 @@ pub(super) async fn a_catalog_that_heard_nothing(setup: Setup) {
     let listed = setup.images_after(&push, 6).await;
     assert_eq!(listed, 6);
 
-    // It is filled, once.
+    // The first run fills the catalog.
     let store = Store::in_memory().await;
-    let mut all = FollowedRegistries::default();
-    all.registries.push(followed(&setup));
-    // One that the registry does not have goes; not so one that it lists, whatever else it says.
-    let gone = Change {
+    let mut all = RegistryTargets::default();
+    all.targets.push(target(&setup));
+    // A repository that the registry does not list is deleted. One that it lists stays.
+    let deleted = Change {
         repository: repository("team/gone"),
         time: Timestamp::from_milliseconds(now() - 60_000).unwrap(),
         kind: ChangeKind::RepositoryCreated,
     };
-    store.writer.apply(&gone).await.unwrap();
-    let comparing = reconcile(&store, usize::MAX);
-    let listed = comparing.repositories(&all, &followed(&setup)).await.unwrap();
-    let to_compare = |name: &str, prune| ToCompare { name: name.to_owned(), prune, after: None };
-    assert_eq!(listed, [to_compare(REPOSITORY, false), to_compare("team/gone", true)]);
-    let unknown =
-        comparing.compare(&followed(&setup), &to_compare("team/gone", false)).await.unwrap();
-    assert_eq!(unknown.differences, [], "it is left as it is unless it is to be pruned");
-    let unknown = comparing.compare(&followed(&setup), &listed[1]).await.unwrap();
-    assert_eq!(comparing.repair(&unknown, None).await.unwrap().repaired, 1);
+    store.writer.apply(&deleted).await.unwrap();
+    let reconcile = reconcile(&store, usize::MAX);
+    let listed = reconcile.repositories(&all, &target(&setup)).await.unwrap();
+    let job = |name: &str, prune| ReconcileJob { name: name.to_owned(), prune, after: None };
+    assert_eq!(listed, [job(REPOSITORY, false), job("team/gone", true)]);
+    let unknown = reconcile.find_drift(&target(&setup), &job("team/gone", false)).await.unwrap();
+    assert_eq!(unknown.changes, [], "it is left as it is unless it is to be pruned");
+    let unknown = reconcile.find_drift(&target(&setup), &listed[1]).await.unwrap();
+    assert_eq!(reconcile.repair(&unknown, None).await.unwrap().repaired, 1);
     assert_eq!(
-        comparing.repositories(&all, &followed(&setup)).await.unwrap(),
-        [to_compare(REPOSITORY, false)]
+        reconcile.repositories(&all, &target(&setup)).await.unwrap(),
+        [job(REPOSITORY, false)]
     );
     let dry = differences(&setup, &store, true).await;
     assert_eq!(by_digest(&store).await, [], "a dry run changes nothing");
@@ -111,7 +112,7 @@ pub(super) async fn a_catalog_that_heard_nothing(setup: Setup) {
     assert_eq!(by_digest(&store).await, by_digest(&setup.catalog.store).await);
     assert_eq!(differences(&setup, &store, false).await, []);
 
-    // A push, a tag that moves, and a deletion that it does not hear of.
+    // A push, a moved tag, and a deletion, without notifications.
     tokio::time::sleep_until(setup.next_second()).await;
     let three = setup.image("three", &[7]);
     setup.push(&three, "v3", &[]);
@@ -125,8 +126,8 @@ pub(super) async fn a_catalog_that_heard_nothing(setup: Setup) {
     assert_eq!(by_digest(&store).await, by_digest(&setup.catalog.store).await);
     assert_eq!(differences(&setup, &store, false).await, []);
 
-    // What happens after the registry was asked is not undone, although the registry knows nothing
-    // of it.
+    // Changes after the time of the listing are not undone, although the listing does not contain
+    // them.
     let before = by_digest(&store).await.len();
     let pushed = Change {
         repository: repository(REPOSITORY),
@@ -143,7 +144,7 @@ pub(super) async fn a_catalog_that_heard_nothing(setup: Setup) {
     assert_eq!(after.len(), before + 1);
     assert!(after.iter().any(|(_, tags, _)| tags.contains(&"newer".to_owned())));
 
-    // The same from the command line, which names what differs.
+    // The same from the command line, which prints the drift.
     let run = |options: &[&str]| {
         let mut command = Command::new(binary());
         command
@@ -156,14 +157,14 @@ pub(super) async fn a_catalog_that_heard_nothing(setup: Setup) {
     };
     let dry = run(&["--dry-run"]);
     assert!(
-        dry.contains(&format!("{REGISTRY}/{REPOSITORY}: the tag v3 points at {}\n", three.digest)),
+        dry.contains(&format!("{REGISTRY}/{REPOSITORY}: the tag v3 points to {}\n", three.digest)),
         "{dry}"
     );
-    assert!(dry.ends_with("1 repositories compared, 11 differences found\n"), "{dry}");
+    assert!(dry.ends_with("1 repositories reconciled, 11 differences found\n"), "{dry}");
     assert_eq!(run(&[]), dry.replace("found", "repaired"));
     assert_eq!(
         run(&["--repository", REPOSITORY]),
-        "1 repositories compared, 0 differences repaired\n"
+        "1 repositories reconciled, 0 differences repaired\n"
     );
 }
 
@@ -171,7 +172,7 @@ pub(super) async fn two_thousand_images_from_before(setup: Setup) {
     const IMAGES: usize = 2000;
     let image = setup.image("one", &[100]);
     setup.push(&image, "t0", &[]);
-    // The same configuration and layers, but each another manifest.
+    // The same configuration and layers, but a different manifest each time.
     let url =
         format!("http://{}/v2/{REPOSITORY}/manifests/{}", setup.registry.address, image.digest);
     let manifest = setup.registry.http.get(url).header("accept", OCI_IMAGE).send().await.unwrap();
@@ -206,13 +207,13 @@ pub(super) async fn two_thousand_images_from_before(setup: Setup) {
         started.elapsed()
     ));
 
-    // The same, bit by bit.
+    // The same, in parts.
     let store = Store::in_memory().await;
     assert_eq!(differences_by(&setup, &store, false, 300).await.len(), 1 + 2 * IMAGES);
     assert_eq!(by_digest(&store).await, expected);
     assert_eq!(differences_by(&setup, &store, false, 300).await, []);
-    // Of what the registry does not have, each bit finds its own: a tag before all others, one
-    // after them, one that is elsewhere, and an image without a tag.
+    // Each part finds its own deletions: a tag before all others, one after them, one that points
+    // elsewhere, and an image without a tag.
     let observed =
         |kind| Change { repository: repository(REPOSITORY), time: Timestamp::now(), kind };
     let pushed = |number: u64, tag_name: Option<&str>| ChangeKind::ImagePushed {
@@ -225,9 +226,9 @@ pub(super) async fn two_thousand_images_from_before(setup: Setup) {
     {
         store.writer.apply(&observed(kind)).await.unwrap();
     }
-    // Its clock is behind by up to a second.
+    // The registry's clock is behind by up to a second.
     tokio::time::sleep_until(setup.next_second()).await;
     let differing = differences_by(&setup, &store, false, 300).await;
     assert_eq!(by_digest(&store).await, expected, "{differing:#?}");
-    assert_eq!(differing.len(), 5, "four images are gone, and a tag is elsewhere: {differing:#?}");
+    assert_eq!(differing.len(), 5, "four deleted images and a moved tag: {differing:#?}");
 }

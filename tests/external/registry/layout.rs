@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::REPOSITORY;
 
-/// An image or an index in a folder, to be pushed, and what its manifest says.
+/// An image or an index in a folder, to be pushed, and the data of its manifest.
 #[derive(Clone)]
 pub(super) struct Layout {
     pub(super) folder: PathBuf,
@@ -19,14 +19,14 @@ pub(super) struct Layout {
     pub(super) architecture: String,
     pub(super) media_type: &'static str,
     pub(super) configuration_media_type: Option<&'static str>,
-    /// What the catalog should say.
+    /// The expected size in the catalog.
     pub(super) size: usize,
 }
 
 impl Layout {
-    /// An image with layers of these sizes. The name makes it another image than others.
+    /// An image with layers of these sizes. Different names make different images.
     pub(super) fn image(folder: &Path, name: &str, architecture: &str, layers: &[usize]) -> Self {
-        // What begins like this, skopeo takes to be compressed, and leaves as it is.
+        // skopeo detects this prefix as compressed, and leaves the layer unchanged.
         let layer = |(number, size): (usize, &usize)| {
             let filling = format!("{name} {number} ").into_bytes().into_iter().cycle();
             let bytes: Vec<u8> =
@@ -82,7 +82,7 @@ impl Layout {
         }
     }
 
-    /// Makes a manifest the one that the folder is about.
+    /// Writes the manifest of the folder.
     pub(super) fn write(folder: &Path, media_type: &'static str, manifest: &Value) -> Self {
         let manifest = manifest.to_string();
         let digest = write_blob(folder, manifest.as_bytes());
@@ -104,7 +104,7 @@ impl Layout {
         format!("oci:{}", self.folder.display())
     }
 
-    /// What the catalog should say of it, apart from times.
+    /// The expected image in the catalog, without times.
     pub(super) fn detail(&self, tags: &[&str]) -> Value {
         let mut detail = json!({
             "registryId": REGISTRY,
@@ -128,7 +128,7 @@ pub(super) fn descriptor(media_type: &str, digest: &str, size: usize) -> Value {
     json!({ "mediaType": media_type, "digest": digest, "size": size })
 }
 
-/// Puts bytes where a layout keeps them; returns their digest.
+/// Writes a blob of a layout; returns its digest.
 pub(super) fn write_blob(folder: &Path, bytes: &[u8]) -> String {
     let blobs = folder.join("blobs/sha256");
     fs::create_dir_all(&blobs).unwrap();

@@ -1,4 +1,4 @@
-//! Notifications that only name a tag, for which the catalog has to read the registry.
+//! Notifications that contain only a tag. The catalog looks up the manifest in the registry.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::setup::Setup;
 use super::{REPOSITORY, described};
 
-/// The notification of Quay, which names tags alone.
+/// The notification of Quay, which contains only tags.
 pub(super) fn pushed_tags(tags: &[&str]) -> String {
     json!({ "repository": REPOSITORY, "updated_tags": tags }).to_string()
 }
@@ -24,7 +24,7 @@ pub(super) fn subscription(registry: &str) -> Value {
     }])
 }
 
-/// Sends a notification, which the catalog takes.
+/// Sends a notification, which the catalog accepts.
 pub(super) async fn notify(catalog: &Catalog, body: String) {
     let request = reqwest::Client::new().post(format!("{}/events/quay?token=token", catalog.url));
     let response = request.body(body).send().await.unwrap();
@@ -33,14 +33,14 @@ pub(super) async fn notify(catalog: &Catalog, body: String) {
     assert_eq!(report, json!({ "applied": 1, "ignored": 0, "malformed": [] }));
 }
 
-pub(super) async fn a_push_of_which_only_the_tag_is_told(setup: Setup) {
+pub(super) async fn a_notification_with_only_a_tag(setup: Setup) {
     let image = setup.image("one", &[100, 2_000]);
     setup.push(&image, "v1", &[]);
     setup.push(&image, "v2", &[]);
     let catalog =
         Catalog::start_subscribed(Store::in_memory().await, &subscription(&setup.registry.address))
             .await;
-    // What is not there any longer is no image.
+    // A tag that does not exist any longer adds no image.
     notify(&catalog, pushed_tags(&["v1", "v2", "gone"])).await;
     let tags = ["v1", "v2"].map(str::to_owned).to_vec();
     assert_eq!(
@@ -49,10 +49,10 @@ pub(super) async fn a_push_of_which_only_the_tag_is_told(setup: Setup) {
     );
 }
 
-pub(super) async fn a_registry_that_does_not_answer(setup: Setup) {
+pub(super) async fn a_registry_that_is_unavailable(setup: Setup) {
     let image = setup.image("one", &[100, 2_000]);
     setup.push(&image, "v1", &[]);
-    // Nobody listens there yet.
+    // Nothing listens on this port yet.
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let subscriptions = subscription(&address.to_string());
     let store = Store::in_memory().await;
@@ -61,21 +61,17 @@ pub(super) async fn a_registry_that_does_not_answer(setup: Setup) {
     assert_eq!(described(&store).await, []);
     drop(catalog);
 
-    // Another process asks again, and once more when the registry is there.
+    // Another process retries the lookup, and once more when the registry is available.
     let ingest =
-        store.ingest_of(subscriptions::Subscriptions::parse(&subscriptions.to_string()).unwrap());
+        store.ingest_of(registries::Subscriptions::parse(&subscriptions.to_string()).unwrap());
     let in_a_minute = tokio::time::Instant::now() + Duration::from_mins(1);
-    assert_eq!(ingest.settle_questions(in_a_minute).await.unwrap(), 0);
+    assert_eq!(ingest.retry_pending_lookups(in_a_minute).await.unwrap(), 0);
     let registry = format!("http://{}", setup.registry.address);
     proxy(std::net::TcpListener::bind(address).unwrap(), &registry, |bytes| bytes, |bytes| bytes);
-    assert_eq!(ingest.settle_questions(in_a_minute).await.unwrap(), 1);
+    assert_eq!(ingest.retry_pending_lookups(in_a_minute).await.unwrap(), 1);
     assert_eq!(
         described(&store).await,
         [(image.digest.clone(), vec!["v1".to_owned()], Some(image.size as i64))]
     );
-    assert_eq!(
-        ingest.settle_questions(in_a_minute).await.unwrap(),
-        0,
-        "nothing is open any longer"
-    );
+    assert_eq!(ingest.retry_pending_lookups(in_a_minute).await.unwrap(), 0, "no lookup is pending");
 }

@@ -1,4 +1,4 @@
-//! What is pushed, deleted and pulled is listed soon after.
+//! Pushes, deletions and pulls are listed within the limit.
 
 use catalog::reader::Filter;
 use end_to_end::harness::{
@@ -21,7 +21,7 @@ pub(super) async fn an_oci_image(setup: Setup) {
 pub(super) async fn a_docker_image(setup: Setup) {
     let mut image = setup.image("one", &[100, 2_000]);
     let push = setup.push(&image, "v1", &["--format", "v2s2"]);
-    // skopeo writes the manifest anew; configuration and layers stay what they are.
+    // skopeo writes a new manifest; configuration and layers stay unchanged.
     image.digest = push.digest.clone();
     image.media_type = DOCKER_IMAGE;
     image.configuration_media_type = Some(DOCKER_CONFIGURATION);
@@ -47,7 +47,7 @@ pub(super) async fn a_docker_list(setup: Setup) {
     let mut images = setup.images_of_platforms();
     let mut list = setup.index("all", &images);
     let push = setup.push(&list, "v1", &["--all", "--format", "v2s2"]);
-    // skopeo writes all manifests anew; those of the images are in the list, in order.
+    // skopeo writes new manifests; those of the images are in the list, in order.
     list.digest = push.digest.clone();
     list.media_type = DOCKER_LIST;
     let manifest = manifest_of(&setup.registry, &list.digest).await;
@@ -69,7 +69,7 @@ pub(super) async fn a_second_tag(setup: Setup) {
     setup.expect("an OCI image", &first, &[image.detail(&["v1"])]).await;
     let second = setup.push(&image, "latest", &[]);
     let listed = setup.expect("a second tag", &second, &[image.detail(&["latest", "v1"])]).await;
-    // The first push of the digest counts.
+    // The time of the first push of the digest counts.
     assert_pushed_during(&listed, &image, &first);
     setup.assert_equals_registry().await;
 }
@@ -122,11 +122,8 @@ pub(super) async fn what_happened_while_the_catalog_was_down(mut setup: Setup) {
     setup.push(&two, "v2", &[]);
     setup.push(&three, "v1", &[]);
     setup.delete(&one);
-    let table = &setup.catalog.store.reader;
-    let known = table
-        .list(&repository(REPOSITORY), &Filter::default(), None, 1000, |_| false)
-        .await
-        .unwrap();
+    let table = &setup.catalog.store;
+    let known = table.page(&repository(REPOSITORY), &Filter::default(), None, 1000).await.unwrap();
     let known: Vec<&str> = known.images.iter().map(|image| image.image_digest.as_str()).collect();
     assert_eq!(known, [one.digest.as_str()], "the catalog was really down");
 
@@ -159,8 +156,8 @@ pub(super) async fn pulls(setup: Setup) {
             }
         })
         .await;
-    // The registry notifies in order: whatever the catalog itself asked of it is known by now.
-    assert_eq!(pulled_at(&listed, &two), None, "nobody has pulled the other image");
+    // The registry notifies in order, so the catalog's own requests have already been reported.
+    assert_eq!(pulled_at(&listed, &two), None, "the other image was not pulled");
 }
 
 pub(super) async fn manifest_of(registry: &DockerRegistry, digest: &str) -> Value {

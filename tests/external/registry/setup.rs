@@ -30,9 +30,9 @@ pub(super) struct Setup {
     pub(super) _turn: MutexGuard<'static, ()>,
 }
 
-/// Something that was done, and when.
+/// An operation, and its time.
 pub(super) struct Done {
-    /// The digest of what was pushed, as skopeo tells it.
+    /// The digest of the pushed image, as skopeo prints it.
     pub(super) digest: String,
     /// In milliseconds since the beginning of 1970.
     pub(super) during: RangeInclusive<i64>,
@@ -40,7 +40,7 @@ pub(super) struct Done {
 }
 
 impl Done {
-    /// Just now.
+    /// An operation that ends now.
     pub(super) fn since(from: i64) -> Self {
         let returned = Instant::now();
         Self { digest: String::new(), during: from..=now(), returned }
@@ -68,7 +68,8 @@ impl Setup {
         })
     }
 
-    /// How many images the catalog has, once it has as many as expected, or the time is up.
+    /// The number of images in the catalog, once it is the expected one or the time limit has
+    /// passed.
     pub(super) async fn images_after(&self, done: &Done, expected: usize) -> usize {
         loop {
             let images = described(&self.catalog.store).await.len();
@@ -79,7 +80,7 @@ impl Setup {
         }
     }
 
-    /// When the registry's clock tells another second: what it says of the time has no fraction.
+    /// The next full second of the registry's clock: its times have no fraction.
     pub(super) fn next_second(&self) -> tokio::time::Instant {
         tokio::time::Instant::now() + Duration::from_millis(1001)
     }
@@ -88,7 +89,7 @@ impl Setup {
         Layout::image(&self.folder.join(name), name, "amd64", layers)
     }
 
-    /// The one in the middle is the largest.
+    /// The second image is the largest.
     pub(super) fn images_of_platforms(&self) -> Vec<Layout> {
         [("amd64", 300), ("arm64", 5_000), ("s390x", 20)]
             .map(|(architecture, size)| {
@@ -126,7 +127,7 @@ impl Setup {
         run(pull)
     }
 
-    /// Everything that skopeo would remember stays in the test's own folder.
+    /// skopeo's files stay in the test's own folder.
     pub(super) fn skopeo(&self, arguments: &[&str]) -> Command {
         let home = self.folder.join("home");
         fs::create_dir_all(&home).unwrap();
@@ -145,8 +146,8 @@ impl Setup {
         command
     }
 
-    /// Waits until the catalog says exactly this of the repository, apart from times, and tells how
-    /// long that took.
+    /// Waits until the catalog lists exactly these images of the repository, times excepted. Prints
+    /// how long that took.
     pub(super) async fn expect(&self, what: &str, done: &Done, expected: &[Value]) -> Vec<Value> {
         let by_digest = |details: &[Value]| -> BTreeMap<String, Value> {
             let digest = |detail: &Value| detail["imageDigest"].as_str().unwrap().to_owned();
@@ -160,7 +161,7 @@ impl Setup {
                 if found.len() == listed.len() && found == expected {
                     Ok(listed)
                 } else {
-                    Err(format!("the catalog says {found:#?}, not {expected:#?}"))
+                    Err(format!("the catalog lists {found:#?}, not {expected:#?}"))
                 }
             })
             .await;
@@ -201,7 +202,7 @@ impl Setup {
         }
     }
 
-    /// What the registry itself says of its tags and manifests is what the catalog says.
+    /// The catalog lists the same tags and manifests as the registry.
     pub(super) async fn assert_equals_registry(&self) {
         let listed = self.catalog.describe().await;
         let mut tags = BTreeMap::new();
@@ -243,7 +244,7 @@ pub(super) fn now() -> i64 {
     Timestamp::now().as_milliseconds()
 }
 
-/// Of a time as the service writes it.
+/// The milliseconds of a time as the service writes it.
 pub(super) fn milliseconds(time: &Value) -> Option<i64> {
     time.as_f64().map(|seconds| (seconds * 1000.0).round() as i64)
 }
@@ -276,7 +277,7 @@ pub(super) struct StoppableCatalog {
 
 impl StoppableCatalog {
     pub(super) async fn new() -> Self {
-        // The port is let go of, and taken again by the start.
+        // The port is released, and bound again by the start.
         let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         Self {
             address,
@@ -289,15 +290,15 @@ impl StoppableCatalog {
 
     pub(super) async fn start(&mut self) {
         let listener = TcpListener::bind(self.address).await.unwrap();
-        // Not the one that the registry's notifications name.
+        // Not the registry in the URL of the notifications.
         let default_registry = RegistryId::parse("999999999999").unwrap();
         let catalog = Catalog::listen(listener, self.store.clone(), &self.keys, default_registry);
         self.running = Some(catalog);
     }
 
-    /// Returns when connections are refused, those that the registry keeps open among them.
+    /// Returns when connections are refused, including those that the registry keeps open.
     pub(super) async fn stop(&mut self) {
-        // The next request must not go out on a connection that is being closed.
+        // The next request must not use a connection that is being closed.
         self.http = reqwest::Client::new();
         self.running.take().unwrap().stop().await;
         assert!(TcpStream::connect(self.address).await.is_err(), "the catalog still listens");

@@ -1,4 +1,4 @@
-//! What happens to the catalog and to the network, and when.
+//! Disturbances of the catalog and of the network, and their schedule.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::{CUTS, KILLS, NETWORK, REFUSALS, REFUSED_OPERATIONS};
 
-/// Something that happens after a number of operations.
+/// A disturbance after a number of operations.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Disturbance {
     /// The catalog is killed, and started again.
@@ -22,11 +22,11 @@ pub(super) enum Disturbance {
     Cut(Cut),
     /// From now on connections are refused.
     Refuse,
-    /// No longer.
+    /// Connections are accepted again.
     Accept,
 }
 
-/// What happens after how many operations.
+/// The disturbances, by the number of operations before them.
 pub(super) fn schedule(
     random: &mut Random,
     operations: usize,
@@ -41,7 +41,7 @@ pub(super) fn schedule(
     };
     spread(KILLS).into_iter().for_each(|at| add(at, Disturbance::Kill));
     for (number, at) in spread(CUTS).into_iter().enumerate() {
-        add(at, Disturbance::Cut(if number % 2 == 0 { Cut::Request } else { Cut::Answer }));
+        add(at, Disturbance::Cut(if number % 2 == 0 { Cut::Request } else { Cut::Response }));
     }
     for at in spread(REFUSALS) {
         add(at, Disturbance::Refuse);
@@ -53,10 +53,10 @@ pub(super) fn schedule(
 /// Where a connection is cut.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Cut {
-    /// When half of a request is through.
+    /// In the middle of the request.
     Request,
-    /// Before its answer is.
-    Answer,
+    /// Before the response.
+    Response,
 }
 
 /// The network between the registry and the catalog.
@@ -64,7 +64,7 @@ pub(super) struct Proxy {
     pub(super) address: SocketAddr,
     pub(super) is_open: watch::Sender<bool>,
     pub(super) cuts: Arc<Mutex<VecDeque<Cut>>>,
-    /// How many connections were cut.
+    /// The number of cut connections.
     pub(super) dropped: Arc<AtomicUsize>,
     pub(super) running: JoinHandle<()>,
 }
@@ -95,7 +95,7 @@ impl Proxy {
                         }
                     }
                 }
-                // With the listener, every connection ends that is there.
+                // The listener and all open connections are closed.
                 dropped_connections.fetch_add(connections.len(), Ordering::Relaxed);
             }
         });
@@ -106,7 +106,7 @@ impl Proxy {
         self.cuts.lock().unwrap().push_back(cut);
     }
 
-    /// Nothing is cut or refused any longer.
+    /// Ends all disturbances.
     pub(super) fn calm(&mut self) {
         self.cuts.lock().unwrap().clear();
         self.is_open.send_replace(true);
@@ -119,7 +119,7 @@ impl Drop for Proxy {
     }
 }
 
-/// Passes on what comes, both ways, until one side ends or the connection is to be cut.
+/// Forwards bytes both ways, until one side ends or the connection is to be cut.
 pub(super) async fn forward(
     mut client: TcpStream,
     target: SocketAddr,
@@ -127,7 +127,7 @@ pub(super) async fn forward(
     dropped: Arc<AtomicUsize>,
 ) {
     let Ok(mut server) = TcpStream::connect(target).await else { return };
-    let (mut request, mut answer) = (vec![0; 65_536], vec![0; 65_536]);
+    let (mut request, mut response) = (vec![0; 65_536], vec![0; 65_536]);
     loop {
         tokio::select! {
             read = client.read(&mut request) => {
@@ -138,17 +138,17 @@ pub(super) async fn forward(
                     return;
                 }
                 if let Some(cut) = cut {
-                    if let Cut::Answer = cut {
-                        // Whatever it is, nobody hears it.
-                        let _ = server.read(&mut answer).await;
+                    if let Cut::Response = cut {
+                        // The response is dropped.
+                        let _ = server.read(&mut response).await;
                     }
                     dropped.fetch_add(1, Ordering::Relaxed);
                     return;
                 }
             }
-            read = server.read(&mut answer) => {
+            read = server.read(&mut response) => {
                 let Ok(length @ 1..) = read else { return };
-                if client.write_all(&answer[..length]).await.is_err() {
+                if client.write_all(&response[..length]).await.is_err() {
                     return;
                 }
             }

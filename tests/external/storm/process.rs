@@ -1,4 +1,4 @@
-//! The catalog, a process of its own that is killed.
+//! The catalog, in a process that is killed.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::registry::{Registry, Repository};
 use super::{CATALOG, Listing, REGISTRY};
 
-/// The program `image-catalog` on its own data, which is killed when this is dropped.
+/// The program `image-catalog` with its own data. It is killed when this is dropped.
 pub(super) struct Catalog {
     pub(super) folder: PathBuf,
     pub(super) address: SocketAddr,
@@ -41,8 +41,8 @@ impl Catalog {
         self.process = Self::serve(&self.folder, self.address);
     }
 
-    /// Compares it with the registry, by another process beside the one that serves. What that says
-    /// last.
+    /// Reconciles it with the registry, by another process beside the serving one. Returns the last
+    /// line of output.
     pub(super) fn reconcile(&self, registry: &Registry) -> String {
         let mut command = Self::command(&self.folder);
         command.args(["reconcile", "--from", &registry.server.url(""), "--registry", REGISTRY]);
@@ -52,7 +52,7 @@ impl Catalog {
         text.lines().last().unwrap().to_owned()
     }
 
-    /// What it says of a repository, page by page.
+    /// Lists a repository, page by page.
     pub(super) async fn listing(&self, repository: &Repository) -> Listing {
         let mut listing = Listing::new();
         let mut token = Value::Null;

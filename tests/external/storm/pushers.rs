@@ -1,4 +1,4 @@
-//! Who push, delete and move tags all the time.
+//! Clients that push, delete and move tags continuously.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,20 +8,19 @@ use http::StatusCode;
 use tokio::sync::{mpsc, watch};
 
 use super::registry::{Registry, Repository};
-use super::{MOST_PENDING, POLL_INTERVAL, TAGS};
+use super::{MAX_PENDING, POLL_INTERVAL, TAGS};
 
-/// What became of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Outcome {
     Pushed,
     Deleted,
-    /// There was nothing to delete, or the index lists what is not there.
+    /// The image to delete, or a manifest of the index, does not exist.
     Refused,
-    /// The registry came into its own way.
+    /// Concurrent operations in the registry failed.
     Failed,
 }
 
-/// Pushes and deletes until enough was done.
+/// Pushes and deletes until the number of operations is reached.
 pub(super) struct Pusher {
     pub(super) registry: Arc<Registry>,
     pub(super) repositories: Arc<Vec<Repository>>,
@@ -36,7 +35,7 @@ impl Pusher {
     pub(super) async fn run(mut self) {
         let take = |left: usize| left.checked_sub(1);
         while self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok() {
-            while *self.backlog.borrow_and_update() > MOST_PENDING && *self.is_open.borrow() {
+            while *self.backlog.borrow_and_update() > MAX_PENDING && *self.is_open.borrow() {
                 self.backlog.changed().await.unwrap();
             }
             let outcome = self.operate().await;
@@ -46,8 +45,8 @@ impl Pusher {
 
     pub(super) async fn operate(&mut self) -> Outcome {
         let repositories = Arc::clone(&self.repositories);
-        // In the first one there is a crowd, and just one tag, so that the pushers get in each
-        // other's way: what the notifications say is then not always what came of it.
+        // Many pushers use the first repository, with a single tag. They conflict, so notifications
+        // do not always contain the outcome.
         let is_crowded = self.random.below(3) == 0;
         let repository =
             if is_crowded { &repositories[0] } else { self.random.one_of(&repositories[1..]) };
@@ -72,14 +71,14 @@ impl Pusher {
             StatusCode::CREATED => Outcome::Pushed,
             StatusCode::ACCEPTED => Outcome::Deleted,
             StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST => Outcome::Refused,
-            // Of two that write and remove the files of one tag, one may find them gone.
+            // Two concurrent writers of one tag may delete each other's files.
             StatusCode::INTERNAL_SERVER_ERROR => Outcome::Failed,
-            other => panic!("the registry answers {other}: {}", response.text().await.unwrap()),
+            other => panic!("the registry responds {other}: {}", response.text().await.unwrap()),
         }
     }
 }
 
-/// Tells how much the registry has yet to deliver.
+/// Sends the number of pending notifications.
 pub(super) async fn watch_backlog(registry: Arc<Registry>, pending: watch::Sender<u64>) {
     while pending.send(registry.notifications().await.pending).is_ok() {
         tokio::time::sleep(POLL_INTERVAL).await;

@@ -1,4 +1,4 @@
-//! The docker-registry, and what is in it.
+//! The docker-registry, and its contents.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{DELIVERY_LIMIT, IMAGES, INDEXES, Listing, POLL_INTERVAL, REPOSITORIES};
 
-/// A repository of the registry, and what can be pushed to it.
+/// A repository of the registry, and the manifests that can be pushed to it.
 pub(super) struct Repository {
     pub(super) name: String,
     /// Images, then indexes of them.
@@ -20,10 +20,10 @@ pub(super) struct Manifest {
     pub(super) media_type: &'static str,
     pub(super) text: String,
     pub(super) digest: String,
-    /// What the catalog should say.
+    /// The expected size in the catalog.
     pub(super) size: i64,
-    /// Of one digest, a push and a deletion at the same time could be told of in the wrong order,
-    /// and nobody could find out about an untagged image what is right.
+    /// Notifications of concurrent pushes and deletions of one digest can have the wrong order, and
+    /// an untagged image cannot be listed to repair that.
     pub(super) alone: tokio::sync::Mutex<()>,
 }
 
@@ -51,14 +51,14 @@ pub(super) fn sha256(bytes: &[u8]) -> String {
     })
 }
 
-/// What the registry says of its notifications.
+/// The registry's figures of its notifications.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Notifications {
-    /// Still to be delivered, but for the one that is on its way.
+    /// Pending notifications, without the one in flight.
     pub(super) pending: u64,
     pub(super) events: u64,
     pub(super) successes: u64,
-    /// Deliveries that were answered with an error, or not at all.
+    /// Deliveries that failed or got no response.
     pub(super) failures: u64,
 }
 
@@ -72,7 +72,7 @@ impl std::fmt::Display for Notifications {
     }
 }
 
-/// docker-registry, and what can be pushed to it.
+/// docker-registry, and the manifests that can be pushed to it.
 pub(super) struct Registry {
     pub(super) server: DockerRegistry,
 }
@@ -86,7 +86,7 @@ impl Registry {
         format!("{}/v2/{}/manifests/{reference}", self.server.url(""), repository.name)
     }
 
-    /// Uploads what images consist of. Tells what can be pushed.
+    /// Uploads the blobs. Returns the manifests that can be pushed.
     pub(super) async fn fill(&self, indexes: bool) -> Vec<Repository> {
         let mut repositories = Vec::new();
         for number in 0..REPOSITORIES {
@@ -162,7 +162,7 @@ impl Registry {
         let deadline = Instant::now() + DELIVERY_LIMIT;
         loop {
             let notifications = self.notifications().await;
-            // The last one is not pending any longer while it is on its way.
+            // The notification in flight is not counted as pending.
             if notifications.pending == 0 && notifications.successes >= notifications.events {
                 return notifications;
             }
@@ -171,7 +171,7 @@ impl Registry {
         }
     }
 
-    /// The registry's clock, as it tells it: in whole seconds.
+    /// The registry's clock, as it sends it: in whole seconds.
     pub(super) async fn date(&self) -> String {
         let response =
             self.server.http.get(format!("{}/v2/", self.server.url(""))).send().await.unwrap();
@@ -185,8 +185,8 @@ impl Registry {
         }
     }
 
-    /// What it says of a repository. It lists tags; the images that have none are asked for, every
-    /// one that was ever there.
+    /// The contents of a repository. The registry lists tags only. Every digest that was ever
+    /// pushed is looked up.
     pub(super) async fn listing(&self, repository: &Repository) -> Listing {
         let mut listing = Listing::new();
         for manifest in &repository.manifests {
@@ -198,7 +198,7 @@ impl Registry {
         let tags: Value = self.server.http.get(url).send().await.unwrap().json().await.unwrap();
         for tag in tags["tags"].as_array().into_iter().flatten() {
             let tag = tag.as_str().unwrap();
-            // A deletion may have left a tag that points at nothing.
+            // A deletion may leave a tag that points to nothing.
             if let Some(digest) = self.head(repository, tag).await {
                 listing.get_mut(&digest).unwrap().0.insert(tag.to_owned());
             }
@@ -206,13 +206,13 @@ impl Registry {
         listing
     }
 
-    /// The digest of a tag or digest, if the registry has it.
+    /// The digest of a tag or digest, if it exists in the registry.
     pub(super) async fn head(&self, repository: &Repository, reference: &str) -> Option<String> {
         Some(self.server.head(&repository.name, reference).await?.0)
     }
 }
 
-/// An image of the layers that are bits of its number, so that each has another size.
+/// An image with the layers that are the bits of its number, so that each has a different size.
 pub(super) fn image_of(number: usize, configuration: &str, layers: &[(String, usize)]) -> Manifest {
     let has_layer = |layer: &usize| number & (1 << layer) != 0;
     let layers: Vec<&(String, usize)> =

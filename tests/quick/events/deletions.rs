@@ -42,13 +42,13 @@ async fn r48_a_delete_event_makes_a_repository_known_but_does_not_bring_it_back(
 }
 
 #[tokio::test]
-async fn r49_an_image_goes_with_its_last_tag_only_if_that_tag_is_removed() {
+async fn r49_an_image_is_deleted_with_its_last_tag_only_if_that_tag_is_removed() {
     let two_tags = [push(1, 1, "v1"), push(2, 1, "v2")];
     let one_removed = [two_tags.to_vec(), vec![delete(3, 1, "v1")]].concat();
     assert_in_any_order(&one_removed, &[image(1, &["v2"], 1)]).await;
     let both_removed = [one_removed.clone(), vec![delete(4, 1, "v2")]].concat();
     assert_in_any_order(&both_removed, &[]).await;
-    // Here the last tag is moved away: the image stays, untagged.
+    // The last tag is moved to another image: the first image stays, untagged.
     let one_moved = [one_removed, vec![push(4, 2, "v2")]].concat();
     assert_in_any_order(&one_moved, &[image(2, &["v2"], 4), image(1, &[], 1)]).await;
 }

@@ -74,7 +74,7 @@ async fn r39_an_index_of_many_manifests_is_applied_as_a_whole() {
 async fn r52_an_index_of_too_many_manifests_is_reported() {
     let catalog = Catalog::start().await;
     let manifests: Vec<u64> = (1..=1001).collect();
-    let answer = catalog
+    let response = catalog
         .send(
             "/events/distribution",
             &json!({ "events": [notified_index(0, &manifests), notified_image(1, 10)] }),
@@ -82,7 +82,7 @@ async fn r52_an_index_of_too_many_manifests_is_reported() {
         .await;
     let reason = "an image has more tags, or lists more manifests, than one DynamoDB item can hold";
     assert_eq!(
-        answer,
+        response,
         (
             200,
             json!({ "applied": 1, "ignored": 0, "malformed": [{ "event": 0, "reason": reason }] })
@@ -228,15 +228,15 @@ async fn r52_a_registry_is_not_made_to_repeat_what_cannot_be_applied() {
             "reason": "'target.repository' is not valid: must have length greater than or equal to 2",
         }] })
     );
-    let (status, answer) = catalog.send("/events/distribution", &json!({ "event": [] })).await;
+    let (status, response) = catalog.send("/events/distribution", &json!({ "event": [] })).await;
     assert_eq!(
-        (status, answer),
+        (status, response),
         (400, json!({ "message": "the notification has no list 'events'" }))
     );
-    let (status, answer) =
+    let (status, response) =
         catalog.send("/events/distribution?registry=1", &json!({ "events": [] })).await;
     assert_eq!(
-        (status, answer),
+        (status, response),
         (400, json!({ "message": "the parameter 'registry' must be 12 digits" }))
     );
 }

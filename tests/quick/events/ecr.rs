@@ -1,4 +1,4 @@
-//! Events that only Amazon ECR and CloudTrail have, and whose they are.
+//! Events that only Amazon ECR and CloudTrail have, and their registries.
 
 use end_to_end::harness::{Catalog, REGISTRY, digest, sample};
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use super::{
 };
 
 #[tokio::test]
-async fn r49_cloudtrail_tells_of_deletes_and_of_lifecycle_policies() {
+async fn r49_cloudtrail_reports_deletes_and_lifecycle_policies() {
     let catalog = Catalog::start().await;
     for (number, tag) in [(1, "v1"), (2, "v2"), (3, "v3"), (3, "v4"), (4, "v5")] {
         catalog.ecr(&push(u32::try_from(number).unwrap(), number, tag)).await;
@@ -86,7 +86,7 @@ async fn r51_a_scan_counts_only_for_a_known_image() {
     expected["imageScanFindingsSummary"] = json!({ "imageScanCompletedAt": epoch(3), "findingSeverityCounts": { "CRITICAL": 10, "MEDIUM": 9 } });
     let earlier = scan(2, "FAILED", json!(null));
     assert_in_any_order(&[push(1, 1, "v1"), earlier, complete.clone()], &[expected]).await;
-    // The image that was scanned is gone; the one that was pushed since was not scanned.
+    // The scanned image was deleted; the image that was pushed since was not scanned.
     let events = [push(1, 1, "v1"), complete.clone(), delete(4, 1, ""), push(5, 1, "v1")];
     assert_in_any_order(&events, &[image(1, &["v1"], 5)]).await;
     assert_in_any_order(&[complete], &[]).await;
@@ -101,14 +101,14 @@ async fn r53_accounts_do_not_see_each_other_and_other_regions_are_ignored() {
     catalog.ecr(&other_account).await;
     assert_eq!(catalog.images("app").await, [image(1, &["v1"], 1)]);
     let request = json!({ "registryId": "210987654321", "repositoryName": "app" });
-    let (_, answer) = catalog.describe(request).await;
-    assert_eq!(answer["imageDetails"].as_array().unwrap().len(), 1);
-    assert_eq!(answer["imageDetails"][0]["imageDigest"], json!(digest(2)));
+    let (_, response) = catalog.describe(request).await;
+    assert_eq!(response["imageDetails"].as_array().unwrap().len(), 1);
+    assert_eq!(response["imageDetails"][0]["imageDigest"], json!(digest(2)));
 
     let mut other_region = push(3, 3, "v3");
     other_region["region"] = json!("eu-central-1");
-    let answer = catalog.send("/events/ecr", &other_region).await;
-    assert_eq!(answer, (200, json!({"applied":0,"ignored":1,"malformed":[]})));
+    let response = catalog.send("/events/ecr", &other_region).await;
+    assert_eq!(response, (200, json!({"applied":0,"ignored":1,"malformed":[]})));
     assert_eq!(catalog.images("app").await, [image(1, &["v1"], 1)]);
 
     let delivery = json!({ "events": [notified_image(4, 2000)] });
@@ -121,8 +121,8 @@ async fn r53_accounts_do_not_see_each_other_and_other_regions_are_ignored() {
     );
 }
 
-/// A record that names neither a registry nor its recipient is of the account that its event came
-/// to, or, without an event around it, of the catalog's own.
+/// A record with neither a registry nor a recipient belongs to the account of its event, or,
+/// without an event, to the catalog's own account.
 #[tokio::test]
 async fn r53_a_record_without_an_account_is_of_the_account_that_it_came_to() {
     let catalog = Catalog::start().await;
@@ -157,7 +157,7 @@ async fn every_sample_of_ecr_is_understood() {
     let outcome = async |name: &str| {
         let mut event: Value =
             serde_json::from_str(&sample(&format!("aws-ecr/{name}.json"))).unwrap();
-        // All samples as if of this catalog's region.
+        // All samples in this catalog's region.
         let region = if event.get("awsRegion").is_some() { "/awsRegion" } else { "/region" };
         for place in [region, "/detail/awsRegion"] {
             if let Some(region) = event.pointer_mut(place) {
@@ -197,16 +197,16 @@ async fn every_sample_of_ecr_is_understood() {
     for name in ["replication-action-failed", "scan-resource-change"] {
         assert_eq!(outcome(name).await, "ignored", "{name}");
     }
-    // Published with a digest that is none.
+    // The digest of the published package is not valid.
     assert_eq!(
         outcome("pull-through-cache-action").await,
         "'image-digest' is not valid: must satisfy regular expression '[a-zA-Z0-9-_+.]+:[a-fA-F0-9]+'"
     );
-    // The record of PutImage carries the manifest, and with it the size.
+    // The record of PutImage contains the manifest, and with it the size.
     let images = catalog.images("testrepo").await;
     assert_eq!(images[0]["imageSizeInBytes"], 111_414_544);
     assert_eq!(images[0]["imageTags"], json!(["latest"]));
-    let (_, answer) =
+    let (_, response) =
         catalog.describe(json!({ "registryId": "123456789000", "repositoryName": "node" })).await;
-    assert_eq!(answer["imageDetails"][0]["imageTags"], json!(["20-alpine3.16"]));
+    assert_eq!(response["imageDetails"][0]["imageTags"], json!(["20-alpine3.16"]));
 }

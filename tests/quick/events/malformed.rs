@@ -1,12 +1,11 @@
-//! Events that cannot be applied, and those beside them that can.
+//! Events that cannot be applied, in batches with valid ones.
 
+use end_to_end::harness::queue::apply_batch;
 use std::time::Duration;
 
-use aws_lambda_events::sqs::SqsEvent;
-use catalog::RegistryId;
 use end_to_end::harness::{Catalog, REGISTRY, Store, digest, sample};
+use registries::Subscriptions;
 use serde_json::{Value, json};
-use subscriptions::Subscriptions;
 
 use super::{
     CatalogClient as _, action, cloudtrail, event, image, message, notification, notified_image,
@@ -95,12 +94,11 @@ async fn r52_what_is_unknown_is_accepted_and_ignored() {
 }
 
 #[tokio::test]
-async fn r52_of_a_batch_just_the_messages_that_failed_are_given_back() {
+async fn r52_of_a_batch_just_the_messages_that_failed_are_delivered_again() {
     let store = Store::in_memory().await;
     let mut malformed = push(3, 3, "v3");
     malformed["time"] = json!("yesterday");
-    let mut batch = SqsEvent::default();
-    batch.records = vec![
+    let batch = vec![
         message("ecr", &push(1, 1, "v1"), &[]),
         message("malformed", &malformed, &[]),
         message(
@@ -115,9 +113,12 @@ async fn r52_of_a_batch_just_the_messages_that_failed_are_given_back() {
         ),
         message("unknown subscription", &push(5, 5, "v5"), &[("subscription", "carrier pigeon")]),
         message("no JSON", &Value::Null, &[("subscription", "registry-1")]),
-        message("reminder", &json!({ "source": "image-catalog", "detail-type": "Ask Again" }), &[]),
+        message(
+            "reminder",
+            &json!({ "source": "image-catalog", "detail-type": "Retry Pending Lookups" }),
+            &[],
+        ),
     ];
-    let registry = RegistryId::parse(REGISTRY).unwrap();
     let deadline = tokio::time::Instant::now() + Duration::from_mins(1);
     let subscription = |id: &str, registry: &str| {
         json!({
@@ -127,9 +128,7 @@ async fn r52_of_a_batch_just_the_messages_that_failed_are_given_back() {
     let subscriptions =
         json!([subscription("registry-1", REGISTRY), subscription("registry-2", "000000000001")]);
     let ingest = store.ingest_of(Subscriptions::parse(&subscriptions.to_string()).unwrap());
-    let response = ingest_events::handler::handle(&ingest, &registry, None, batch, deadline).await;
-    let mut failed: Vec<String> =
-        response.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect();
+    let mut failed = apply_batch(&ingest, batch, deadline).await;
     failed.sort();
     assert_eq!(failed, ["malformed", "no JSON", "unknown subscription"]);
     let catalog = Catalog::start_with(store, &"0".repeat(64)).await;

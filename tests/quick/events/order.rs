@@ -5,9 +5,9 @@ use serde_json::json;
 
 use super::{CatalogClient as _, pages_of_one, push};
 
-/// What buildx's push of an image of two platforms with provenance leads Amazon ECR to send: an
-/// event for each of two images and of an attestation, by digest, and one for each index, which has
-/// a tag. Whoever asks for the newest image wants the index.
+/// The events of Amazon ECR for buildx's push of an image of two platforms with provenance: one for
+/// each of two images and of an attestation, by digest, and one for each index, with a tag. A
+/// client that looks for the newest image expects the index.
 #[tokio::test]
 async fn r57_of_one_second_the_index_is_the_newest() {
     const REPOSITORIES: usize = 20;

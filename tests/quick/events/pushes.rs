@@ -10,7 +10,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use end_to_end::harness::{
     Catalog, InProcess, Store, configuration, digest, operation, print, sample,
 };
-use image_catalog::engine::Engine;
+use image_catalog::aws::dynamodb::Engine;
 use serde_json::{Value, json};
 
 use super::{CatalogClient as _, assert_in_any_order, delete, event, image, notified_image, push};
@@ -114,7 +114,7 @@ async fn r47_a_later_event_does_not_erase_what_is_known() {
     assert_in_any_order(&[with, push(2, 1, "v2")], &[expected]).await;
 }
 
-/// An engine that counts the transactions that it is asked for.
+/// A client that counts transactions.
 fn counting_client(transactions: &Arc<AtomicUsize>) -> aws_sdk_dynamodb::Client {
     let engine = Engine::in_memory().unwrap();
     let transactions = Arc::clone(transactions);
@@ -125,8 +125,8 @@ fn counting_client(transactions: &Arc<AtomicUsize>) -> aws_sdk_dynamodb::Client 
     })))
 }
 
-/// As when the jobs of a matrix build push their tags at once: nobody is refused, nobody waits much
-/// longer than if all of them came one after the other, and no transaction is done twice.
+/// As when the jobs of a matrix build push their tags at once: no push is refused, none takes much
+/// longer than all of them in sequence, and no transaction is applied twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r46_sixty_four_pushers_to_one_image_end_without_a_refusal() {
     const PUSHERS: usize = 64;
@@ -145,8 +145,8 @@ async fn r46_sixty_four_pushers_to_one_image_end_without_a_refusal() {
             let started = Instant::now();
             let response = request.send().await.unwrap();
             let (status, text) = (response.status().as_u16(), response.text().await.unwrap());
-            let answer = format!("{status} {text}");
-            (answer, started.elapsed())
+            let response = format!("{status} {text}");
+            (response, started.elapsed())
         }
     };
     let applied = r#"200 {"applied":1,"ignored":0,"malformed":[]}"#;
@@ -164,10 +164,10 @@ async fn r46_sixty_four_pushers_to_one_image_end_without_a_refusal() {
             pushers.spawn(push("app", round, number));
         }
         while let Some(pusher) = pushers.join_next().await {
-            let (answer, latency) = pusher.unwrap();
+            let (response, latency) = pusher.unwrap();
             latencies.push(latency);
-            if answer != applied {
-                *others.entry(answer).or_default() += 1;
+            if response != applied {
+                *others.entry(response).or_default() += 1;
             }
         }
     }
@@ -186,7 +186,7 @@ async fn r46_sixty_four_pushers_to_one_image_end_without_a_refusal() {
     tags.sort();
     assert_eq!(catalog.images("app").await[0]["imageTags"], json!(tags));
     assert_eq!(transactions, 2 * PUSHERS * ROUNDS);
-    // A second for whatever else the machine does.
+    // One second of tolerance for other load.
     let limit = 2 * one_by_one + Duration::from_secs(1);
     assert!(slowest < limit, "{slowest:?} is much more than {one_by_one:?}");
 }

@@ -1,12 +1,12 @@
-//! Times of the future, times that are missing, and times before there were registries.
+//! Times in the future, missing times, and times before there were registries.
 
+use end_to_end::harness::queue::apply_batch;
 use std::time::Duration;
 
-use aws_lambda_events::sqs::SqsEvent;
-use catalog::{RegistryId, Timestamp};
+use catalog::Timestamp;
 use end_to_end::harness::{Catalog, REGISTRY, Store, digest};
+use registries::Subscriptions;
 use serde_json::{Value, json};
-use subscriptions::Subscriptions;
 
 use super::{
     CatalogClient as _, action, cloudtrail, delete, event, message, notification, notified_image,
@@ -22,7 +22,7 @@ fn later(time: Timestamp, milliseconds: i64) -> Timestamp {
     Timestamp::from_milliseconds(time.as_milliseconds() + milliseconds).unwrap()
 }
 
-/// An event as it is, but of another time.
+/// An event with another time.
 fn at(mut event: Value, time: impl ToString) -> Value {
     let time = json!(time.to_string());
     let member = if event.get("timestamp").is_some() { "timestamp" } else { "time" };
@@ -33,15 +33,14 @@ fn at(mut event: Value, time: impl ToString) -> Value {
     event
 }
 
-/// Brings an event through the queue, to which it came at a time.
+/// Delivers an event by the queue, which received it at a time.
 async fn deliver(store: &Store, event: &Value, received_at: Timestamp) {
     let is_ecr = event.get("detail").is_some();
     let body = if is_ecr { event.clone() } else { json!({ "events": [event] }) };
     let received_at = received_at.to_string();
     let mut attributes = vec![("receivedAt", received_at.as_str())];
     attributes.extend((!is_ecr).then_some(("subscription", "registry")));
-    let mut batch = SqsEvent::default();
-    batch.records = vec![message("event", &body, &attributes)];
+    let batch = vec![message("event", &body, &attributes)];
     let subscriptions = json!([{
         "id": "registry",
         "source": "distribution",
@@ -49,10 +48,9 @@ async fn deliver(store: &Store, event: &Value, received_at: Timestamp) {
         "credential": { "bearer": "token" },
     }]);
     let ingest = store.ingest_of(Subscriptions::parse(&subscriptions.to_string()).unwrap());
-    let registry = RegistryId::parse(REGISTRY).unwrap();
     let deadline = tokio::time::Instant::now() + Duration::from_mins(1);
-    let response = ingest_events::handler::handle(&ingest, &registry, None, batch, deadline).await;
-    assert!(response.batch_item_failures.is_empty(), "{event}");
+    let failed = apply_batch(&ingest, batch, deadline).await;
+    assert!(failed.is_empty(), "{event}");
 }
 
 /// The members of an image that are times, in milliseconds.
@@ -74,7 +72,7 @@ async fn catalog_to_deliver_to() -> Catalog {
     Catalog::start_with(Store::in_memory().await, &"0".repeat(64)).await
 }
 
-/// The last year whose times can be told in every time zone.
+/// The last year that has times in every time zone.
 const FUTURE: &str = "9998-12-31T23:59:59Z";
 const FIVE_MINUTES: i64 = 5 * 60_000;
 
@@ -94,7 +92,7 @@ async fn r58_a_push_of_the_future_gives_way_to_one_that_arrives_later() {
         let counted = later(then, FIVE_MINUTES).as_milliseconds();
         assert_eq!(pushes(&catalog).await, [(json!(digest(1)), json!(["latest"]), counted)]);
         deliver(&catalog.store, &at(event(2), now), now).await;
-        // Once more, as queues do.
+        // Delivered again, as queues do.
         deliver(&catalog.store, &ahead, then).await;
         let expected = [
             (json!(digest(2)), json!(["latest"]), now.as_milliseconds()),
@@ -120,9 +118,9 @@ async fn r58_a_deletion_of_the_future_does_not_ban_an_image_or_a_tag() {
         let tagged = json!({ "repositoryName": "app", "imageIds": [{ "imageTag": "latest" }] });
         assert_eq!(catalog.describe(tagged.clone()).await.1["__type"], "ImageNotFoundException");
         deliver(&catalog.store, &at(push(0, 1, "latest"), ago(0)), ago(0)).await;
-        let (status, answer) = catalog.describe(tagged).await;
-        assert_eq!(status, 200, "{deletion}: {answer}");
-        assert_eq!(answer["imageDetails"][0]["imageDigest"], json!(digest(1)));
+        let (status, response) = catalog.describe(tagged).await;
+        assert_eq!(status, 200, "{deletion}: {response}");
+        assert_eq!(response["imageDetails"][0]["imageDigest"], json!(digest(1)));
     }
 }
 
@@ -178,7 +176,7 @@ async fn r58_what_is_stated_of_the_future_gives_way_to_what_arrives_later() {
     assert_eq!(image["imageStatus"], "ARCHIVED");
 }
 
-/// Go's zero time, and the beginning of 1970, are no times.
+/// Go's zero time, and the beginning of 1970, count as missing.
 #[tokio::test]
 async fn r58_an_event_without_a_time_counts_from_its_arrival() {
     let catalog = catalog_to_deliver_to().await;

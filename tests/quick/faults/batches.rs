@@ -1,13 +1,13 @@
-//! Which messages of a batch are given back.
+//! Which messages of a batch are delivered again.
 
+use ingest_events::batch::ReceivedMessage;
 use std::collections::BTreeSet;
 
-use aws_lambda_events::sqs::SqsMessage;
 use catalog::Change;
 use catalog::change::Content;
 use end_to_end::harness::{digest, repository, time};
+use registries::Source;
 use serde_json::json;
-use subscriptions::Source;
 use tokio::task::JoinSet;
 
 use super::{LONG, changes, deliver, faulty_store, ingest, push, push_of_size, with_content};
@@ -15,7 +15,7 @@ use crate::faults::engine::Fault;
 use crate::faults::messages::{OCI_IMAGE, message, text_message};
 
 #[tokio::test]
-async fn just_what_cannot_be_written_is_given_back() {
+async fn just_what_cannot_be_written_is_delivered_again() {
     let mut tests = JoinSet::new();
     for fault in [
         Fault::ServerError,
@@ -32,7 +32,7 @@ async fn just_what_cannot_be_written_is_given_back() {
     tests.join_all().await;
 }
 
-/// All requests fail in which there is a certain text, which those of two messages have.
+/// All requests that contain a text fail. Two messages cause such requests.
 async fn check(fault: Fault, text: &'static str, broken: &'static str) {
     let (engine, store) = faulty_store(true).await;
     engine.fail(move |request| request.text.contains(text).then_some(fault));
@@ -45,7 +45,7 @@ async fn check(fault: Fault, text: &'static str, broken: &'static str) {
         .collect();
     let broken_repository = changes(&repository("broken"), [push(4, "v1")]);
     let broken_digest = changes(&repository("digests"), [push(66, "v1"), push(5, "v2")]);
-    let mut messages: Vec<SqsMessage> = (0..)
+    let mut messages: Vec<ReceivedMessage> = (0..)
         .zip(&good)
         .flat_map(|(number, changes)| {
             let [one, two, three] = &changes[..] else { panic!("three changes") };
@@ -76,17 +76,17 @@ async fn check(fault: Fault, text: &'static str, broken: &'static str) {
         if broken == "of the broken digest" { &broken_digest[1..] } else { &broken_digest };
     store.assert_equals_model(&broken_digest[0].repository, of_digests).await;
 
-    messages.retain(|message| failed.contains(message.message_id.as_ref().unwrap()));
+    messages.retain(|message| failed.contains(&message.id));
     let failed = deliver(&ingest, messages, LONG).await;
     assert_eq!(failed, BTreeSet::from(["poison", "unknown subscription"].map(str::to_owned)));
     store.assert_equals_model(&broken_repository[0].repository, &broken_repository).await;
     store.assert_equals_model(&broken_digest[0].repository, &broken_digest).await;
 }
 
-/// What a registry is to be asked later is not lost, either.
+/// Pending lookups are not lost, either.
 #[tokio::test]
-async fn a_question_that_cannot_be_kept_gives_its_message_back() {
-    // Nobody listens there.
+async fn a_lookup_that_cannot_be_stored_fails_its_message() {
+    // Nothing listens on this port.
     let nowhere = format!("http://127.0.0.1:{}/v2/app", end_to_end::harness::free_port());
     let notification = json!({ "events": [{
         "timestamp": time(1),
@@ -101,7 +101,7 @@ async fn a_question_that_cannot_be_kept_gives_its_message_back() {
     }] });
     let message = text_message("push", &notification, Some("registry"));
     let once = ["push".to_owned()];
-    for fault in [Fault::ServerError, Fault::Conflict, Fault::Throttled, Fault::AnswerLost] {
+    for fault in [Fault::ServerError, Fault::Conflict, Fault::Throttled, Fault::ResponseLost] {
         let (engine, store) = faulty_store(true).await;
         let ingest = ingest(&store);
         engine.fail(move |request| (request.operation == "PutItem").then_some(fault));
@@ -111,11 +111,11 @@ async fn a_question_that_cannot_be_kept_gives_its_message_back() {
         );
         assert!(engine.faults() > 0);
         engine.heal();
-        assert_eq!(store.answers(&repository("app"), &[]).await.unwrap(), None, "{fault:?}");
+        assert_eq!(store.responses(&repository("app"), &[]).await.unwrap(), None, "{fault:?}");
         assert_eq!(deliver(&ingest, vec![message.clone()], LONG).await, BTreeSet::new());
         let items = store.table.client.scan().table_name(&store.table.name).send().await.unwrap();
-        let questions = items.items().iter().filter(|item| item.contains_key("question")).count();
-        assert_eq!(questions, 1, "{fault:?}");
+        let lookups = items.items().iter().filter(|item| item.contains_key("lookup")).count();
+        assert_eq!(lookups, 1, "{fault:?}");
         let kind = with_content(
             push(1, "v1"),
             Content { manifest_media_type: Some(OCI_IMAGE.to_owned()), ..Content::default() },

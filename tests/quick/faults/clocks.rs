@@ -1,8 +1,7 @@
-//! Clocks that are wrong.
+//! Wrong clocks.
 
 use std::collections::{BTreeSet, HashMap};
 
-use aws_lambda_events::sqs::SqsMessageAttribute;
 use aws_sdk_dynamodb::types::AttributeValue;
 use catalog::{Change, ChangeKind, Repository, Timestamp, Writer};
 use end_to_end::harness::{Random, Store, digest, repository, tag};
@@ -57,7 +56,7 @@ fn history(repository: &Repository) -> Vec<Change> {
     times().into_iter().zip(kinds).map(change).collect()
 }
 
-/// All items, in order; of those that expire, not when.
+/// All items, in order, without their expiry times.
 async fn items(store: &Store) -> Vec<HashMap<String, AttributeValue>> {
     let scan = store.table.client.scan().table_name(&store.table.name).send().await.unwrap();
     let mut items = scan.items.unwrap();
@@ -112,9 +111,7 @@ async fn events_of_any_time_are_applied_as_of_times_that_can_be() {
     let messages = changes.iter().enumerate().rev().map(|(number, change)| {
         let mut message =
             message(&number.to_string(), source_of(&change.kind), std::slice::from_ref(change));
-        let mut attribute = SqsMessageAttribute::default();
-        attribute.string_value = Some(received_at.to_string());
-        message.message_attributes.insert("receivedAt".to_owned(), attribute);
+        message.message.received_at = received_at;
         message
     });
     assert_eq!(deliver(&ingest, messages.collect(), LONG).await, BTreeSet::new());

@@ -1,4 +1,4 @@
-//! Changes of several transactions, cut off after any of them.
+//! Changes of several transactions, cut off after each of their requests.
 
 use std::collections::BTreeSet;
 
@@ -26,7 +26,7 @@ async fn a_push_of_an_index() {
     assert_whole_or_not_at_all("a push of an index", &before, index, later).await;
 }
 
-/// Of so many manifests that they do not fit into one transaction.
+/// With too many manifests for one transaction.
 #[tokio::test]
 async fn a_push_of_a_large_index() {
     let before = [push_of_size(1, "", 100), push_of_size(150, "", 200), push(300, "latest")];
@@ -39,7 +39,7 @@ async fn a_push_of_what_an_index_lists() {
     let before = [push_of_index(3, "latest", [1, 2]), push_of_size(1, "", 100)];
     let (manifest, later) = (push_of_size(2, "v1", 200), push_of_index(4, "", [3]));
     let all = changes(&repository("app"), before.into_iter().chain([manifest, later]));
-    // The index follows the manifest, in a transaction of its own.
+    // The index is updated after the manifest, in a transaction of its own.
     cut_off_anywhere("a push of what an index lists", &all, false).await;
 }
 
@@ -53,7 +53,7 @@ async fn a_deletion_of_an_image() {
 }
 
 #[tokio::test]
-async fn a_deletion_of_a_tag_by_which_an_image_goes() {
+async fn a_deletion_of_the_last_tag_of_an_image() {
     let before = [push(1, "v1"), push(2, "latest")];
     let deletion = ChangeKind::ImageUntagged { digest: digest(1), tag: tag("v1") };
     assert_whole_or_not_at_all("a deletion of the last tag", &before, deletion, push(1, "")).await;
@@ -68,8 +68,8 @@ async fn a_deletion_of_a_repository() {
     cut_off_anywhere("a deletion of a repository", &all, false).await;
 }
 
-/// Of one that was known to be there again: images that were pushed again since are there all
-/// the time.
+/// A deletion of a repository that already exists again. Images that were pushed since stay listed
+/// at any time.
 #[tokio::test]
 async fn a_deletion_of_a_repository_that_comes_late() {
     let before = [push(1, "v1"), push(2, "v2"), push(3, ""), push(4, "v4")];
@@ -82,9 +82,9 @@ async fn a_deletion_of_a_repository_that_comes_late() {
     cut_off_anywhere("a deletion of a repository that comes late", &all, false).await;
 }
 
-/// Cuts off a change after each of its requests, the answer to the last one being lost. What is
-/// read then is what it was before the change, or is after it; when the message comes again, it
-/// is what is after it, and so is what follows from a later change.
+/// Cuts off a change after each of its requests; the response to the last one is lost. Reads then
+/// return the state before the change or the state after it. When the message is delivered again,
+/// they return the state after it, and a later change is applied correctly.
 async fn assert_whole_or_not_at_all(
     what: &str,
     before: &[ChangeKind],
@@ -100,8 +100,8 @@ async fn cut_off_anywhere(what: &str, all: &[Change], whole_at_once: bool) {
     let (up_to_change, later) = (&all[..all.len() - 1], &all[all.len() - 1]);
     let (before, change) = (&all[..all.len() - 2], &all[all.len() - 2]);
     let repository = change.repository.clone();
-    let asked = model::identifiers(all);
-    let states = [model::answers(before, &asked), model::answers(up_to_change, &asked)];
+    let requested = model::identifiers(all);
+    let states = [model::responses(before, &requested), model::responses(up_to_change, &requested)];
     let message = message("change", source_of(&change.kind), std::slice::from_ref(change));
     let mut cuts = 0;
     for requests in 0.. {
@@ -114,20 +114,20 @@ async fn cut_off_anywhere(what: &str, all: &[Change], whole_at_once: bool) {
             number += 1;
             match number {
                 number if number < requests => None,
-                number if number == requests => Some(Fault::AnswerLost),
+                number if number == requests => Some(Fault::ResponseLost),
                 _ => Some(Fault::NotConnected),
             }
         });
         let ingest = ingest(&store);
         let failed = deliver(&ingest, vec![message.clone()], LONG).await;
         engine.heal();
-        let cut = store.answers(&repository, &asked).await.unwrap();
+        let cut = store.responses(&repository, &requested).await.unwrap();
         assert!(
             states.contains(&cut) || (!whole_at_once && is_between(&states, cut.as_ref())),
             "{what}: the end after {requests} requests leaves {cut:#?}"
         );
         if failed.is_empty() {
-            assert_eq!(cut, states[1], "{what} was not given back after {requests} requests");
+            assert_eq!(cut, states[1], "{what} was not delivered again after {requests} requests");
             break;
         }
         cuts += 1;

@@ -1,5 +1,5 @@
 //! A DynamoDB that fails: the embedded engine behind a connector that, instead of passing a request
-//! on, answers as the service does when it is too busy, or not at all, as a network does.
+//! on, responds as the service does when it is overloaded, or not at all.
 
 use std::collections::HashMap;
 use std::io;
@@ -14,32 +14,31 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 use end_to_end::harness::{InProcess, Random, engine_client, json_response};
-use image_catalog::engine::Engine;
+use image_catalog::aws::dynamodb::Engine;
 use serde_json::{Value, json};
 
-/// What becomes of a request instead of what was wanted.
+/// A fault of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// The partition is asked for too much.
+    /// The throughput of the partition is exceeded.
     ThroughputExceeded,
-    /// The table, or the account, is.
+    /// The throughput of the table, or of the account, is exceeded.
     Throttled,
     /// The service fails.
     ServerError,
-    /// The item is in a transaction at this moment; of a write of one item.
+    /// Another transaction has locked the item; for a write of one item.
     Conflict,
-    /// The transaction is still being worked on that an earlier request with the same token asked
-    /// for.
+    /// The transaction of an earlier request with the same token is still in progress.
     InProgress,
-    /// A transaction is not done, with this reason.
+    /// A transaction is cancelled, for this reason.
     Cancelled(&'static str),
-    /// The connection breaks before the request is through.
+    /// The connection breaks before the request is complete.
     NotConnected,
-    /// Nothing comes back, and nothing was done.
+    /// The request times out without effect.
     TimedOut,
-    /// What was asked for is done, and then nothing comes back.
-    AnswerLost,
-    /// Of several keys half are looked up, and the others are left for another request.
+    /// The request takes effect, and its response is lost.
+    ResponseLost,
+    /// Half of several keys are read, and the others are returned as unprocessed.
     KeysLeft,
     /// A page ends after its first item.
     ShortPage,
@@ -59,7 +58,7 @@ impl Fault {
         Self::Cancelled("ProvisionedThroughputExceeded"),
         Self::NotConnected,
         Self::TimedOut,
-        Self::AnswerLost,
+        Self::ResponseLost,
         Self::KeysLeft,
         Self::ShortPage,
     ];
@@ -72,7 +71,7 @@ impl Fault {
             | Self::ServerError
             | Self::NotConnected
             | Self::TimedOut
-            | Self::AnswerLost => true,
+            | Self::ResponseLost => true,
             Self::Conflict => ["PutItem", "DeleteItem"].contains(&request.operation.as_str()),
             Self::InProgress | Self::Cancelled(_) => request.operation == "TransactWriteItems",
             Self::KeysLeft => request.operation == "BatchGetItem" && request.keys().len() > 1,
@@ -80,23 +79,23 @@ impl Fault {
         }
     }
 
-    /// Whether it can happen to requests that read.
+    /// Whether it can happen to reads.
     pub(crate) fn is_of_reads(self) -> bool {
         !matches!(self, Self::Conflict | Self::InProgress | Self::Cancelled(_))
     }
 
-    /// Whether answers are given in spite of it.
-    pub(crate) fn is_part_of_an_answer(self) -> bool {
+    /// Whether the response is a success, but not complete.
+    pub(crate) fn is_partial_success(self) -> bool {
         matches!(self, Self::KeysLeft | Self::ShortPage)
     }
 }
 
-/// What the client asks for.
+/// A request of the client.
 #[derive(Debug)]
 pub(crate) struct Request {
     /// Such as `BatchGetItem`.
     pub(crate) operation: String,
-    /// As it is sent.
+    /// The body.
     pub(crate) text: String,
 }
 
@@ -113,7 +112,7 @@ impl Request {
         serde_json::from_str(&self.text).unwrap()
     }
 
-    /// Of BatchGetItem: what it looks up.
+    /// The keys of a BatchGetItem.
     fn keys(&self) -> Vec<Value> {
         let body = self.body();
         let tables = body["RequestItems"].as_object().unwrap().values();
@@ -121,7 +120,7 @@ impl Request {
     }
 }
 
-/// Tells what becomes of each request, in the order in which they come.
+/// Returns the fault of each request, in the order of requests.
 type Plan = Box<dyn FnMut(&Request) -> Option<Fault> + Send>;
 
 /// The embedded engine, which fails as planned.
@@ -131,13 +130,13 @@ pub(crate) struct FaultyEngine {
     plan: Arc<Mutex<Plan>>,
     faults: Arc<AtomicUsize>,
     requests: Arc<AtomicUsize>,
-    /// As DynamoDB does, remembers which transactions it has done, and does none twice. Without it,
-    /// a transaction that is sent again meets its own writes.
+    /// The tokens of completed transactions, none of which is applied twice, as in DynamoDB.
+    /// Without them, a transaction that is sent again conflicts with its own writes.
     done: Option<Arc<Mutex<HashMap<String, String>>>>,
 }
 
 impl FaultyEngine {
-    /// One that does not fail yet.
+    /// An engine that does not fail yet.
     pub(crate) fn new(remembers_tokens: bool) -> Self {
         Self {
             engine: Engine::in_memory().unwrap(),
@@ -148,8 +147,8 @@ impl FaultyEngine {
         }
     }
 
-    /// A client that hardly waits before it tries again. It
-    /// has a budget of retries for itself, so that one test does not use up another one's.
+    /// A client that hardly waits before it retries. It has a retry budget of its own, so that
+    /// concurrent tests do not use it up.
     pub(crate) fn client(&self) -> aws_sdk_dynamodb::Client {
         let partition =
             RetryPartition::custom("faults").token_bucket(TokenBucket::default()).build();
@@ -164,12 +163,12 @@ impl FaultyEngine {
         aws_sdk_dynamodb::Client::from_conf(configuration)
     }
 
-    /// Fails from now on as planned. A fault that does not fit its request does not happen.
+    /// Fails from now on as planned. A fault that does not fit its request is ignored.
     pub(crate) fn fail(&self, plan: impl FnMut(&Request) -> Option<Fault> + Send + 'static) {
         *self.plan.lock().unwrap() = Box::new(plan);
     }
 
-    /// Fails in a number of any hundred requests.
+    /// Fails a percentage of the requests.
     pub(crate) fn fail_at_random(&self, mut random: Random, percent: u64) {
         self.fail(move |request| {
             let fitting: Vec<Fault> =
@@ -183,17 +182,15 @@ impl FaultyEngine {
         self.fail(|_| None);
     }
 
-    /// How many times it has failed.
     pub(crate) fn faults(&self) -> usize {
         self.faults.load(Ordering::Relaxed)
     }
 
-    /// How many requests there were.
     pub(crate) fn requests(&self) -> usize {
         self.requests.load(Ordering::Relaxed)
     }
 
-    async fn answer(
+    async fn respond(
         self,
         mut http: HttpRequest,
         request: Request,
@@ -229,28 +226,28 @@ impl FaultyEngine {
                 io::Error::new(io::ErrorKind::ConnectionReset, "connection reset by peer").into(),
             )),
             Some(Fault::TimedOut) => Err(timeout()),
-            Some(Fault::AnswerLost) => {
+            Some(Fault::ResponseLost) => {
                 self.pass_on(http, &request).await?;
                 Err(timeout())
             }
             Some(Fault::KeysLeft) => {
-                let mut asked = request.body();
-                let mut left = asked["RequestItems"].clone();
-                for (table, keys) in asked["RequestItems"].as_object_mut().unwrap() {
+                let mut requested = request.body();
+                let mut left = requested["RequestItems"].clone();
+                for (table, keys) in requested["RequestItems"].as_object_mut().unwrap() {
                     let keys = keys["Keys"].as_array_mut().unwrap();
                     left[table]["Keys"] = keys.split_off(keys.len().div_ceil(2)).into();
                 }
-                *http.body_mut() = SdkBody::from(asked.to_string());
-                let answer = self.pass_on(http, &request).await?;
+                *http.body_mut() = SdkBody::from(requested.to_string());
+                let response = self.pass_on(http, &request).await?;
                 let mut body: Value =
-                    serde_json::from_slice(answer.body().bytes().unwrap()).unwrap();
+                    serde_json::from_slice(response.body().bytes().unwrap()).unwrap();
                 body["UnprocessedKeys"] = left;
                 Ok(json_response(200, &body))
             }
             Some(Fault::ShortPage) => {
-                let mut asked = request.body();
-                asked["Limit"] = json!(1);
-                *http.body_mut() = SdkBody::from(asked.to_string());
+                let mut requested = request.body();
+                requested["Limit"] = json!(1);
+                *http.body_mut() = SdkBody::from(requested.to_string());
                 self.pass_on(http, &request).await
             }
         }
@@ -266,18 +263,18 @@ impl FaultyEngine {
             return self.engine.call(http).await;
         };
         let token = request.body()["ClientRequestToken"].as_str().unwrap().to_owned();
-        if let Some(answer) = done.lock().unwrap().get(&token) {
+        if let Some(response) = done.lock().unwrap().get(&token) {
             return Ok(HttpResponse::new(
                 StatusCode::try_from(200).unwrap(),
-                SdkBody::from(answer.as_str()),
+                SdkBody::from(response.as_str()),
             ));
         }
-        let answer = self.engine.call(http).await?;
-        if answer.status().is_success() {
-            let text = String::from_utf8(answer.body().bytes().unwrap().to_vec()).unwrap();
+        let response = self.engine.call(http).await?;
+        if response.status().is_success() {
+            let text = String::from_utf8(response.body().bytes().unwrap().to_vec()).unwrap();
             done.lock().unwrap().insert(token, text);
         }
-        Ok(answer)
+        Ok(response)
     }
 }
 
@@ -287,12 +284,12 @@ impl FaultyEngine {
         let fault = (self.plan.lock().unwrap())(&request).filter(|fault| fault.fits(&request));
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.faults.fetch_add(usize::from(fault.is_some()), Ordering::Relaxed);
-        HttpConnectorFuture::new(self.clone().answer(http, request, fault))
+        HttpConnectorFuture::new(self.clone().respond(http, request, fault))
     }
 }
 
 fn timeout() -> ConnectorError {
-    ConnectorError::timeout(io::Error::new(io::ErrorKind::TimedOut, "no answer in time").into())
+    ConnectorError::timeout(io::Error::new(io::ErrorKind::TimedOut, "no response in time").into())
 }
 
 fn error(status: u16, name: &str, message: &str) -> HttpResponse {
@@ -300,7 +297,7 @@ fn error(status: u16, name: &str, message: &str) -> HttpResponse {
     json_response(status, &json!({ "__type": kind, "message": message }))
 }
 
-/// One of a transaction's items is the reason; which one, differs from request to request.
+/// One of a transaction's items is the reason; which one differs from request to request.
 fn cancelled(request: &Request, code: &str) -> HttpResponse {
     let message = match code {
         "ConditionalCheckFailed" => "The conditional request failed",

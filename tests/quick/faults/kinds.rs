@@ -1,19 +1,19 @@
-//! Every kind of fault, while the catalog writes and while it reads.
+//! Every kind of fault, during writes and during reads.
 
+use ingest_events::batch::ReceivedMessage;
 use std::collections::BTreeSet;
 
-use aws_lambda_events::sqs::SqsMessage;
 use catalog::{Change, ChangeKind, Repository};
 use end_to_end::harness::{digest, repository, tag, time};
 use end_to_end::reference::model;
-use subscriptions::Source;
+use registries::Source;
 use tokio::task::JoinSet;
 
 use super::{LONG, changes, deliver, faulty_store, ingest, push, push_of_index, push_of_size};
 use crate::faults::engine::Fault;
 use crate::faults::messages::{message, source_of};
 
-/// A history in which everything is touched that a change can touch.
+/// A history with every kind of item.
 fn history(repository: &Repository) -> Vec<Change> {
     let kinds = [
         push_of_size(1, "v1", 100),
@@ -33,18 +33,18 @@ fn history(repository: &Repository) -> Vec<Change> {
     changes(repository, kinds)
 }
 
-fn messages(changes: &[Change]) -> Vec<SqsMessage> {
+fn messages(changes: &[Change]) -> Vec<ReceivedMessage> {
     let message = |(number, change): (usize, &Change)| {
         message(&number.to_string(), source_of(&change.kind), std::slice::from_ref(change))
     };
     changes.iter().enumerate().map(message).collect()
 }
 
-/// Whatever the first requests meet, once it is over everything is applied.
+/// Whatever faults the first requests have, everything is applied afterwards.
 #[tokio::test]
 async fn what_a_fault_kept_from_being_applied_is_applied_after_it() {
     let mut tests = JoinSet::new();
-    // A conflict is a fault of writes of one item, of which there are none here.
+    // A conflict is a fault of writes of one item. There are none here.
     for fault in Fault::ALL.into_iter().filter(|fault| *fault != Fault::Conflict) {
         for first_requests in [1, 30] {
             for remembers_tokens in [true, false] {
@@ -59,8 +59,7 @@ async fn check(fault: Fault, first_requests: usize, remembers_tokens: bool) {
     let (engine, store) = faulty_store(remembers_tokens).await;
     let ingest = ingest(&store);
     let repository = repository("app");
-    // A deletion of another repository that comes late has to find the images that are there
-    // again.
+    // A late deletion of another repository, which has to look up the images that exist again.
     let mut deletion =
         changes(&super::repository("gone"), [push(1, "v1"), push(2, "v2"), push(3, "v3")]);
     let again = deletion.iter().map(|change| Change { time: time(100), ..change.clone() });
@@ -85,11 +84,11 @@ async fn check(fault: Fault, first_requests: usize, remembers_tokens: bool) {
     let mut deliveries = 0;
     while !waiting.is_empty() {
         let failed = deliver(&ingest, waiting.clone(), LONG).await;
-        waiting.retain(|message| failed.contains(message.message_id.as_ref().unwrap()));
+        waiting.retain(|message| failed.contains(&message.id));
         deliveries += 1;
         assert!(deliveries <= first_requests + 1, "{fault:?} comes to an end");
     }
-    if !fault.is_part_of_an_answer() {
+    if !fault.is_partial_success() {
         assert_eq!(engine.faults(), first_requests, "{fault:?} happened");
     }
     assert!(engine.faults() > 0, "{fault:?} happened");
@@ -97,10 +96,10 @@ async fn check(fault: Fault, first_requests: usize, remembers_tokens: bool) {
     store.assert_equals_model(&deletion[0].repository, &deletion).await;
 }
 
-/// Whichever request's answer is lost, nothing is given back: a transaction that is sent again,
-/// and meets its own writes, is seen to be done.
+/// Whichever response is lost, no message fails: a transaction that is sent again, and conflicts
+/// with its own writes, counts as applied.
 #[tokio::test]
-async fn a_lost_answer_keeps_nothing_from_being_applied() {
+async fn a_lost_response_keeps_nothing_from_being_applied() {
     let repository = repository("app");
     let changes = history(&repository);
     for lost in 1.. {
@@ -109,9 +108,9 @@ async fn a_lost_answer_keeps_nothing_from_being_applied() {
         let mut number = 0;
         engine.fail(move |_| {
             number += 1;
-            (number == lost).then_some(Fault::AnswerLost)
+            (number == lost).then_some(Fault::ResponseLost)
         });
-        // One after the other, so that there are always the same requests.
+        // One after the other, so that the requests are always the same.
         for message in messages(&changes) {
             assert_eq!(deliver(&ingest, vec![message], LONG).await, BTreeSet::new());
         }
@@ -122,8 +121,8 @@ async fn a_lost_answer_keeps_nothing_from_being_applied() {
     }
 }
 
-/// Whichever request of a listing or a look-up a fault meets, once or from then on, there is
-/// the right answer or an error, never less than the whole.
+/// Whichever request of a listing or lookup has a fault, once or from then on, the response is
+/// complete or an error.
 #[tokio::test]
 async fn what_is_read_is_right_or_an_error() {
     let (engine, store) = faulty_store(true).await;
@@ -132,8 +131,8 @@ async fn what_is_read_is_right_or_an_error() {
     for change in &changes {
         store.writer.apply(change).await.unwrap();
     }
-    let asked = model::identifiers(&changes);
-    let expected = model::answers(&changes, &asked);
+    let requested = model::identifiers(&changes);
+    let expected = model::responses(&changes, &requested);
     for fault in Fault::ALL.into_iter().filter(|fault| fault.is_of_reads()) {
         let (mut happened, mut errors) = (0, 0);
         for goes_on in [false, true] {
@@ -145,13 +144,13 @@ async fn what_is_read_is_right_or_an_error() {
                     let fails = number == first + 1 || (goes_on && number > first);
                     fails.then_some(fault)
                 });
-                match store.answers(&repository, &asked).await {
-                    Ok(answers) => {
-                        assert_eq!(answers, expected, "{fault:?} at request {first}")
+                match store.responses(&repository, &requested).await {
+                    Ok(responses) => {
+                        assert_eq!(responses, expected, "{fault:?} at request {first}")
                     }
                     Err(_) => {
                         assert!(goes_on, "{fault:?} at request {first} alone is an error");
-                        assert!(!fault.is_part_of_an_answer(), "{fault:?} is no error");
+                        assert!(!fault.is_partial_success(), "{fault:?} is no error");
                         errors += 1;
                     }
                 }
@@ -162,6 +161,6 @@ async fn what_is_read_is_right_or_an_error() {
             }
         }
         assert!(happened > 0, "{fault:?} happened");
-        assert_eq!(errors > 0, !fault.is_part_of_an_answer(), "{fault:?} is an error");
+        assert_eq!(errors > 0, !fault.is_partial_success(), "{fault:?} is an error");
     }
 }

@@ -1,11 +1,12 @@
-//! Changes as registries tell of them, in messages of the queue.
+//! Changes, as events of registries in messages of the queue.
 
-use aws_lambda_events::sqs::{SqsEvent, SqsMessage, SqsMessageAttribute};
 use catalog::change::Content;
 use catalog::{Change, ChangeKind, Digest};
+use end_to_end::harness::queue::received_message;
 use end_to_end::harness::{REGION, REGISTRY};
+use ingest_events::batch::ReceivedMessage;
+use registries::{Source, Subscriptions};
 use serde_json::{Value, json};
-use subscriptions::{Source, Subscriptions};
 
 pub(crate) const OCI_IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(crate) const OCI_CONFIGURATION: &str = "application/vnd.oci.image.config.v1+json";
@@ -14,7 +15,7 @@ pub(crate) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// The subscription of messages of [`Source::Distribution`].
 const SUBSCRIPTION: &str = "registry";
 
-/// What the messages name.
+/// The subscriptions of the messages.
 pub(crate) fn subscriptions() -> Subscriptions {
     let subscription = json!({
         "id": SUBSCRIPTION,
@@ -25,15 +26,8 @@ pub(crate) fn subscriptions() -> Subscriptions {
     Subscriptions::parse(&json!([subscription]).to_string()).unwrap()
 }
 
-/// Messages as they are handed to the function.
-pub(crate) fn batch(messages: impl IntoIterator<Item = SqsMessage>) -> SqsEvent {
-    let mut batch = SqsEvent::default();
-    batch.records = messages.into_iter().collect();
-    batch
-}
-
-/// A message that tells of changes.
-pub(crate) fn message(id: &str, source: Source, changes: &[Change]) -> SqsMessage {
+/// A message with the events of changes.
+pub(crate) fn message(id: &str, source: Source, changes: &[Change]) -> ReceivedMessage {
     match source {
         Source::Ecr => text_message(id, &Value::from_iter(changes.iter().map(ecr_event)), None),
         Source::Distribution => {
@@ -44,20 +38,13 @@ pub(crate) fn message(id: &str, source: Source, changes: &[Change]) -> SqsMessag
     }
 }
 
-/// A message of any content.
-pub(crate) fn text_message(id: &str, body: &Value, subscription: Option<&str>) -> SqsMessage {
-    let mut message = SqsMessage::default();
-    message.message_id = Some(id.to_owned());
-    message.body = Some(body.to_string());
-    if let Some(subscription) = subscription {
-        let mut attribute = SqsMessageAttribute::default();
-        attribute.string_value = Some(subscription.to_owned());
-        message.message_attributes.insert("subscription".to_owned(), attribute);
-    }
-    message
+/// A message with any body.
+pub(crate) fn text_message(id: &str, body: &Value, subscription: Option<&str>) -> ReceivedMessage {
+    let attributes: Vec<_> = subscription.map(|id| ("subscription", id)).into_iter().collect();
+    received_message(id, &body.to_string(), &attributes)
 }
 
-/// Which source can tell of a change; of those that both can, Amazon ECR.
+/// The source that can report a change; if both can, Amazon ECR.
 pub(crate) fn source_of(kind: &ChangeKind) -> Source {
     match kind {
         ChangeKind::ImagePushed { content, .. }
@@ -93,7 +80,7 @@ fn ecr_event(change: &Change) -> Value {
             assert_eq!(
                 (content.size_in_bytes, &content.manifests),
                 (None, &None),
-                "ECR does not tell this"
+                "ECR does not report this"
             );
             let members = json!({
                 "image-tag": tag,
@@ -125,7 +112,7 @@ fn ecr_event(change: &Change) -> Value {
         }
         ChangeKind::RepositoryCreated => record("CreateRepository"),
         ChangeKind::RepositoryDeleted => record("DeleteRepository"),
-        other => panic!("ECR does not tell of {other:?}"),
+        other => panic!("ECR does not report {other:?}"),
     };
     detail["repository-name"] = json!(change.repository.name.as_str());
     json!({
@@ -149,7 +136,7 @@ fn notification(change: &Change) -> Value {
         }
         ChangeKind::ImageDeleted { digest } => ("delete", json!({ "digest": digest })),
         ChangeKind::TagDeleted { tag } => ("delete", json!({ "tag": tag })),
-        other => panic!("distribution does not tell of {other:?}"),
+        other => panic!("distribution does not report {other:?}"),
     };
     target["repository"] = json!(change.repository.name.as_str());
     json!({
@@ -171,7 +158,7 @@ fn pushed(digest: &Digest, content: &Content, tag: &Option<catalog::Tag>) -> Val
         }
         (None, Some(size)) => vec![reference(OCI_CONFIGURATION, size, digest)],
         (None, None) => vec![],
-        (Some(_), Some(_)) => panic!("distribution does not tell the size of an index"),
+        (Some(_), Some(_)) => panic!("distribution does not report the size of an index"),
     };
     json!({
         "mediaType": content.manifest_media_type,

@@ -1,10 +1,10 @@
-//! Whatever fails, what is not given back to the queue is applied.
+//! Whatever fails, a message that is not delivered again is applied.
 
+use ingest_events::batch::ReceivedMessage;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use aws_lambda_events::sqs::SqsMessage;
 use catalog::change::Content;
 use catalog::image::Scan;
 use catalog::{Change, ChangeKind, Repository};
@@ -13,29 +13,29 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, TestRunner};
-use subscriptions::Source;
+use registries::Source;
 use tokio::task::JoinSet;
 
 use super::{LONG, deliver, faulty_store, ingest, push, push_of_index, push_of_size, with_content};
 use crate::faults::messages::{OCI_CONFIGURATION, OCI_IMAGE, message};
 
-/// How many times the queue delivers what is not done before the store recovers.
+/// How often the queue delivers failed messages before the store recovers.
 const FAULTY_ROUNDS: usize = 3;
 
-/// Histories are waiting more than they are working, so there are more threads than processors.
+/// Histories mostly wait, so there are more threads than processors.
 const THREADS: u32 = 8;
 
 #[derive(Debug, Clone)]
 struct History {
-    /// What each message tells.
+    /// The source and the changes of each message.
     messages: Vec<(Source, Vec<(i64, ChangeKind)>)>,
-    /// For the order of delivery, the size of batches, repetitions and faults.
+    /// The seed of the order of delivery, of the size of batches, of repetitions and of faults.
     seed: u64,
-    /// How many requests of a hundred fail.
+    /// The percentage of requests that fail.
     percent: u64,
-    /// How long the function may work on a batch while the store fails.
+    /// The time limit of a batch while the store fails.
     milliseconds: u64,
-    /// How many batches are worked on at the same time.
+    /// The number of concurrent batches.
     functions: usize,
     remembers_tokens: bool,
 }
@@ -65,7 +65,7 @@ fn any_history() -> impl Strategy<Value = History> {
     )
 }
 
-/// Few, so that many changes have the same.
+/// Few times, so that many changes have the same time.
 fn any_time() -> impl Strategy<Value = i64> {
     0..8_i64
 }
@@ -138,22 +138,22 @@ impl History {
         self.messages.iter().map(|(_, changes)| changes.iter().map(change).collect()).collect()
     }
 
-    /// Delivers everything until nothing is given back. Tells how many faults there were, and
-    /// how many messages were given back.
+    /// Delivers all messages until none fails. Returns the number of faults, and of messages that
+    /// were delivered again.
     async fn play(&self, repository: &Repository) -> (usize, usize) {
         let (engine, store) = faulty_store(self.remembers_tokens).await;
         let changes = self.changes(repository);
         let mut random = Random(self.seed);
-        let mut waiting: BTreeMap<String, SqsMessage> = BTreeMap::new();
+        let mut waiting: BTreeMap<String, ReceivedMessage> = BTreeMap::new();
         for (number, (changes, (source, _))) in changes.iter().zip(&self.messages).enumerate() {
-            // The queue may deliver a message twice, whatever became of it the first time.
+            // The queue may deliver a message twice, whatever the outcome of the first delivery.
             for copy in 0..=random.below(4) / 3 {
                 let id = format!("{number} {copy}");
                 waiting.insert(id.clone(), message(&id, *source, changes));
             }
         }
         engine.fail_at_random(Random(random.next()), self.percent);
-        let mut given_back = 0;
+        let mut redelivered = 0;
         for round in 0..=FAULTY_ROUNDS {
             let time_left = if round == FAULTY_ROUNDS {
                 engine.heal();
@@ -163,22 +163,22 @@ impl History {
             };
             let failed = self.deliver_all(&store, &waiting, &mut random, time_left).await;
             waiting.retain(|id, _| failed.contains(id));
-            given_back += waiting.len();
+            redelivered += waiting.len();
         }
         assert!(waiting.is_empty(), "not applied although nothing fails: {:?}", waiting.keys());
         store.assert_equals_model(repository, &changes.concat()).await;
-        (engine.faults(), given_back)
+        (engine.faults(), redelivered)
     }
 
-    /// Delivers messages in batches, in any order, and some batches at the same time.
+    /// Delivers messages in batches, in any order, and some batches concurrently.
     async fn deliver_all(
         &self,
         store: &Store,
-        waiting: &BTreeMap<String, SqsMessage>,
+        waiting: &BTreeMap<String, ReceivedMessage>,
         random: &mut Random,
         time_left: Duration,
     ) -> BTreeSet<String> {
-        let mut ordered: Vec<(u64, SqsMessage)> =
+        let mut ordered: Vec<(u64, ReceivedMessage)> =
             waiting.values().map(|message| (random.next(), message.clone())).collect();
         ordered.sort_by_key(|(place, _)| *place);
         let mut messages = ordered.into_iter().map(|(_, message)| message);
@@ -201,12 +201,13 @@ impl History {
     }
 }
 
-/// What is not given back is done: it does not come again, and in the end nothing is missing.
+/// A message that did not fail is applied: it is not delivered again, and no change is missing at
+/// the end.
 #[test]
-fn whatever_fails_what_is_not_given_back_is_applied() {
+fn whatever_fails_what_is_not_delivered_again_is_applied() {
     let histories = (histories() * 3 / 20).max(1);
     let started = Instant::now();
-    let (faults, given_back, number) =
+    let (faults, redelivered, number) =
         (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
     let check = || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -220,7 +221,7 @@ fn whatever_fails_what_is_not_given_back_is_applied() {
             let name = format!("history-{}", number.fetch_add(1, Ordering::Relaxed));
             let figures = runtime.block_on(history.play(&repository(&name)));
             faults.fetch_add(figures.0, Ordering::Relaxed);
-            given_back.fetch_add(figures.1, Ordering::Relaxed);
+            redelivered.fetch_add(figures.1, Ordering::Relaxed);
             Ok(())
         });
         if let Err(failure) = result {
@@ -232,11 +233,11 @@ fn whatever_fails_what_is_not_given_back_is_applied() {
             scope.spawn(check);
         }
     });
-    let (faults, given_back) = (faults.into_inner(), given_back.into_inner());
+    let (faults, redelivered) = (faults.into_inner(), redelivered.into_inner());
     print(format!(
-        "faults: {} histories of messages in {:.1?}: {faults} requests failed, {given_back} messages given back",
+        "faults: {} histories of messages in {:.1?}: {faults} requests failed, {redelivered} messages given back",
         number.into_inner(),
         started.elapsed()
     ));
-    assert!(faults > 0 && given_back > 0, "something failed");
+    assert!(faults > 0 && redelivered > 0, "something failed");
 }

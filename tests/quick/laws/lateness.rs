@@ -1,4 +1,4 @@
-//! Events that come late, or too late.
+//! Late events.
 
 use std::time::Duration;
 
@@ -11,8 +11,7 @@ use end_to_end::reference::model;
 
 use super::{DAY, change, push};
 
-/// What was seen of one tag that comes and goes: it took another tag of the image with it that came
-/// late.
+/// A late push of one tag is applied, whatever events another tag of the same image has.
 #[test]
 fn a_late_tag_is_not_lost_for_what_happened_to_another_one() {
     let mut memory = Memory::default();
@@ -32,9 +31,9 @@ fn a_late_tag_is_not_lost_for_what_happened_to_another_one() {
     assert_eq!(memory.images().unwrap()[0].image_tags.len(), 1);
 }
 
-/// Of what is forgotten a deletion takes nothing away, and says so.
+/// A deletion deletes nothing of a forgotten period, and returns [`Effect::TooLate`].
 #[test]
-fn what_comes_too_late_is_said_to_be() {
+fn what_comes_too_late_is_reported() {
     let mut memory = Memory::default();
     for cycle in 0..2000 {
         let at = time(0).plus(DAY * cycle / 20);
@@ -55,7 +54,7 @@ fn what_comes_too_late_is_said_to_be() {
         assert_eq!(memory.apply(&change(at, kind.clone()), now), Effect::TooLate, "{kind:?}");
         assert_eq!(memory.images(), before);
     }
-    // A tag that was never seen exists; and what was pushed is where it was pushed to since.
+    // A tag without events is added; a tag that was pushed again since stays where it is.
     assert_eq!(memory.apply(&push(time(0).plus(DAY), 1, "release"), now), Effect::Applied);
     assert_eq!(memory.apply(&push(time(0).plus(DAY), 1, "latest"), now), Effect::TooLate);
     let images = memory.images().unwrap();
@@ -69,17 +68,17 @@ fn what_comes_too_late_is_said_to_be() {
     );
 }
 
-/// What a registry said of an image, and what comes so late that what happened since is forgotten.
+/// An observation of an image, so late that the changes since then are forgotten.
 #[test]
 fn an_image_that_a_registry_has_is_not_lost_for_what_is_forgotten() {
     let mut memory = Memory::default();
-    // So long that three events of it do not stay in the item.
+    // Too long for three events of it to stay in the item.
     let name = "b".repeat(300);
     let kind = ChangeKind::ImageUntagged { digest: digest(4), tag: tag(&name) };
     for event in [push(time(163), 4, &name), change(time(164), kind), push(time(198), 3, &name)] {
         assert_eq!(memory.apply(&event, event.time), Effect::Applied);
     }
-    // Deletes nothing, and writes the item again, with an expiry of its own.
+    // Deletes nothing, but writes the item again, with a new expiry time.
     let deleted = time(0).plus(2 * DAY);
     memory.apply(&change(time(0), ChangeKind::RepositoryDeleted), deleted);
     let now = deleted.plus(LATENESS_WINDOW);
@@ -96,8 +95,8 @@ fn an_image_that_a_registry_has_is_not_lost_for_what_is_forgotten() {
     }
 }
 
-/// Tags that are pushed again to the image that has them, and then what is late: all of it is
-/// remembered, and the image's item has each tag about once.
+/// Tags are pushed again to the image that has them, and then late events arrive: all are
+/// remembered, and the image's item contains each tag about once.
 #[test]
 fn what_was_pushed_again_takes_late_changes() {
     let late = [
@@ -127,7 +126,7 @@ fn what_was_pushed_again_takes_late_changes() {
     }
 }
 
-/// Events that make a segment last longer without adding to it.
+/// Events that extend the expiry of a segment without adding to it.
 #[test]
 fn a_segment_lasts_as_long_as_its_checkpoint() {
     let mut memory = Memory::default();
@@ -155,9 +154,9 @@ fn a_segment_lasts_as_long_as_its_checkpoint() {
     assert_eq!(memory.images(), model::fold(&changes));
 }
 
-/// A log of months that is read into the catalog, and once more.
+/// A log of months that is replayed, and once more.
 #[test]
-fn what_happened_long_ago_makes_no_difference_when_it_is_told_again() {
+fn old_events_make_no_difference_when_they_are_replayed() {
     let mut changes = Vec::new();
     for cycle in 0..200 {
         let at = |minutes: u32| time(0).plus(Duration::from_mins(u64::from(cycle * 60 + minutes)));

@@ -1,4 +1,4 @@
-//! How large items and writes become.
+//! The size of items and of writes.
 
 use std::time::{Duration, Instant};
 
@@ -23,8 +23,8 @@ fn any_change(random: &mut Random, at: Timestamp) -> Change {
     }
 }
 
-/// A hundred thousand pushes, moves and deletions of ten images and a hundred tags: in the window
-/// of lateness, where all of it is remembered, and in three years.
+/// A hundred thousand pushes, moves and deletions of ten images and a hundred tags: within the
+/// lateness window, where all are remembered, and within three years.
 #[test]
 fn no_item_grows_with_the_past() {
     const CYCLES: u32 = 100_000;
@@ -37,7 +37,7 @@ fn no_item_grows_with_the_past() {
         let (mut changes, mut largest, mut most) = (Vec::new(), 0, 0);
         for cycle in 0..CYCLES {
             let now = time(0).plus(interval * cycle);
-            // Some come a little late.
+            // Some arrive a little late.
             let at = now.minus(interval * u32::try_from(random.below(3)).unwrap());
             changes.push(any_change(&mut random, at));
             assert_eq!(memory.apply(changes.last().unwrap(), now), Effect::Applied);
@@ -56,8 +56,8 @@ fn no_item_grows_with_the_past() {
     }
 }
 
-/// An image that is pushed and deleted under one tag after the other, as builds do; and then an
-/// event of the middle of its past arrives.
+/// An image is pushed and deleted under one tag after the other, as builds do. Then an event from
+/// the middle of its past arrives.
 #[test]
 fn an_image_of_many_short_lives_takes_a_late_push() {
     let mut memory = Memory::default();
@@ -87,7 +87,7 @@ fn an_image_of_many_short_lives_takes_a_late_push() {
     assert_eq!(images, model::fold(&changes));
 }
 
-/// A tag that is pushed again and again to the image that has it already, and then to another one.
+/// A tag is pushed repeatedly to the image that has it already, and then to another one.
 #[test]
 fn a_thousand_tags_pushed_again_leave_room_for_another_image() {
     let mut memory = Memory::default();
@@ -105,8 +105,8 @@ fn a_thousand_tags_pushed_again_leave_room_for_another_image() {
     assert!(memory.sizes().0 <= MAX_ITEM_BYTES);
 }
 
-/// A thousand tags that an image loses one after the other, long after it got them; and then a
-/// deletion of before arrives, which touches the events of all of them.
+/// An image loses a thousand tags, one after the other, long after they were pushed. Then an
+/// earlier deletion arrives, which affects the events of all of them.
 #[test]
 fn a_late_deletion_of_an_image_of_many_segments_is_one_small_write() {
     let mut memory = Memory::default();
@@ -116,7 +116,7 @@ fn a_late_deletion_of_an_image_of_many_segments_is_one_small_write() {
         changes.push(push(time(number), 1, &name(number)));
     }
     for number in 0..1000 {
-        // Between the losses is what fills segments.
+        // These events fill segments.
         for round in 0..3 {
             changes.push(push(time(100_000 + number * 100 + round), 1, "latest"));
         }
@@ -132,7 +132,7 @@ fn a_late_deletion_of_an_image_of_many_segments_is_one_small_write() {
     assert!(memory.largest_write < 50);
 }
 
-/// What a thousand tags weigh, once and after they were pushed again.
+/// The size of an image with a thousand tags, once and after they were pushed again.
 #[test]
 fn an_image_weighs_what_its_tags_do_however_often_they_are_pushed() {
     let mut memory = Memory::default();
@@ -150,8 +150,7 @@ fn an_image_weighs_what_its_tags_do_however_often_they_are_pushed() {
     assert!(sizes[2] < sizes[0] + sizes[0] / 4, "not twice");
 }
 
-/// Tags so long that few events fit into a segment: what an item says of its segments is not as
-/// long.
+/// Tags so long that few events fit into a segment: an item's entry for a segment is shorter.
 #[test]
 fn long_tags_make_no_large_items() {
     for length in [128, 300] {
@@ -176,7 +175,7 @@ fn long_tags_make_no_large_items() {
     }
 }
 
-/// Indexes of indexes: a size makes its way up, whichever of them is known first.
+/// Indexes of indexes: a size is propagated to all of them, in any order of pushes.
 #[test]
 fn a_size_reaches_every_index_above() {
     let listing = |at, number, manifests: &[u64]| {
@@ -202,8 +201,8 @@ fn a_size_reaches_every_index_above() {
     }
 }
 
-/// A deletion leaves an event of a segment out, and a late event of the same size takes its place:
-/// the segment changes, and what the item says of it does not.
+/// A deletion removes an event of a segment, and a late event of the same size takes its place: the
+/// segment changes, and its entry in the item does not.
 #[test]
 fn a_segment_is_written_also_when_its_item_stays_the_same() {
     let (a, b, c) = ("a".repeat(300), "b".repeat(300), "c".repeat(200));

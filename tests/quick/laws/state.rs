@@ -74,7 +74,7 @@ fn the_state_is_a_function_of_the_set_of_changes_whatever_has_expired() {
     check_histories(histories(), (3, LATENESS_WINDOW), check);
 }
 
-/// However late something comes: what exists is there.
+/// However late an event arrives, nothing that exists is missing.
 fn check_that_nothing_is_lost(events: &[Event], periods: usize) {
     let repository = repository("app");
     let all: Vec<Change> = events.iter().map(|event| event.change(&repository)).collect();

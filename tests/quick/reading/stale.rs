@@ -1,5 +1,5 @@
-//! A DynamoDB whose replicas are late. A connector in front of the embedded engine answers
-//! eventually consistent reads with what each item was a random time ago.
+//! A DynamoDB with late replicas. A connector in front of the embedded engine responds to
+//! eventually consistent reads with each item's version at a random time in the recent past.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -11,32 +11,32 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use catalog::table::{REPOSITORY, REPOSITORY_TAG_STATUS, SORT, TAG_STATUS_INDEX};
 use end_to_end::harness::{InProcess, Random, engine_client, json_response, operation};
 use end_to_end::reference::reading::MAX_AGE;
-use image_catalog::engine::Engine;
+use image_catalog::aws::dynamodb::Engine;
 use serde_json::{Map, Value, json};
 
-/// A version is kept for this long after another one took its place.
+/// A version is kept for this long after it was replaced.
 const KEPT: Duration = Duration::from_secs(1);
 
-/// A read unit is for this many bytes; an eventually consistent read needs half of it.
+/// A read unit covers this many bytes; an eventually consistent read needs half of it.
 const BYTES_OF_A_READ_UNIT: usize = 4096;
 
 /// An item's partition key and sort key.
 type Key = (String, String);
 
-/// What an item was from a moment on.
+/// The version of an item from a point in time on.
 struct Version {
     written_at: Instant,
-    /// Nothing if the item was deleted.
+    /// `None` if the item was deleted.
     item: Option<Arc<Value>>,
 }
 
 /// The recent versions of all items.
 struct Versions {
-    /// The oldest version of an item first.
+    /// For each item, the oldest version first.
     items: BTreeMap<Key, VecDeque<Version>>,
     /// The items that may have a partition key of the index.
     indexed: HashMap<String, BTreeSet<Key>>,
-    /// The writes after which nothing was dropped yet.
+    /// The writes whose older versions were not dropped yet.
     writes: VecDeque<(Instant, Key)>,
     random: Random,
 }
@@ -56,7 +56,7 @@ impl Versions {
         }
     }
 
-    /// Drops the versions of an item that no answer can hold any longer.
+    /// Drops the versions of an item that are too old for any response.
     fn drop_old(&mut self, key: &Key, now: Instant) {
         let Some(versions) = self.items.get_mut(key) else { return };
         let is_old = |version: &Version| now.duration_since(version.written_at) > KEPT;
@@ -71,7 +71,7 @@ impl Versions {
         }
     }
 
-    /// An item as it was a random time ago.
+    /// An item as it was at a random time in the recent past.
     fn read(&mut self, now: Instant, key: &Key) -> Option<Arc<Value>> {
         let age = Duration::from_micros(self.random.below(MAX_AGE.as_micros().try_into().unwrap()));
         let versions = self.items.get(key)?;
@@ -92,7 +92,7 @@ impl Versions {
     }
 }
 
-/// What a query asks of a key attribute: to be one of these texts, or one between them.
+/// The condition of a query on a key attribute: one of these values, or a range.
 struct Condition {
     attribute: String,
     first: String,
@@ -123,7 +123,7 @@ fn conditions(query: &Value) -> Vec<Condition> {
         [partition, "=", value, "AND", sort, "BETWEEN", first, "AND", last] => {
             vec![condition(partition, value, value), condition(sort, first, last)]
         }
-        _ => panic!("StaleEngine does not know the condition {expression:?}"),
+        _ => panic!("StaleEngine does not support the condition {expression:?}"),
     }
 }
 
@@ -131,13 +131,13 @@ fn conditions(query: &Value) -> Vec<Condition> {
 #[derive(Clone)]
 pub(crate) struct StaleEngine {
     engine: Engine,
-    /// Writes are let through one at a time, so that they are noted in their order.
+    /// Writes run one at a time, so that they are recorded in their order.
     writing: Arc<tokio::sync::Mutex<()>>,
     versions: Arc<Mutex<Versions>>,
 }
 
 impl StaleEngine {
-    /// An empty one. The random numbers are the ages of its answers.
+    /// An empty engine. The random numbers are the ages of its responses.
     pub(crate) fn new(random: Random) -> Self {
         let versions = Versions {
             items: BTreeMap::new(),
@@ -164,15 +164,15 @@ impl StaleEngine {
         writes: Vec<(Key, Option<Value>)>,
     ) -> Result<HttpResponse, ConnectorError> {
         let _one_at_a_time = self.writing.lock().await;
-        let answer = self.engine.call(http).await?;
-        if answer.status().is_success() {
+        let response = self.engine.call(http).await?;
+        if response.status().is_success() {
             let now = Instant::now();
             let mut versions = self.versions.lock().unwrap();
             for (key, item) in writes {
                 versions.write(now, key, item);
             }
         }
-        Ok(answer)
+        Ok(response)
     }
 
     fn get(&self, request: &Value) -> Value {
@@ -182,17 +182,18 @@ impl StaleEngine {
             &["TableName", "Key", "ConsistentRead", "ReturnConsumedCapacity"],
         );
         let item = self.versions.lock().unwrap().read(Instant::now(), &key(&request["Key"]));
-        let mut answer =
+        let mut response =
             json!({ "ConsumedCapacity": capacity(&request["TableName"], units(item.as_slice())) });
         if let Some(item) = item {
-            answer["Item"] = Value::clone(&item);
+            response["Item"] = Value::clone(&item);
         }
-        answer
+        response
     }
 
     fn batch_get(&self, request: &Value) -> Value {
         allow("BatchGetItem", request, &["RequestItems", "ReturnConsumedCapacity"]);
-        let mut answer = json!({ "Responses": {}, "UnprocessedKeys": {}, "ConsumedCapacity": [] });
+        let mut response =
+            json!({ "Responses": {}, "UnprocessedKeys": {}, "ConsumedCapacity": [] });
         for (table, keys) in request["RequestItems"].as_object().unwrap() {
             allow("BatchGetItem", keys, &["Keys", "ConsistentRead"]);
             let mut versions = self.versions.lock().unwrap();
@@ -200,12 +201,12 @@ impl StaleEngine {
             let keys = keys["Keys"].as_array().unwrap().iter().map(key);
             let items: Vec<Option<Arc<Value>>> = keys.map(|key| versions.read(now, &key)).collect();
             let consumed: f64 = items.iter().map(|item| units(item.as_slice())).sum();
-            let capacities = answer["ConsumedCapacity"].as_array_mut().unwrap();
+            let capacities = response["ConsumedCapacity"].as_array_mut().unwrap();
             capacities.push(capacity(&table.as_str().into(), consumed));
-            answer["Responses"][table] =
+            response["Responses"][table] =
                 items.iter().flatten().map(|item| Value::clone(item)).collect();
         }
-        answer
+        response
     }
 
     fn query(&self, request: &Value) -> Value {
@@ -225,7 +226,7 @@ impl StaleEngine {
             match request.get("IndexName").map(|index| index.as_str().unwrap()) {
                 None => REPOSITORY,
                 Some(TAG_STATUS_INDEX) => REPOSITORY_TAG_STATUS,
-                Some(index) => panic!("StaleEngine does not know the index {index}"),
+                Some(index) => panic!("StaleEngine does not support the index {index}"),
             };
         let conditions = conditions(request);
         assert_eq!(conditions[0].attribute, partition_attribute, "StaleEngine: {request}");
@@ -238,7 +239,7 @@ impl StaleEngine {
                 versions.read(now, &key).filter(|item| conditions.iter().all(|c| c.holds(item)))?;
             Some(((key.1, key.0), item))
         });
-        // By sort key; on the index, several items can have the same.
+        // By sort key. In the index, several items can have the same one.
         let mut rows: BTreeMap<(String, String), Arc<Value>> = rows.collect();
         if let Some(start) = request.get("ExclusiveStartKey") {
             let (partition, sort) = key(start);
@@ -250,19 +251,19 @@ impl StaleEngine {
             .get("Limit")
             .map_or(usize::MAX, |limit| limit.as_u64().unwrap().try_into().unwrap());
         let items: Vec<Arc<Value>> = rows.into_values().take(limit).collect();
-        let mut answer = json!({
+        let mut response = json!({
             "Items": items.iter().map(|item| Value::clone(item)).collect::<Value>(),
             "Count": items.len(),
             "ScannedCount": items.len(),
             "ConsumedCapacity": capacity(&request["TableName"], units(&items)),
         });
-        // As DynamoDB does, also where nothing follows.
+        // DynamoDB returns a key here even if no items follow.
         if let Some(last) = items.last().filter(|_| items.len() == limit) {
             let attributes = BTreeSet::from([REPOSITORY, SORT, partition_attribute]);
             let values = attributes.into_iter().map(|name| (name.to_owned(), last[name].clone()));
-            answer["LastEvaluatedKey"] = values.collect::<Map<_, _>>().into();
+            response["LastEvaluatedKey"] = values.collect::<Map<_, _>>().into();
         }
-        answer
+        response
     }
 }
 
@@ -282,7 +283,7 @@ impl StaleEngine {
                 let tables = request["RequestItems"].as_object().unwrap();
                 assert!(
                     !tables.values().any(is_consistent),
-                    "StaleEngine answers one way at a time"
+                    "StaleEngine does not mix consistent and other reads"
                 );
                 self.batch_get(&request)
             }
@@ -293,7 +294,7 @@ impl StaleEngine {
     }
 }
 
-/// What a request writes: each item, or nothing where it is deleted.
+/// The writes of a request: each item, or `None` if it is deleted.
 fn writes(operation: &str, request: &Value) -> Vec<(Key, Option<Value>)> {
     let put = |put: &Value| (key(&put["Item"]), Some(put["Item"].clone()));
     let delete = |delete: &Value| (key(&delete["Key"]), None);
@@ -306,19 +307,19 @@ fn writes(operation: &str, request: &Value) -> Vec<(Key, Option<Value>)> {
                 (Some(wanted), None) => Some(put(wanted)),
                 (None, Some(wanted)) => Some(delete(wanted)),
                 _ if write.get("ConditionCheck").is_some() => None,
-                _ => panic!("StaleEngine does not know the write {write}"),
+                _ => panic!("StaleEngine does not support the write {write}"),
             };
             writes.filter_map(write).collect()
         }
     }
 }
 
-/// Refuses what would be answered wrongly.
+/// Refuses requests that this engine does not support.
 fn allow(operation: &str, request: &Value, known: &[&str]) {
     for (name, value) in request.as_object().unwrap() {
         assert!(
             known.contains(&name.as_str()),
-            "StaleEngine does not know {name} of {operation}: {value}"
+            "StaleEngine does not support {name} of {operation}: {value}"
         );
     }
 }
@@ -334,7 +335,7 @@ fn text<'a>(item: &'a Value, attribute: &str) -> Option<&'a str> {
     item.get(attribute)?.get("S")?.as_str()
 }
 
-/// What reading these items together consumes.
+/// The capacity that a read of these items consumes.
 fn units(items: &[Arc<Value>]) -> f64 {
     let bytes: usize = items.iter().map(|item| item.to_string().len()).sum();
     let units = u32::try_from(bytes.div_ceil(BYTES_OF_A_READ_UNIT).max(1)).unwrap();

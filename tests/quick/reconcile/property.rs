@@ -1,4 +1,4 @@
-//! Whatever events told, after a comparison the catalog is what the registry is.
+//! Whatever events arrived, after a reconciliation the catalog equals the registry.
 
 use std::sync::atomic::Ordering;
 
@@ -11,7 +11,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, TestRunner};
-use reconcile::difference;
+use reconcile::drift;
 use reconcile::observation::{Contents, Observation, ObservedImage};
 
 use super::{listed, minutes};
@@ -45,18 +45,18 @@ fn any_kind() -> impl Strategy<Value = ChangeKind> {
     ]
 }
 
-/// What happened in a registry, which of it the catalog was told before the registry was asked, and
-/// whether it is told the rest of that later, or never. It was not told of sizes.
+/// The changes of a registry, which of them the catalog received before the registry was listed,
+/// and whether the rest arrive later or never. The events contain no sizes.
 #[derive(Debug, Clone)]
 struct Past {
     changes: Vec<(i64, ChangeKind, bool)>,
-    asked_at: i64,
+    observed_at: i64,
     is_late: bool,
 }
 
 fn any_past() -> impl Strategy<Value = Past> {
     (vec((0..12_i64, any_kind(), any::<bool>()), 1..14), 3..12_i64, any::<bool>())
-        .prop_map(|(changes, asked_at, is_late)| Past { changes, asked_at, is_late })
+        .prop_map(|(changes, observed_at, is_late)| Past { changes, observed_at, is_late })
 }
 
 fn change(repository: &Repository, at: i64, kind: &ChangeKind) -> Change {
@@ -70,7 +70,7 @@ fn change(repository: &Repository, at: i64, kind: &ChangeKind) -> Change {
     Change { repository: repository.clone(), time, kind }
 }
 
-/// What a registry says that has these images, and tells all of them.
+/// A complete observation of a registry with these images.
 fn observe(images: Option<Vec<Image>>, known: &[Image], at: i64) -> Observation {
     let contents = images.map(|images| {
         let mut contents = Contents::default();
@@ -92,16 +92,16 @@ fn observe(images: Option<Vec<Image>>, known: &[Image], at: i64) -> Observation 
             contents.images.insert(image.image_digest.clone(), observed);
         }
         let digests = known.iter().map(|image| image.image_digest.clone());
-        contents.gone = digests.filter(|digest| !contents.images.contains_key(digest)).collect();
+        contents.deleted = digests.filter(|digest| !contents.images.contains_key(digest)).collect();
         contents
     });
     Observation { time: minutes(at), contents }
 }
 
-/// However much the catalog was not told: once it was compared, it says what the registry says, and
-/// what happened since then, or comes late, is right as if nothing had been lost.
+/// Whatever events were lost, after a reconciliation the catalog equals the registry, and later and
+/// late events are applied as if nothing had been lost.
 #[test]
-fn after_a_comparison_nothing_is_lost_and_nothing_is_wronged() {
+fn after_a_reconciliation_nothing_is_lost_and_nothing_is_wrong() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let store = runtime.block_on(Store::in_memory());
     let number = std::sync::atomic::AtomicUsize::new(0);
@@ -111,35 +111,38 @@ fn after_a_comparison_nothing_is_lost_and_nothing_is_wronged() {
             let repository = repository(&format!("r{}", number.fetch_add(1, Ordering::Relaxed)));
             runtime.block_on(async {
                 let (before, since): (Vec<_>, Vec<_>) =
-                    past.changes.iter().partition(|(at, ..)| *at <= past.asked_at);
+                    past.changes.iter().partition(|(at, ..)| *at <= past.observed_at);
                 let change =
                     |(at, kind, _): &&(i64, ChangeKind, bool)| change(&repository, *at, kind);
-                for mut told in before.iter().filter(|(.., is_told)| *is_told).map(change) {
-                    if let ChangeKind::ImagePushed { content, .. } = &mut told.kind {
+                for mut received in
+                    before.iter().filter(|(.., is_received)| *is_received).map(change)
+                {
+                    if let ChangeKind::ImagePushed { content, .. } = &mut received.kind {
                         content.size_in_bytes = None;
                     }
-                    store.writer.apply(&told).await.unwrap();
+                    store.writer.apply(&received).await.unwrap();
                 }
                 let there = model::fold(&before.iter().map(change).collect::<Vec<_>>());
                 let there = there.filter(|_| !before.is_empty());
                 let known = listed(&store, &repository).await;
                 let observed =
-                    observe(there.clone(), known.as_deref().unwrap_or_default(), past.asked_at);
-                let differences = difference::between(&repository, &observed, known.as_deref());
+                    observe(there.clone(), known.as_deref().unwrap_or_default(), past.observed_at);
+                let differences = drift::changes(&repository, &observed, known.as_deref());
                 for difference in &differences {
                     store.writer.apply(difference).await.unwrap();
                 }
                 let now = listed(&store, &repository).await;
                 assert_eq!(now, there, "after {differences:#?}");
-                let observed = observe(there, now.as_deref().unwrap_or_default(), past.asked_at);
-                assert_eq!(difference::between(&repository, &observed, now.as_deref()), []);
+                let observed = observe(there, now.as_deref().unwrap_or_default(), past.observed_at);
+                assert_eq!(drift::changes(&repository, &observed, now.as_deref()), []);
 
                 let late: Vec<_> = if past.is_late { before.clone() } else { Vec::new() };
                 for later in since.iter().chain(&late).map(change) {
                     store.writer.apply(&later).await.unwrap();
                 }
                 let all: Vec<Change> = past.changes.iter().map(|each| change(&each)).collect();
-                // Whoever never heard of a repository does not know that it was deleted.
+                // A catalog that never received an event of a repository does not list it as
+                // deleted.
                 let listed = listed(&store, &repository).await.unwrap_or_default();
                 assert_eq!(listed, model::fold(&all).unwrap_or_default());
             });

@@ -1,5 +1,6 @@
-//! Differences that are repaired, and those that cannot be.
+//! Repairs of drift, and drift that cannot be repaired.
 
+use registries::{Registries, Registry, RegistryAddress, RegistryTarget, Subscriptions};
 use std::sync::Arc;
 
 use catalog::change::Content;
@@ -7,13 +8,11 @@ use catalog::table::StoreError;
 use catalog::{Change, ChangeKind, RegistryId, Timestamp};
 use end_to_end::harness::stand_in::{StandIn, digest_of, image_manifest, index_manifest};
 use end_to_end::harness::{REGISTRY, Store, digest, repository, tag};
-use reconcile::{Followed, Reconcile, ToCompare};
-use registries::{Registries, Registry, RegistryAddress};
+use reconcile::{Reconcile, ReconcileJob};
 use secret::Secret;
-use subscriptions::Subscriptions;
 
-/// A difference is called repaired only if the catalog no longer has it: not where the catalog has
-/// no room, and not where something prevails that happened since.
+/// A difference counts as repaired only if it no longer exists: not if the image is too large for
+/// the catalog, and not if a later change prevails.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_repaired_is_never_called_repaired() {
     let (one, moved, deleted) = (image_manifest(1), image_manifest(2), image_manifest(3));
@@ -31,18 +30,18 @@ async fn what_cannot_be_repaired_is_never_called_repaired() {
         reader: store.reader.clone(),
         writer: store.writer.clone(),
         registries: Registries::new(subscriptions, None),
-        tags_at_once: usize::MAX,
+        max_tags: usize::MAX,
     };
-    let followed = Followed {
+    let target = RegistryTarget {
         id: "registry".to_owned(),
-        registry: Registry::Distribution(RegistryAddress::of_url(&registry.url).unwrap()),
+        registry: Registry::Oci(RegistryAddress::from_url(&registry.url.parse().unwrap()).unwrap()),
         registry_id: RegistryId::parse(REGISTRY).unwrap(),
         repository_prefix: None,
     };
-    let listed = ToCompare { name: "app".to_owned(), prune: true, after: None };
-    let comparison = reconcile.compare(&followed, &listed).await.unwrap();
+    let listed = ReconcileJob { name: "app".to_owned(), prune: true, after: None };
+    let found = reconcile.find_drift(&target, &listed).await.unwrap();
     // The repository, four images, and four tags.
-    assert_eq!(comparison.differences.len(), 9, "{:#?}", comparison.differences);
+    assert_eq!(found.changes.len(), 9, "{:#?}", found.changes);
 
     let repository = repository("app");
     let since = Timestamp::from_milliseconds(Timestamp::now().as_milliseconds() + 2000).unwrap();
@@ -58,25 +57,21 @@ async fn what_cannot_be_repaired_is_never_called_repaired() {
         let change = Change { repository: repository.clone(), time: since, kind };
         store.writer.apply(&change).await.unwrap();
     }
-    let repaired = reconcile.repair(&comparison, None).await.unwrap();
+    let repaired = reconcile.repair(&found, None).await.unwrap();
     let is_of_huge = |change: &Change| match &change.kind {
         ChangeKind::ImagePushed { digest, tag: None, .. } => *digest == digest_of(&huge),
         _ => false,
     };
     let [(failed, reason)] = &repaired.failed[..] else { panic!("{:#?}", repaired.failed) };
     assert!(is_of_huge(failed), "{failed:#?}");
-    assert_eq!(*reason, StoreError::ItemTooLarge.to_string());
-    // The image that was deleted, its tag, and the tag that was moved.
+    assert_eq!(reason.to_string(), StoreError::ItemTooLarge.to_string());
+    // The deleted image, its tag, and the moved tag.
     assert_eq!((repaired.superseded, repaired.repaired, repaired.left), (3, 5, 0), "{repaired:#?}");
 
-    // It is found as often as it is looked for.
-    let again = reconcile.compare(&followed, &listed).await.unwrap();
-    assert_eq!(again.differences.iter().filter(|change| is_of_huge(change)).count(), 1);
+    // It is found each time.
+    let again = reconcile.find_drift(&target, &listed).await.unwrap();
+    assert_eq!(again.changes.iter().filter(|change| is_of_huge(change)).count(), 1);
     let repaired = reconcile.repair(&again, None).await.unwrap();
     assert_eq!(repaired.failed.len(), 1, "{repaired:#?}");
-    assert_eq!(
-        repaired.repaired + repaired.superseded,
-        again.differences.len() - 1,
-        "{repaired:#?}"
-    );
+    assert_eq!(repaired.repaired + repaired.superseded, again.changes.len() - 1, "{repaired:#?}");
 }

@@ -1,12 +1,11 @@
-//! Which registry a repository is of.
+//! Repositories and their registry targets.
 
 use catalog::{RegistryId, Repository};
 use end_to_end::harness::{REGISTRY, repository};
-use reconcile::FollowedRegistries;
+use registries::{RegistryTargets, Subscriptions};
 use serde_json::json;
-use subscriptions::Subscriptions;
 
-/// A repository is pruned only where it can be of no other registry.
+/// A repository is pruned only if no other registry can have it.
 #[test]
 fn a_repository_is_of_the_registry_with_the_longest_prefix() {
     let subscription = |id: &str, registry: &str, prefix: Option<&str>, url: Option<&str>| {
@@ -35,24 +34,24 @@ fn a_repository_is_of_the_registry_with_the_longest_prefix() {
         json!({ "id": "ecr-1", "source": "ecr", "registryId": REGISTRY, "credential": { "bearer": "token" } }),
     ]);
     let subscriptions = Subscriptions::parse(&all.to_string()).unwrap();
-    let all = FollowedRegistries::new(Some(RegistryId::parse(REGISTRY).unwrap()), &subscriptions);
-    assert!(all.get("rome").is_none(), "it cannot be asked");
+    let all = RegistryTargets::new(Some(RegistryId::parse(REGISTRY).unwrap()), &subscriptions);
+    assert!(all.get("rome").is_none(), "it cannot be listed");
     let owners = |registry: &str, name: &str| -> Vec<&str> {
         let registry = RegistryId::parse(registry).unwrap();
         let repository = Repository { registry, ..repository(name) };
-        let owners = all.registries.iter().filter(|followed| all.is_of(&repository, followed));
-        owners.map(|followed| followed.id.as_str()).collect()
+        let owners = all.targets.iter().filter(|target| all.is_exclusive(&repository, target));
+        owners.map(|target| target.id.as_str()).collect()
     };
     assert_eq!(owners("000000000001", "app"), ["whole"]);
     assert_eq!(owners("000000000001", "berliner/app"), ["whole"]);
     assert_eq!(
         owners("000000000001", "berlin/app"),
         [""; 0],
-        "each may see what the other does not"
+        "each may list what the other does not"
     );
     assert_eq!(owners("000000000001", "vienna/app"), ["vienna"]);
     assert_eq!(owners("000000000001", "paris/app"), [""; 0], "it may be in either");
-    assert_eq!(owners("000000000001", "rome/app"), [""; 0], "it is of one that cannot be asked");
+    assert_eq!(owners("000000000001", "rome/app"), [""; 0], "its registry cannot be listed");
     assert_eq!(owners(REGISTRY, "app"), ["ecr"]);
     assert_eq!(owners(REGISTRY, "mirror/app"), ["account"]);
     assert_eq!(owners("000000000002", "app"), [""; 0]);

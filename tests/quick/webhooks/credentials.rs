@@ -1,4 +1,4 @@
-//! Who may send webhooks, and how a sender proves who it is.
+//! Authentication of senders of webhooks.
 
 use aws_lc_rs::hmac;
 use catalog::RegistryId;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{REGISTRY, SOURCES, catalog, images, report, send};
 
 #[tokio::test]
-async fn who_shows_no_credential_is_refused_and_nothing_is_applied() {
+async fn without_a_credential_a_webhook_is_refused_and_nothing_is_applied() {
     let catalog = catalog().await;
     let unauthorized =
         (401, json!({ "message": "the credential of a subscription must be shown" }));
@@ -26,7 +26,7 @@ async fn who_shows_no_credential_is_refused_and_nothing_is_applied() {
             (url.clone(), vec![("x-hub-signature-256", "sha256=00")]),
             (format!("{url}?token=wrong"), vec![]),
             (format!("{url}?token="), vec![]),
-            // The right token, but of another subscription.
+            // A valid token, but of another subscription.
             (format!("{url}?subscription={other}-1"), vec![("authorization", right.as_str())]),
             (format!("{url}?subscription=none"), vec![("authorization", right.as_str())]),
         ] {
@@ -36,16 +36,17 @@ async fn who_shows_no_credential_is_refused_and_nothing_is_applied() {
     let everything =
         catalog.store.table.client.scan().table_name(&catalog.store.table.name).send().await;
     assert_eq!(everything.unwrap().count, 1, "nothing but the number of the format");
-    // An address tells nothing of who is subscribed.
-    let (status, answer) = send(&format!("{}/events/carrier-pigeon", catalog.url), &[], "{}").await;
+    // The response does not reveal which sources have a subscription.
+    let (status, response) =
+        send(&format!("{}/events/carrier-pigeon", catalog.url), &[], "{}").await;
     assert_eq!(
-        (status, answer),
+        (status, response),
         (404, json!({ "message": "there is no source 'carrier-pigeon'" }))
     );
 }
 
 #[tokio::test]
-async fn the_token_of_one_who_cannot_send_headers_is_in_the_address() {
+async fn the_token_of_a_sender_without_headers_is_in_the_address() {
     let catalog = catalog().await;
     for (source, body) in
         [("quay", sample("quay/repo-push.json")), ("docker-hub", sample("docker-hub/push.json"))]
@@ -53,7 +54,7 @@ async fn the_token_of_one_who_cannot_send_headers_is_in_the_address() {
         let url = format!("{}/events/{source}?token=token%20of%20{source}", catalog.url);
         assert_eq!(send(&url, &[], body).await, (200, report(1, 0)));
     }
-    // Others can, and so must.
+    // Other products can send headers, and have to.
     let url = format!("{}/events/harbor?token=token%20of%20harbor", catalog.url);
     assert_eq!(send(&url, &[], sample("harbor/push-artifact.json")).await.0, 401);
 }
@@ -118,7 +119,7 @@ async fn signatures_and_passwords_and_prefixes() {
     assert_eq!(send(&url, &[("x-jfrog-event-auth", "key")], body.clone()).await.0, 401);
     assert_eq!(send(&url, &[("x-jfrog-event-auth", &right)], body).await, (200, report(1, 0)));
 
-    // Two of a kind: the credential tells them apart.
+    // Two subscriptions of one source: the credential identifies them.
     let body = sample("harbor/push-artifact.json");
     let url = format!("{}/events/harbor", catalog.url);
     let basic = |pair: &str| format!("Basic {}", aws_smithy_types::base64::encode(pair));
@@ -139,7 +140,7 @@ async fn signatures_and_passwords_and_prefixes() {
 }
 
 #[test]
-fn a_list_of_subscriptions_says_what_is_wrong_with_it() {
+fn an_invalid_list_of_subscriptions_names_its_error() {
     let right = json!({
         "id": "a", "source": "harbor", "registryId": REGISTRY, "credential": { "bearer": "token" },
     });
@@ -148,8 +149,8 @@ fn a_list_of_subscriptions_says_what_is_wrong_with_it() {
         subscription[name] = value;
         json!([subscription])
     };
-    for (list, says) in [
-        (json!([right, right]), "the subscription 'a': there is another one of this id"),
+    for (list, expected) in [
+        (json!([right, right]), "the subscription 'a': an earlier subscription has the same id"),
         (with("id", json!("a b")), "1 to 64 letters"),
         (with("id", json!("ecr")), "'ecr' stands for the account's own Amazon ECR"),
         (with("source", json!("carrier-pigeon")), "unknown variant `carrier-pigeon`"),
@@ -157,14 +158,14 @@ fn a_list_of_subscriptions_says_what_is_wrong_with_it() {
         (with("credential", json!({ "bearer": "" })), "its credential is empty"),
         (with("credential", json!({ "hmac": "key" })), "harbor does not sign its events"),
         (with("repositoryPrefix", json!("Upper")), "no repository can begin with 'Upper/'"),
-        (with("registryUrl", json!("ftp://host")), "is not an address of http or https"),
+        (with("registryUrl", json!("ftp://host")), "is not an http or https URL"),
         (with("registryurl", json!("https://host")), "unknown field `registryurl`"),
         (json!({}), "invalid type"),
     ] {
-        let error = subscriptions::Subscriptions::parse(&list.to_string()).unwrap_err().to_string();
-        assert!(error.contains(says), "{list}: {error}");
+        let error = registries::Subscriptions::parse(&list.to_string()).unwrap_err().to_string();
+        assert!(error.contains(expected), "{list}: {error}");
     }
-    let parsed = subscriptions::Subscriptions::parse(&json!([right]).to_string()).unwrap();
+    let parsed = registries::Subscriptions::parse(&json!([right]).to_string()).unwrap();
     assert_eq!(parsed.get("a").unwrap().registry_id, RegistryId::parse(REGISTRY).unwrap());
     assert!(!format!("{parsed:?}").contains("token"), "no secret is ever printed");
 }

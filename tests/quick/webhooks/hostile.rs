@@ -1,23 +1,22 @@
-//! Bodies and registries that mean harm.
+//! Hostile bodies and registries.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use end_to_end::harness::{Catalog, Store, sample};
-use registries::{Distribution, RegistryAddress};
+use registries::{OciClient, RegistryAddress, Subscriptions};
 use secret::Secret;
 use serde_json::json;
-use subscriptions::Subscriptions;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::{
-    HARBOR_IMAGE, REGISTRY, SOURCES, catalog, images, open_questions, report, send, without_time,
+    HARBOR_IMAGE, REGISTRY, SOURCES, catalog, images, pending_lookups, report, send, without_time,
 };
 
 #[tokio::test]
-async fn hostile_bodies_get_an_orderly_answer_and_change_nothing() {
+async fn hostile_bodies_get_an_orderly_response_and_change_nothing() {
     let catalog = catalog().await;
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     let long = format!(r#"{{"type":"{}"}}"#, "a".repeat(500_000));
@@ -45,15 +44,15 @@ async fn hostile_bodies_get_an_orderly_answer_and_change_nothing() {
             &deep,
             &long,
         ] {
-            let (status, answer) = send(&url, &headers, body.to_owned()).await;
+            let (status, response) = send(&url, &headers, body.to_owned()).await;
             let start: String = body.chars().take(60).collect();
-            assert!(matches!(status, 200 | 400), "{source} {start}: {status} {answer}");
-            assert!(status == 400 || answer["applied"] == 0, "{source} {start}: {answer}");
+            assert!(matches!(status, 200 | 400), "{source} {start}: {status} {response}");
+            assert!(status == 400 || response["applied"] == 0, "{source} {start}: {response}");
         }
         let too_large = "a".repeat(1_000_001);
-        let (status, answer) = send(&url, &headers, too_large).await;
+        let (status, response) = send(&url, &headers, too_large).await;
         assert_eq!(
-            (status, answer),
+            (status, response),
             (413, json!({ "message": "the body must not be larger than 1000000 bytes" }))
         );
     }
@@ -62,11 +61,11 @@ async fn hostile_bodies_get_an_orderly_answer_and_change_nothing() {
     assert_eq!(everything.unwrap().count, 1, "nothing but the number of the format");
 }
 
-/// Makes the bytes that a registry answers with.
-type Answer = &'static (dyn Fn() -> Vec<u8> + Sync);
+/// Makes the bytes of a registry's response.
+type Response = &'static (dyn Fn() -> Vec<u8> + Sync);
 
-/// A registry that answers every request for a manifest in one way, and whatever else with 200.
-async fn registry_that_answers(answer: Answer) -> String {
+/// A registry with the same response to every request of a manifest, and with 200 to all others.
+async fn registry_with_response(response: Response) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -76,8 +75,8 @@ async fn registry_that_answers(answer: Answer) -> String {
                 let mut request = vec![0; 16 * 1024];
                 let length = client.read(&mut request).await.unwrap_or_default();
                 if String::from_utf8_lossy(&request[..length]).contains("/manifests/") {
-                    let _ = client.write_all(&answer()).await;
-                    // It says no more, and does not hang up.
+                    let _ = client.write_all(&response()).await;
+                    // It sends no more, and does not close the connection.
                     std::future::pending::<()>().await;
                 }
                 let _ = client
@@ -95,7 +94,7 @@ async fn a_registry_that_is_slow_or_lies_or_never_ends_does_no_harm() {
         let length = body.len();
         [format!("HTTP/1.1 {head}\r\ncontent-length: {length}\r\n\r\n").as_bytes(), body].concat()
     }
-    let answers: [(&str, Answer, bool); 6] = [
+    let responses: [(&str, Response, bool); 6] = [
         ("nothing", &Vec::new, true),
         ("half a head", &|| b"HTTP/1.1 200".to_vec(), true),
         ("an error", &|| reply("500 Internal Server Error", b""), true),
@@ -107,10 +106,10 @@ async fn a_registry_that_is_slow_or_lies_or_never_ends_does_no_harm() {
         ),
         ("100 MB", &|| reply("200 OK", &vec![b' '; 100_000_000]), false),
     ];
-    for (name, answer, asks_again) in answers {
+    for (name, response, is_retried) in responses {
         let subscriptions = json!([{
             "id": "harbor", "source": "harbor", "registryId": REGISTRY, "credential": { "bearer": "token" },
-            "registryUrl": registry_that_answers(answer).await,
+            "registryUrl": registry_with_response(response).await,
         }]);
         let catalog = Catalog::start_subscribed(Store::in_memory().await, &subscriptions).await;
         let started = Instant::now();
@@ -124,14 +123,13 @@ async fn a_registry_that_is_slow_or_lies_or_never_ends_does_no_harm() {
             json!([{ "imageDigest": HARBOR_IMAGE, "imagePushedAt": 1_680_501_893 }]),
             "{name}"
         );
-        assert_eq!(open_questions(&catalog).await.len(), usize::from(asks_again), "{name}");
+        assert_eq!(pending_lookups(&catalog).await.len(), usize::from(is_retried), "{name}");
     }
 }
 
-/// A registry that shows its manifests to one user alone, and counts who asks what it wants to be
-/// shown.
+/// A registry that requires authentication for its manifests, and counts its challenges.
 #[tokio::test]
-async fn a_registry_is_shown_its_credential_once_it_asks_for_it() {
+async fn a_registry_is_sent_its_credential_after_its_challenge() {
     let manifest = r#"{"schemaVersion":2,"config":{"digest":"sha256:aa","size":1},"layers":[]}"#;
     let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, manifest.as_bytes());
     let hash: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
@@ -139,7 +137,7 @@ async fn a_registry_is_shown_its_credential_once_it_asks_for_it() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let challenges = Arc::new(AtomicUsize::new(0));
-    let (counted, told) = (Arc::clone(&challenges), digest.clone());
+    let (counted, sent) = (Arc::clone(&challenges), digest.clone());
     tokio::spawn(async move {
         loop {
             let (mut client, _) = listener.accept().await.unwrap();
@@ -147,10 +145,10 @@ async fn a_registry_is_shown_its_credential_once_it_asks_for_it() {
             let length = client.read(&mut request).await.unwrap_or_default();
             let request = String::from_utf8_lossy(&request[..length]).into_owned();
             let right = format!("Basic {}", aws_smithy_types::base64::encode("robot:pass:word"));
-            let answer = if request.contains("/manifests/") && request.contains(&right) {
+            let response = if request.contains("/manifests/") && request.contains(&right) {
                 let length = manifest.len();
                 format!(
-                    "200 OK\r\ndocker-content-digest: {told}\r\ncontent-length: {length}\r\n\r\n{manifest}"
+                    "200 OK\r\ndocker-content-digest: {sent}\r\ncontent-length: {length}\r\n\r\n{manifest}"
                 )
             } else {
                 counted.fetch_add(1, Ordering::Relaxed);
@@ -159,8 +157,11 @@ async fn a_registry_is_shown_its_credential_once_it_asks_for_it() {
             };
             let _ = client
                 .write_all(
-                    format!("HTTP/1.1 {}", answer.replacen("\r\n", "\r\nconnection: close\r\n", 1))
-                        .as_bytes(),
+                    format!(
+                        "HTTP/1.1 {}",
+                        response.replacen("\r\n", "\r\nconnection: close\r\n", 1)
+                    )
+                    .as_bytes(),
                 )
                 .await;
         }
@@ -182,18 +183,18 @@ async fn a_registry_is_shown_its_credential_once_it_asks_for_it() {
         images,
         json!([{ "imageDigest": digest, "imageTags": ["v1", "v2", "v3"], "imageSizeInBytes": 1 }])
     );
-    assert_eq!(challenges.load(Ordering::Relaxed), 1, "what it wants to be shown is remembered");
+    assert_eq!(challenges.load(Ordering::Relaxed), 1, "the challenge is remembered");
 
-    // The wrong password gets nothing; the questions stay open.
+    // With the wrong password all lookups stay pending.
     let catalog = Catalog::start_subscribed(Store::in_memory().await, &subscription("wrong")).await;
     let url = format!("{}/events/quay?token=token", catalog.url);
     assert_eq!(send(&url, &[], body).await, (200, report(1, 0)));
-    assert_eq!(open_questions(&catalog).await.len(), 3);
+    assert_eq!(pending_lookups(&catalog).await.len(), 3);
 }
 
-/// A list of which a page is missing is none; what is missing from it would be taken for deleted.
+/// A listing without all its pages is an error: missing tags would count as deleted.
 #[tokio::test]
-async fn a_list_that_breaks_off_is_no_answer() {
+async fn a_listing_that_breaks_off_is_an_error() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
@@ -211,16 +212,16 @@ async fn a_list_that_breaks_off_is_no_answer() {
                 ("200 OK", "link: </v2/team/app/tags/list?n=1&last=v1>; rel=\"next\"\r\n", first)
             };
             let length = body.len();
-            let answer = format!(
+            let response = format!(
                 "HTTP/1.1 {status}\r\ndate: Sun, 22 Nov 2026 00:00:00 GMT\r\n{more}content-length: {length}\r\n\
                  connection: close\r\n\r\n{body}"
             );
-            let _ = client.write_all(answer.as_bytes()).await;
+            let _ = client.write_all(response.as_bytes()).await;
         }
     });
-    let address = RegistryAddress::of_url(&url).unwrap();
-    let distribution = Distribution::new(Arc::new(Secret::known(Subscriptions::default())));
-    let error = distribution.tags(&address, "team/app").await.unwrap_err();
-    assert_eq!(error.to_string(), "the registry answers with the status 404");
-    assert_eq!(distribution.tags(&address, "team/gone").await.unwrap().things, None);
+    let address = RegistryAddress::from_url(&url.parse().unwrap()).unwrap();
+    let oci = OciClient::new(Arc::new(Secret::known(Subscriptions::default())));
+    let error = oci.tags(&address, "team/app").await.unwrap_err();
+    assert_eq!(error.to_string(), "the response has the status 404");
+    assert_eq!(oci.tags(&address, "team/gone").await.unwrap().items, None);
 }

@@ -1,17 +1,16 @@
-//! The payloads that the documentation of each product shows.
+//! The payloads in the documentation of each product.
 
 use catalog::Timestamp;
 use end_to_end::harness::{Catalog, REGION, sample};
-use ingest_events::source::{Meaning, Origin, Statement};
-use registries::{Registry, RegistryAddress};
+use ingest_events::source::{Effect, Interpreted, Meaning, Origin};
+use registries::{Registry, RegistryAddress, Subscriptions};
 use serde_json::{Value, json};
-use subscriptions::Subscriptions;
 
 use super::{
-    HARBOR_IMAGE, REGISTRY, catalog, deliver, images, open_questions, report, send, without_time,
+    HARBOR_IMAGE, REGISTRY, catalog, deliver, images, pending_lookups, report, send, without_time,
 };
 
-/// Sends a sample, as its product would with its token, and expects it to be taken.
+/// Sends a sample, as its product would with its token, and expects it to be accepted.
 async fn take(catalog: &Catalog, source: &str, file: &str) {
     assert_eq!(deliver(catalog, source, file).await, (200, report(1, 0)), "{file}");
 }
@@ -54,9 +53,9 @@ async fn harbor_deletes_an_image_with_its_tags() {
 }
 
 #[tokio::test]
-async fn quay_and_docker_hub_tell_of_tags_that_only_the_registry_can_explain() {
+async fn quay_and_docker_hub_send_tags_whose_manifests_are_looked_up() {
     let catalog = catalog().await;
-    // The registry does not answer: the events are taken, and what they ask for stays open.
+    // The registry is unavailable: the events are accepted, and their lookups stay pending.
     for file in [
         "quay/repo-push.json",
         "quay/repo-push-test-notification.json",
@@ -65,7 +64,7 @@ async fn quay_and_docker_hub_tell_of_tags_that_only_the_registry_can_explain() {
         take(&catalog, "quay", file).await;
     }
     take(&catalog, "docker-hub", "docker-hub/push.json").await;
-    let open = open_questions(&catalog).await;
+    let open = pending_lookups(&catalog).await;
     assert_eq!(
         open,
         [
@@ -78,9 +77,9 @@ async fn quay_and_docker_hub_tell_of_tags_that_only_the_registry_can_explain() {
     );
 }
 
-/// Private repositories of theirs need a credential; nobody else gets to see it.
+/// Private repositories of these products need credentials. They are sent to no other host.
 #[test]
-fn quay_and_docker_hub_are_asked_at_their_own_hosts_with_the_credential_of_the_subscription() {
+fn quay_and_docker_hub_are_looked_up_at_their_own_hosts_with_the_credential_of_the_subscription() {
     for (source, file, host) in [
         ("quay", "quay/repo-push.json", "quay.io"),
         ("docker-hub", "docker-hub/push.json", "registry-1.docker.io"),
@@ -93,17 +92,18 @@ fn quay_and_docker_hub_are_asked_at_their_own_hosts_with_the_credential_of_the_s
             "registryCredential": { "username": "robot", "password": "secret" },
         }]);
         let subscriptions = Subscriptions::parse(&list.to_string()).unwrap();
-        let origin = Origin::of(subscriptions.get("one").unwrap().clone(), Timestamp::now());
+        let origin =
+            Origin::from_subscription(subscriptions.get("one").unwrap().clone(), Timestamp::now());
         let event: Value = serde_json::from_str(&sample(file)).unwrap();
-        let meaning = ingest_events::source::interpret(&event, &origin, REGION).unwrap();
-        let Meaning::Statements(statements) = meaning else { panic!("{meaning:?}") };
-        let Some(Statement::Push(question)) = statements.first() else { panic!("{statements:?}") };
+        let Interpreted { meaning, .. } = ingest_events::source::interpret(&event, &origin, REGION);
+        let Ok(Meaning::Effects(effects)) = meaning else { panic!("{meaning:?}") };
+        let Some(Effect::Lookup(lookup)) = effects.first() else { panic!("{effects:?}") };
         let address = RegistryAddress {
             host: host.to_owned(),
             encrypted: true,
             subscription: Some("one".to_owned()),
         };
-        assert_eq!(question.registry, Registry::Distribution(address));
+        assert_eq!(lookup.registry, Registry::Oci(address));
     }
 }
 
@@ -147,15 +147,15 @@ async fn artifactory() {
     deleted["event_type"] = json!("deleted");
     let url = format!("{}/events/artifactory", catalog.url);
     let header = [("x-jfrog-event-auth", "token of artifactory")];
-    // As newer versions send it: the rest in `data`.
+    // Newer versions send the other members in `data`.
     let deleted = json!({ "domain": "docker", "event_type": "deleted", "data": deleted });
     assert_eq!(send(&url, &header, deleted.to_string()).await, (200, report(1, 0)));
     assert_eq!(images(&catalog, "docker-remote-cache/library/ubuntu").await, json!([]));
-    // The other sample has made-up words for a checksum and a name.
-    let (status, answer) =
+    // The other sample has placeholders for a checksum and a name.
+    let (status, response) =
         deliver(&catalog, "artifactory", "jfrog-artifactory/docker-deleted.json").await;
     assert_eq!(status, 400);
-    assert!(answer["malformed"][0]["reason"].as_str().unwrap().contains("sha256"), "{answer}");
+    assert!(response["malformed"][0]["reason"].as_str().unwrap().contains("sha256"), "{response}");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Listings of any images, also while they change.
+//! Random listings, also while they change.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,7 +28,7 @@ struct Known {
 }
 
 impl Known {
-    /// Few milliseconds, so that pages end between images of one of them.
+    /// Few milliseconds, so that pages end between images of the same one.
     fn any() -> impl Strategy<Value = Self> {
         (0..3_u32, select(vec![0_u32, 1, 999_999]), any::<bool>(), proptest::bool::weighted(0.3))
             .prop_map(|(milliseconds, rest, tagged, archived)| Self {
@@ -48,7 +48,7 @@ impl Known {
         }
     }
 
-    /// Whether it passes a filter, and where it then stands.
+    /// The image's place in a listing, if it passes a filter.
     fn listed(&self, number: u64, filter: &Value) -> Option<(Reverse<u32>, u64)> {
         let passes = |wanted: &Value, default: &str, is: &str| {
             let wanted = wanted.as_str().unwrap_or(default);
@@ -70,16 +70,15 @@ fn any_filter() -> impl Strategy<Value = Value> {
     )
 }
 
-/// What happens to a repository between two pages.
+/// Changes of a repository between two pages.
 #[derive(Debug, Clone)]
 enum Between {
-    /// An image is pushed that was not there before.
+    /// A new image is pushed.
     New(Known),
-    /// An image is deleted.
     Delete(Index),
-    /// The image is deleted that the token stands at.
+    /// The image in the token is deleted.
     DeleteLast,
-    /// It is deleted and pushed again, and so is now the newest.
+    /// An image is deleted and pushed again, and so is the newest.
     Renew,
 }
 
@@ -99,8 +98,8 @@ struct Listing {
     filter: Value,
     /// They take turns.
     page_sizes: Vec<usize>,
-    /// How many items DynamoDB gives at once.
-    most_items: u64,
+    /// The number of items that DynamoDB returns at once.
+    max_items: u64,
     /// They take turns.
     between: Vec<Vec<Between>>,
 }
@@ -110,18 +109,18 @@ fn any_listing(
 ) -> impl Strategy<Value = Listing> {
     let images = btree_map((0..40_u64).prop_map(|number| 2 * number), Known::any(), 0..16);
     (images, any_filter(), vec(1..6_usize, 1..4), 1..5_u64, between).prop_map(
-        |(images, filter, page_sizes, most_items, between)| Listing {
+        |(images, filter, page_sizes, max_items, between)| Listing {
             images,
             filter,
             page_sizes,
-            most_items,
+            max_items,
             between,
         },
     )
 }
 
-/// Runs a property on a catalog whose DynamoDB gives as few items at once as the listing says; each
-/// case has a repository of its own.
+/// Runs a property on a catalog whose DynamoDB returns as few items at once as the listing
+/// requires; each case has a repository of its own.
 fn check_listings(
     cases: u32,
     listings: &impl Strategy<Value = Listing>,
@@ -129,14 +128,14 @@ fn check_listings(
 ) {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let most_items = Arc::new(AtomicU64::new(u64::MAX));
-    let wire = runtime.block_on(giving_few(Arc::clone(&most_items)));
+    let max_items = Arc::new(AtomicU64::new(u64::MAX));
+    let wire = runtime.block_on(giving_few(Arc::clone(&max_items)));
     let number = AtomicUsize::new(0);
     let configuration =
         Config { cases, failure_persistence: None, max_shrink_iters: 300, ..Config::default() };
     let result = TestRunner::new(configuration).run(listings, |listing| {
         let name = format!("listing-{}", number.fetch_add(1, Ordering::Relaxed));
-        most_items.store(listing.most_items, Ordering::Relaxed);
+        max_items.store(listing.max_items, Ordering::Relaxed);
         runtime.block_on(async {
             wire.create(&name).await;
             for (number, known) in &listing.images {
@@ -151,7 +150,7 @@ fn check_listings(
     }
 }
 
-/// The digests that a plain filter and sort of a list give.
+/// The digests of a list after a plain filter and sort.
 fn expected(images: &BTreeMap<u64, Known>, filter: &Value) -> Vec<String> {
     let mut listed: Vec<_> =
         images.iter().filter_map(|(number, known)| known.listed(*number, filter)).collect();
@@ -173,7 +172,7 @@ fn r30_r33_r34_joined_pages_equal_a_plain_filter_and_sort() {
         }
         assert!(
             !last.images().is_empty() || full.is_empty(),
-            "a token was given though nothing followed"
+            "a token was returned although nothing follows"
         );
         // The public service lists what is active, whatever the filter.
         let joined: Vec<String> = self::pages(wire, ECR_PUBLIC, &request, &sizes)
@@ -186,7 +185,7 @@ fn r30_r33_r34_joined_pages_equal_a_plain_filter_and_sort() {
 }
 
 #[test]
-fn r36_a_listing_has_every_image_that_was_there_all_the_time_exactly_once() {
+fn r36_a_listing_has_every_image_that_existed_all_the_time_exactly_once() {
     let listings = any_listing(vec(any_between(), 1..6));
     check_listings(200, &listings, async |wire, name, listing| {
         let repository = repository(name);
@@ -221,7 +220,7 @@ fn r36_a_listing_has_every_image_that_was_there_all_the_time_exactly_once() {
             for between in between {
                 match between {
                     Between::New(known) => {
-                        // Odd numbers are not in use, and these are not in order.
+                        // Unused odd numbers, not in order.
                         known.put(wire, name, (next_number * 37) % 101 * 2 + 1).await;
                         next_number += 1;
                     }
@@ -262,7 +261,7 @@ fn r36_a_listing_has_every_image_that_was_there_all_the_time_exactly_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r36_listings_hold_while_others_push_and_delete_all_the_time() {
-    // Few items at once, so that pushes and deletions also fall between the parts of one page.
+    // Few items at once, so that pushes and deletions also happen between the parts of one page.
     let wire = giving_few(Arc::new(AtomicU64::new(2))).await;
     let stayed: Vec<u64> = (0..24).map(|number| number * 1000).collect();
     for number in &stayed {
@@ -273,7 +272,7 @@ async fn r36_listings_hold_while_others_push_and_delete_all_the_time() {
         let (writer, ended) = (wire.store().writer.clone(), Arc::clone(&ended));
         tokio::spawn(async move {
             let mut changes = 0_i64;
-            // Between all that stay, one after the other comes and goes.
+            // One image after the other is pushed and deleted between those that stay.
             for number in
                 (1..).map(|round: u64| (round * 7919) % 24_000).filter(|number| number % 1000 != 0)
             {
@@ -305,7 +304,7 @@ async fn r36_listings_hold_while_others_push_and_delete_all_the_time() {
 }
 
 #[tokio::test]
-async fn r36_a_token_goes_on_when_everything_before_and_after_it_is_gone() {
+async fn r36_a_token_continues_when_everything_before_and_after_it_is_deleted() {
     let (wire, token) = listed().await;
     for number in 1..=3 {
         let kind = ChangeKind::ImageDeleted { digest: digest(number) };

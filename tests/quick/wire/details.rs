@@ -1,4 +1,4 @@
-//! The members of an image, and where they come from.
+//! The members of an image, and their sources.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::rows::{Row, put_rows};
 use super::{ECR, ECR_PUBLIC, Wire, at, pushed};
 
-/// A repository `app` with one image of which everything is known.
+/// A repository `app` with one image that has every member.
 async fn known_image() -> Wire {
     let wire = Wire::start().await;
     let app = repository("app");
@@ -40,22 +40,22 @@ async fn known_image() -> Wire {
 }
 
 #[tokio::test]
-async fn r37_the_private_service_tells_everything() {
+async fn r37_the_private_service_returns_every_member() {
     let wire = known_image().await;
     let expected = r#"{"imageDetails":[{"registryId":"123456789012","repositoryName":"app","imageDigest":"sha256:0000000000000000000000000000000000000000000000000000000000000001","imageTags":["latest","v1"],"imageSizeInBytes":12345,"imagePushedAt":1778859183.778,"imageManifestMediaType":"application/vnd.oci.image.manifest.v1+json","artifactMediaType":"application/vnd.oci.image.config.v1+json","imageScanStatus":{"status":"COMPLETE"},"imageScanFindingsSummary":{"imageScanCompletedAt":1778859240.5,"findingSeverityCounts":{"CRITICAL":10,"MEDIUM":9}},"lastRecordedPullTime":1778859300,"subjectManifestDigest":"sha256:0000000000000000000000000000000000000000000000000000000000000007","imageStatus":"ACTIVE","lastArchivedAt":1778859360,"lastActivatedAt":1778859420}]}"#;
     assert_eq!(wire.ecr(json!({ "repositoryName": "app" })).await.body, expected);
     let by_tag = json!({ "repositoryName": "app", "imageIds": [{ "imageTag": "v1" }] });
-    assert_eq!(wire.ecr(by_tag).await.body, expected, "asked for by its tag");
+    assert_eq!(wire.ecr(by_tag).await.body, expected, "looked up by its tag");
 }
 
 #[tokio::test]
-async fn r37_the_public_service_tells_eight_members() {
+async fn r37_the_public_service_returns_eight_members() {
     let wire = known_image().await;
     let expected = r#"{"imageDetails":[{"registryId":"123456789012","repositoryName":"app","imageDigest":"sha256:0000000000000000000000000000000000000000000000000000000000000001","imageTags":["latest","v1"],"imageSizeInBytes":12345,"imagePushedAt":1778859183.778,"imageManifestMediaType":"application/vnd.oci.image.manifest.v1+json","artifactMediaType":"application/vnd.oci.image.config.v1+json"}]}"#;
     assert_eq!(wire.ecr_public(json!({ "repositoryName": "app" })).await.body, expected);
     let by_digest =
         json!({ "repositoryName": "app", "imageIds": [{ "imageDigest": digest(1).as_str() }] });
-    assert_eq!(wire.ecr_public(by_digest).await.body, expected, "asked for by its digest");
+    assert_eq!(wire.ecr_public(by_digest).await.body, expected, "looked up by its digest");
 }
 
 #[tokio::test]
@@ -76,7 +76,7 @@ async fn r37_tags_are_in_ascending_byte_order() {
 }
 
 #[tokio::test]
-async fn r37_an_archived_image_says_so() {
+async fn r37_an_archived_image_has_its_status() {
     let wire = Wire::start().await;
     wire.push("app", time(0), 1, None).await;
     wire.apply(&repository("app"), time(1000), ChangeKind::ImageArchived { digest: digest(1) })
@@ -189,7 +189,7 @@ async fn r39_an_image_may_have_a_thousand_tags_of_300_characters() {
     let row =
         Row { number: 1, pushed_at: time(0), status: ImageStatus::Active, tags: tags.clone() };
     put_rows(wire.store(), &repository("app"), &[row]).await;
-    // The writer gets fewer, but no shorter ones.
+    // Through the writer fewer tags, but of the same length.
     for (index, tag) in (0..).zip(&tags[..20]) {
         wire.push("pushed", time(index), 1, Some(tag)).await;
     }

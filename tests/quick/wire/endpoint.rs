@@ -7,13 +7,13 @@ use serde_json::json;
 use super::{ECR, ECR_PUBLIC, Wire};
 
 #[tokio::test]
-async fn r1_both_services_answer_at_the_root() {
+async fn r1_both_services_are_served_at_the_root() {
     let wire = Wire::start().await;
     wire.push("app", time(0), 1, None).await;
     let body = json!({ "repositoryName": "app" });
     assert_eq!(wire.ecr(body.clone()).await.image()["imageStatus"], "ACTIVE");
     assert_eq!(wire.ecr_public(body.clone()).await.image().get("imageStatus"), None);
-    // The path is what counts, not what follows it; and the names of headers have no case.
+    // The query does not count, and header names are case-insensitive.
     let request = format!(
         "POST /?Action=x HTTP/1.1\r\nHost: a\r\nX-AMZ-TARGET: {ECR}\r\nConnection: close\r\n\
          Content-Length: {}\r\n\r\n{body}",
@@ -46,7 +46,7 @@ async fn r1_describe_images_without_a_target_is_the_public_service() {
     let wire = Wire::start().await;
     wire.push("app", time(0), 1, None).await;
     let send = async |headers: &[(&str, &str)]| {
-        // The filter tells the services apart, too: the public one does not look at it.
+        // The filter differs between the services, too: the public one ignores it.
         let body = r#"{"repositoryName":"app","filter":5}"#;
         wire.send(Method::POST, "/DescribeImages", headers, body).await
     };

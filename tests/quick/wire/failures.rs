@@ -1,4 +1,4 @@
-//! What a reader is told when the store fails.
+//! Responses when the store fails.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,18 +13,18 @@ use super::meddled::meddled_store;
 use super::rows::put_items;
 use super::{ECR, ECR_PUBLIC, Wire, digests};
 
-/// A catalog of an image, whose DynamoDB answers one operation with something else.
+/// A catalog of an image, whose DynamoDB fails one operation with a given response.
 async fn failing(
     operation: &'static str,
-    answer: Result<(u16, &'static str), &'static str>,
+    response: Result<(u16, &'static str), &'static str>,
 ) -> Wire {
     let fails = Arc::new(AtomicBool::new(false));
     let store = {
         let fails = Arc::clone(&fails);
         meddled_store(move |called, _| {
-            let answer =
-                answer.map(|(status, body)| (status, body.to_owned())).map_err(str::to_owned);
-            (called == operation && fails.load(Ordering::Relaxed)).then_some(answer)
+            let response =
+                response.map(|(status, body)| (status, body.to_owned())).map_err(str::to_owned);
+            (called == operation && fails.load(Ordering::Relaxed)).then_some(response)
         })
     };
     let wire = Wire::of(Catalog::start_with(store.await, &Keyring::generate_key().unwrap()).await);
@@ -33,7 +33,7 @@ async fn failing(
     wire
 }
 
-/// The operations of DynamoDB that a request comes to, and such a request.
+/// The operations of DynamoDB, each with a request that sends it.
 fn reads() -> [(&'static str, Value); 4] {
     let listing = json!({ "repositoryName": "app" });
     let look_up = json!({ "repositoryName": "app", "imageIds": [{ "imageTag": "v1" }] });
@@ -48,12 +48,12 @@ fn reads() -> [(&'static str, Value); 4] {
 #[tokio::test]
 async fn r45_throttled_by_the_store_is_throttled() {
     for (operation, request) in reads() {
-        for answer in [
+        for response in [
             r#"{"__type":"com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException","message":"The level of configured provisioned throughput for the table arn:aws:dynamodb:eu-central-1:999999999999:table/inside was exceeded."}"#,
             r#"{"__type":"com.amazonaws.dynamodb.v20120810#RequestLimitExceeded","message":"Throughput exceeds the current throughput limit for your account."}"#,
             r#"{"__type":"com.amazon.coral.availability#ThrottlingException","message":"Rate of requests exceeds the allowed throughput."}"#,
         ] {
-            let wire = failing(operation, Ok((400, answer))).await;
+            let wire = failing(operation, Ok((400, response))).await;
             for target in [ECR, ECR_PUBLIC] {
                 let reply = wire.post(target, request.to_string()).await;
                 let expected = r#"{"__type":"ThrottlingException","message":"Rate exceeded"}"#;
@@ -64,9 +64,9 @@ async fn r45_throttled_by_the_store_is_throttled() {
 }
 
 #[tokio::test]
-async fn r45_an_internal_error_says_nothing_of_the_inside() {
+async fn r45_an_internal_error_contains_no_details() {
     for (operation, request) in reads() {
-        for answer in [
+        for response in [
             Ok((
                 500,
                 r#"{"__type":"com.amazonaws.dynamodb.v20120810#InternalServerError","message":"inside"}"#,
@@ -92,14 +92,14 @@ async fn r45_an_internal_error_says_nothing_of_the_inside() {
             )),
             Err("the connection to inside:8000 was refused"),
         ] {
-            let wire = failing(operation, answer).await;
+            let wire = failing(operation, response).await;
             for target in [ECR, ECR_PUBLIC] {
                 let reply = wire.post(target, request.to_string()).await;
                 let expected = r#"{"__type":"ServerException","message":"The catalog could not answer the request. Try again later."}"#;
                 assert_eq!(
                     (reply.status, reply.body.as_str()),
                     (500, expected),
-                    "{operation}: {answer:?}"
+                    "{operation}: {response:?}"
                 );
             }
         }
@@ -135,8 +135,9 @@ async fn r45_keys_that_are_never_processed_are_throttling() {
                     .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
                     .is_ok();
             is_left.then(|| {
-                let answer = json!({ "Responses": {}, "UnprocessedKeys": request["RequestItems"] });
-                Ok((200, answer.to_string()))
+                let response =
+                    json!({ "Responses": {}, "UnprocessedKeys": request["RequestItems"] });
+                Ok((200, response.to_string()))
             })
         })
     };
@@ -144,7 +145,7 @@ async fn r45_keys_that_are_never_processed_are_throttling() {
     wire.push("app", time(0), 1, Some("v1")).await;
     let request = json!({ "repositoryName": "app", "imageIds": [{ "imageTag": "v1" }] });
     unprocessed.store(3, Ordering::Relaxed);
-    assert_eq!(wire.ecr(request.clone()).await.digests(), digests([1]), "they are asked for again");
+    assert_eq!(wire.ecr(request.clone()).await.digests(), digests([1]), "they are requested again");
     assert_eq!(unprocessed.load(Ordering::Relaxed), 0);
     unprocessed.store(usize::MAX, Ordering::Relaxed);
     wire.ecr(request).await.assert_error(400, "ThrottlingException", "Rate exceeded");

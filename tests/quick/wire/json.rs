@@ -1,4 +1,4 @@
-//! What is not JSON, and members of the wrong type.
+//! Bodies that are not JSON, and members of the wrong type.
 
 use end_to_end::harness::{REGISTRY, time};
 use serde_json::json;
@@ -38,13 +38,13 @@ async fn r10_what_is_not_json_is_refused() {
     for body in bodies {
         for target in [ECR, ECR_PUBLIC] {
             let reply = wire.post(target, body.to_vec()).await;
-            let shown = body.escape_ascii();
+            let escaped = body.escape_ascii();
             assert_eq!(
                 (reply.status, &reply.json["__type"]),
                 (400, &json!("SerializationException")),
-                "{shown}"
+                "{escaped}"
             );
-            assert!(!reply.json["message"].as_str().unwrap().is_empty(), "{shown}");
+            assert!(!reply.json["message"].as_str().unwrap().is_empty(), "{escaped}");
         }
     }
     let reply = wire.post(ECR, "{").await;
@@ -88,12 +88,12 @@ async fn r10_invalid_utf8_is_refused() {
             bytes.to_vec(),
         ];
         for body in bodies {
-            let shown = body.escape_ascii().to_string();
+            let escaped = body.escape_ascii().to_string();
             let reply = wire.post(ECR, body).await;
-            assert_eq!(reply.json["__type"], "SerializationException", "{shown}");
+            assert_eq!(reply.json["__type"], "SerializationException", "{escaped}");
         }
     }
-    // What is valid is read: this is "app".
+    // Escapes are decoded: this is "app".
     let reply = wire.post(ECR, r#"{"r\u0065positoryName":"a\u0070p"}"#).await;
     assert_eq!(reply.body, r#"{"imageDetails":[]}"#);
     let body = r#"{"repositoryName":"app","imageIds":[{"image\u0054ag":"\u00781"}],"filter":{"tag\u0053tatus":"AN\u0059"}}"#;
@@ -131,7 +131,7 @@ async fn r11_a_member_of_the_wrong_type_is_refused() {
     ];
     for (member, wanted, right) in members {
         for (value, kind) in &values {
-            // An integer is the only number that is right for an Integer.
+            // An Integer must be an integral number.
             if *kind == right && !(wanted == "Integer" && value.is_f64()) {
                 continue;
             }
@@ -148,7 +148,7 @@ async fn r11_a_member_of_the_wrong_type_is_refused() {
                 kind => format!("{kind} can not be converted to {article} {wanted}"),
             };
             wire.ecr(request.clone()).await.assert_serialization(&message);
-            // Of the public service's request the filter is no member.
+            // In the public service's request the filter is not a member.
             if !member.starts_with("/filter") {
                 wire.ecr_public(request).await.assert_serialization(&message);
             }

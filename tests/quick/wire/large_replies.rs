@@ -1,4 +1,4 @@
-//! Replies of several mebibytes.
+//! Responses of several mebibytes.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -16,15 +16,15 @@ use super::meddled::giving_few;
 use super::rows::{Row, put_items, put_rows};
 use super::{ECR, ECR_PUBLIC, MEBIBYTE, Wire, digest_of, digests};
 
-/// A page ends with a token before its reply passes what can be sent, and the rest follows.
+/// A page ends with a token before its response exceeds the limit, and the rest follows.
 ///
 /// To push a million tags one after the other would take hours, so the rows of the images are put
-/// directly; a small image shows that the rows are those that the writer makes.
+/// directly; a small image proves that the rows equal the writer's.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r33_pages_end_before_five_mebibytes() {
     const IMAGES: u64 = 1000;
-    // Of these images no more than four are in the megabyte that DynamoDB gives at once; but the
-    // engine reads all that are asked for before it finds that out, which would take most of the
+    // The megabyte that DynamoDB returns at once holds no more than four of these images. The
+    // engine reads all requested items before it applies that limit, which would take most of the
     // time.
     let wire = giving_few(Arc::new(AtomicU64::new(5))).await;
     let app = repository("app");
@@ -47,7 +47,7 @@ async fn r33_pages_end_before_five_mebibytes() {
     assert_eq!(written, [tagged, archived, once_archived], "the rows are as the writer makes them");
 
     wire.create("big").await;
-    // Few at once: a million tags need not be in memory twice.
+    // Few at once: a million tags must not be in memory twice.
     for number in (0..IMAGES).step_by(10) {
         let rows: Vec<Row> = (number..number + 10)
             .map(|number| {
@@ -83,7 +83,7 @@ async fn r33_pages_end_before_five_mebibytes() {
     assert_eq!(seen, digests(0..IMAGES));
 }
 
-/// Lambda is given a reply as a JSON text inside of JSON, where each quotation mark becomes two
+/// Lambda gets a response as a JSON text inside of JSON, where each quotation mark becomes two
 /// bytes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r33_pages_of_many_short_tags_fit_into_lambda() {
@@ -105,8 +105,8 @@ async fn r33_pages_of_many_short_tags_fit_into_lambda() {
     assert!((LAMBDA_LIMIT * 4 / 5..LAMBDA_LIMIT - 100_000).contains(&bytes), "{bytes} bytes");
 }
 
-/// An image of the repository `app` with more tags than can be pushed one after the other in a
-/// short time. It cannot be looked up by a tag.
+/// Puts an image of the repository `app` with more tags than can be pushed in a short time. It
+/// cannot be looked up by a tag.
 async fn put_image_with_tags(wire: &Wire, number: u64, tags: &[String]) {
     let (app, store) = (repository("app"), wire.store());
     let mut history = ImageHistory::default();
@@ -128,7 +128,7 @@ async fn r61_a_reply_to_image_ids_that_would_pass_five_mebibytes_is_refused() {
     const TOO_LARGE: &str =
         "'the images must fit into a reply of 5242880 bytes; ask for fewer at once'";
     let in_json = |text: &str| Value::from(text).to_string().len();
-    // As a page's: with its comma, in Lambda's JSON.
+    // As in a page: with its comma, in Lambda's JSON.
     let weight = |image: &Value| in_json(&image.to_string()) - "\"\"".len() + ",".len();
     let wire = Wire::start().await;
     let tags = |number: u64, count: usize| -> Vec<String> {
@@ -138,7 +138,7 @@ async fn r61_a_reply_to_image_ids_that_would_pass_five_mebibytes_is_refused() {
     for number in 1..=18 {
         put_image_with_tags(&wire, number, &tags(number, 1000)).await;
     }
-    // A hundred identifiers, or fewer, of these images.
+    // Up to a hundred identifiers of these images.
     let ids = |numbers: &[u64]| -> Vec<Value> {
         let ids = numbers.iter().cycle().take(100);
         ids.map(|number| json!({ "imageDigest": digest(*number) })).collect()
@@ -159,14 +159,14 @@ async fn r61_a_reply_to_image_ids_that_would_pass_five_mebibytes_is_refused() {
     }
     assert!(in_json(&reply.body) < LAMBDA_LIMIT, "{} bytes", in_json(&reply.body));
 
-    // One more image fills the reply to its last byte, and another one is a byte longer.
+    // One more image fills the response to its last byte. Then it is one byte larger.
     wire.push("app", time(0), 100, Some("x")).await;
     let image = wire.ecr(request(&ids(&[100]))).await.image();
     let weighed: usize = reply.images().iter().map(weight).sum();
     let missing = 5 * MEBIBYTE - weighed - weight(&image);
     for (number, last, missing, status) in [(101, "y", missing, 200), (102, "z", missing + 1, 400)]
     {
-        // A tag weighs five bytes more than its characters: most have 300, and two have the rest.
+        // A tag adds five bytes to its characters: most have 300, and two have the rest.
         let long = missing / 305 - 1;
         let rest = missing - 305 * long - 10;
         let mut tags = tags(number, long);
@@ -186,11 +186,11 @@ async fn r61_a_reply_to_image_ids_that_would_pass_five_mebibytes_is_refused() {
         }
     }
 
-    // The limit comes after all that names the images.
-    let mut asked = ids(&eighteen);
-    asked[99] = json!({ "imageTag": "none" });
-    wire.ecr(request(&asked)).await.assert_no_image("null", "none");
-    // What the filter leaves out has no weight.
+    // The limit is checked after all lookups.
+    let mut requested = ids(&eighteen);
+    requested[99] = json!({ "imageTag": "none" });
+    wire.ecr(request(&requested)).await.assert_no_image("null", "none");
+    // Images that the filter excludes do not count.
     let mut filtered = request(&ids(&eighteen));
     filtered["filter"] = json!({ "imageStatus": "ARCHIVED" });
     assert_eq!(wire.ecr(filtered).await.body, r#"{"imageDetails":[]}"#);

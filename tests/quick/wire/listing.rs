@@ -20,7 +20,7 @@ async fn r30_a_listing_is_filtered() {
         .map(|(number, (status, tags))| Row::new(number, time(0), status, tags))
         .collect();
     put_rows(wire.store(), &repository("app"), &rows).await;
-    // Of two images each the odd one has no tag.
+    // For each pair of images, the odd one has no tag.
     for (filter, expected) in [
         (json!(null), vec![1, 2]),
         (json!({}), vec![1, 2]),
@@ -140,7 +140,7 @@ async fn r33_pages_are_exact_also_under_a_filter_and_at_an_exact_multiple() {
 #[tokio::test]
 async fn r34_the_newest_come_first_and_equal_milliseconds_go_by_digest() {
     let wire = Wire::start().await;
-    // Within a millisecond the time makes no difference, though it is kept.
+    // Parts of a millisecond do not affect the order, although they are stored.
     for (pushed_at, number) in [
         ("2026-01-01T00:00:00.001Z", 0x30),
         ("2026-01-01T00:00:00.001000001Z", 0x20),
@@ -172,7 +172,7 @@ async fn r34_the_newest_come_first_and_equal_milliseconds_go_by_digest() {
 #[tokio::test]
 async fn r34_digests_of_any_length_and_algorithm_are_in_byte_order_across_pages() {
     let wire = Wire::start().await;
-    // The one is the beginning of the other, and '+' and '-' come before ':'.
+    // One is a prefix of the other, and '+' and '-' come before ':'.
     let mut written = [
         "a:0",
         "a:00",

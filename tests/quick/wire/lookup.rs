@@ -1,4 +1,4 @@
-//! Images that are asked for by digest or tag, and repositories and images that do not exist.
+//! Lookups of images by digest or tag, and repositories and images that do not exist.
 
 use catalog::change::Content;
 use catalog::{ChangeKind, RegistryId, Repository, RepositoryName};
@@ -17,17 +17,17 @@ async fn r24_a_repository_that_does_not_exist() {
     );
     for target in [ECR, ECR_PUBLIC] {
         for image_ids in [json!(null), json!([{ "imageTag": "v1" }])] {
-            let ask = async |name: &str, registry: Value| {
+            let send = async |name: &str, registry: Value| {
                 let request = json!({ "repositoryName": name, "registryId": registry, "imageIds": image_ids });
                 wire.post(target, request.to_string()).await
             };
-            ask("no-such", json!(null)).await.assert_no_repository("no-such", REGISTRY);
-            ask("app/x", json!(null)).await.assert_no_repository("app/x", REGISTRY);
-            ask("ap", json!(null)).await.assert_no_repository("ap", REGISTRY);
-            ask("app", json!("210987654321")).await.assert_no_repository("app", "210987654321");
+            send("no-such", json!(null)).await.assert_no_repository("no-such", REGISTRY);
+            send("app/x", json!(null)).await.assert_no_repository("app/x", REGISTRY);
+            send("ap", json!(null)).await.assert_no_repository("ap", REGISTRY);
+            send("app", json!("210987654321")).await.assert_no_repository("app", "210987654321");
         }
     }
-    // It is gone as soon as it is deleted.
+    // It does not exist once it is deleted.
     wire.push("app", time(1), 1, Some("v1")).await;
     wire.apply(&repository("app"), time(2), ChangeKind::RepositoryDeleted).await;
     for image_ids in
@@ -53,8 +53,8 @@ async fn r24_registries_are_apart() {
                 json!({ "repositoryName": "app", "registryId": registry, "imageIds": image_ids });
             let image = wire.ecr(request).await.image();
             assert_eq!(image["imageDigest"], digest(number).as_str());
-            let shown = if number == 1 { REGISTRY } else { "210987654321" };
-            assert_eq!(image["registryId"], shown);
+            let expected = if number == 1 { REGISTRY } else { "210987654321" };
+            assert_eq!(image["registryId"], expected);
         }
     }
 }
@@ -65,17 +65,17 @@ async fn r25_an_image_that_does_not_exist() {
     wire.push("app", time(0), 1, Some("v1")).await;
     let no_such = format!("sha256:{}", "ab".repeat(32));
     for target in [ECR, ECR_PUBLIC] {
-        let ask = async |image_id: Value| {
+        let send = async |image_id: Value| {
             wire.post(
                 target,
                 json!({ "repositoryName": "app", "imageIds": [image_id] }).to_string(),
             )
             .await
         };
-        ask(json!({ "imageTag": "x" })).await.assert_no_image("null", "x");
-        ask(json!({ "imageTag": "null" })).await.assert_no_image("null", "null");
-        ask(json!({ "imageDigest": no_such })).await.assert_no_image(&no_such, "null");
-        let reply = ask(json!({ "imageTag": "x", "imageDigest": no_such })).await;
+        send(json!({ "imageTag": "x" })).await.assert_no_image("null", "x");
+        send(json!({ "imageTag": "null" })).await.assert_no_image("null", "null");
+        send(json!({ "imageDigest": no_such })).await.assert_no_image(&no_such, "null");
+        let reply = send(json!({ "imageTag": "x", "imageDigest": no_such })).await;
         reply.assert_no_image(&no_such, "x");
         assert_eq!(
             reply.json["message"],
@@ -83,7 +83,7 @@ async fn r25_an_image_that_does_not_exist() {
              imageTag:'x'} does not exist within the repository with name 'app' in the registry with id '123456789012'"
         );
         // Part of a digest is another digest.
-        ask(json!({ "imageDigest": "sha256:00" })).await.assert_no_image("sha256:00", "null");
+        send(json!({ "imageDigest": "sha256:00" })).await.assert_no_image("sha256:00", "null");
     }
 }
 
@@ -98,19 +98,19 @@ async fn r25_deleted_images_and_tags_do_not_exist() {
     wire.apply(&app, time(2), ChangeKind::TagDeleted { tag: tag("v2") }).await;
     let kind = ChangeKind::ImageUntagged { digest: digest(3), tag: tag("v3") };
     wire.apply(&app, time(2), kind).await;
-    let ask = async |image_id: Value| {
+    let send = async |image_id: Value| {
         wire.ecr(json!({ "repositoryName": "app", "imageIds": [image_id] })).await
     };
     for tag in ["v1", "v2", "v3"] {
-        ask(json!({ "imageTag": tag })).await.assert_no_image("null", tag);
+        send(json!({ "imageTag": tag })).await.assert_no_image("null", tag);
     }
     for number in [1, 3] {
         let digest = digest(number);
-        let reply = ask(json!({ "imageDigest": digest.as_str() })).await;
+        let reply = send(json!({ "imageDigest": digest.as_str() })).await;
         reply.assert_no_image(digest.as_str(), "null");
     }
     assert_eq!(
-        ask(json!({ "imageDigest": digest(2).as_str() })).await.image().get("imageTags"),
+        send(json!({ "imageDigest": digest(2).as_str() })).await.image().get("imageTags"),
         None
     );
 }
@@ -147,7 +147,7 @@ async fn r27_a_tag_and_a_digest_must_fit() {
     wire.push("app", time(1), 3, Some("moved")).await;
     wire.push("app", time(2), 4, Some("moved")).await;
     for target in [ECR, ECR_PUBLIC] {
-        let ask = async |number: u64, tag: &str| {
+        let send = async |number: u64, tag: &str| {
             let image_id = json!({ "imageDigest": digest(number).as_str(), "imageTag": tag });
             wire.post(
                 target,
@@ -155,18 +155,18 @@ async fn r27_a_tag_and_a_digest_must_fit() {
             )
             .await
         };
-        assert_eq!(ask(1, "v1").await.digests(), digests([1]));
-        assert_eq!(ask(4, "moved").await.digests(), digests([4]));
+        assert_eq!(send(1, "v1").await.digests(), digests([1]));
+        assert_eq!(send(4, "moved").await.digests(), digests([4]));
         for (number, tag) in
             [(1, "v2"), (2, "v1"), (1, "no-such"), (9, "v1"), (9, "no-such"), (3, "moved")]
         {
-            ask(number, tag).await.assert_no_image(digest(number).as_str(), tag);
+            send(number, tag).await.assert_no_image(digest(number).as_str(), tag);
         }
     }
 }
 
 #[tokio::test]
-async fn r28_images_come_once_in_the_order_asked_with_all_their_tags() {
+async fn r28_images_come_once_in_the_requested_order_with_all_their_tags() {
     let wire = Wire::start().await;
     wire.push("app", time(0), 1, Some("v1")).await;
     wire.push("app", time(1), 1, Some("latest")).await;
@@ -210,7 +210,7 @@ async fn r29_a_filter_leaves_out_requested_images() {
     wire.apply(&repository("app"), time(1), ChangeKind::ImageArchived { digest: digest(3) }).await;
     let image_ids: Vec<Value> =
         (1..=3).map(|number| json!({ "imageDigest": digest(number).as_str() })).collect();
-    let ask = async |filter: Value| {
+    let send = async |filter: Value| {
         wire.ecr(json!({ "repositoryName": "app", "imageIds": image_ids, "filter": filter })).await
     };
     for (filter, expected) in [
@@ -227,7 +227,7 @@ async fn r29_a_filter_leaves_out_requested_images() {
         (json!({ "tagStatus": "TAGGED", "imageStatus": "ACTIVE" }), vec![1]),
         (json!({ "tagStatus": "UNTAGGED", "imageStatus": "ARCHIVED" }), vec![]),
     ] {
-        assert_eq!(ask(filter.clone()).await.digests(), digests(expected), "{filter}");
+        assert_eq!(send(filter.clone()).await.digests(), digests(expected), "{filter}");
     }
     // What does not exist is an error, whatever the filter.
     let request = json!({
@@ -242,23 +242,23 @@ async fn r31_tags_have_a_case_and_digests_have_none() {
     wire.push("app", time(0), 0xabc, Some("latest")).await;
     wire.push("app", time(1), 2, Some("Latest")).await;
     for target in [ECR, ECR_PUBLIC] {
-        let ask = async |image_id: Value| {
+        let send = async |image_id: Value| {
             wire.post(
                 target,
                 json!({ "repositoryName": "app", "imageIds": [image_id] }).to_string(),
             )
             .await
         };
-        assert_eq!(ask(json!({ "imageTag": "latest" })).await.digests(), digests([0xabc]));
-        assert_eq!(ask(json!({ "imageTag": "Latest" })).await.digests(), digests([2]));
-        ask(json!({ "imageTag": "LATEST" })).await.assert_no_image("null", "LATEST");
-        ask(json!({ "imageTag": "lates" })).await.assert_no_image("null", "lates");
+        assert_eq!(send(json!({ "imageTag": "latest" })).await.digests(), digests([0xabc]));
+        assert_eq!(send(json!({ "imageTag": "Latest" })).await.digests(), digests([2]));
+        send(json!({ "imageTag": "LATEST" })).await.assert_no_image("null", "LATEST");
+        send(json!({ "imageTag": "lates" })).await.assert_no_image("null", "lates");
         let upper = digest(0xabc).as_str().to_uppercase();
         let mixed = upper.replace("SHA", "sha");
         for written in [&upper, &mixed] {
-            assert_eq!(ask(json!({ "imageDigest": written })).await.digests(), digests([0xabc]));
+            assert_eq!(send(json!({ "imageDigest": written })).await.digests(), digests([0xabc]));
             let both = json!({ "imageDigest": written, "imageTag": "latest" });
-            assert_eq!(ask(both).await.digests(), digests([0xabc]));
+            assert_eq!(send(both).await.digests(), digests([0xabc]));
         }
     }
 }
@@ -271,13 +271,13 @@ async fn r31_a_digest_that_was_pushed_in_upper_case_is_stored_in_lower_case() {
     assert!(event.contains(written));
     let upper = written.replace("abcd", "ABCD").replace("fb", "FB");
     wire.ingest("/events/ecr", event.replace(written, &upper)).await;
-    let ask = async |image_ids: Value| {
+    let send = async |image_ids: Value| {
         wire.ecr(json!({ "repositoryName": "my-repository-name", "imageIds": image_ids })).await
     };
-    assert_eq!(ask(json!(null)).await.digests(), [written]);
-    assert_eq!(ask(json!([{ "imageDigest": written }])).await.digests(), [written]);
-    assert_eq!(ask(json!([{ "imageDigest": upper }])).await.digests(), [written]);
+    assert_eq!(send(json!(null)).await.digests(), [written]);
+    assert_eq!(send(json!([{ "imageDigest": written }])).await.digests(), [written]);
+    assert_eq!(send(json!([{ "imageDigest": upper }])).await.digests(), [written]);
     // The same image, not another one.
     wire.ingest("/events/ecr", event).await;
-    assert_eq!(ask(json!(null)).await.digests(), [written]);
+    assert_eq!(send(json!(null)).await.digests(), [written]);
 }

@@ -9,16 +9,16 @@ use super::{ECR, ECR_PUBLIC, Wire, digests};
 async fn r21_max_results_is_1_to_1000() {
     let wire = Wire::start().await;
     wire.push("app", time(0), 1, None).await;
-    let ask = async |target: &str, max_results: Value| {
+    let send = async |target: &str, max_results: Value| {
         let request = json!({ "repositoryName": "app", "maxResults": max_results });
         wire.post(target, request.to_string()).await
     };
     for target in [ECR, ECR_PUBLIC] {
         for good in [1, 2, 999, 1000] {
-            assert_eq!(ask(target, json!(good)).await.digests(), digests([1]));
+            assert_eq!(send(target, json!(good)).await.digests(), digests([1]));
         }
         for small in [0, -1, -1000, i64::from(i32::MIN), i64::from(i32::MIN) - 1, i64::MIN] {
-            let reply = ask(target, json!(small)).await;
+            let reply = send(target, json!(small)).await;
             reply.assert_violates(
                 "maxResults",
                 "'Member must have value greater than or equal to 1'",
@@ -33,7 +33,7 @@ async fn r21_max_results_is_1_to_1000() {
             (1 << 32) + 1,
             i64::MAX,
         ] {
-            let reply = ask(target, json!(large)).await;
+            let reply = send(target, json!(large)).await;
             reply.assert_violates(
                 "maxResults",
                 "'Member must have value less than or equal to 1000'",
@@ -67,7 +67,7 @@ async fn r22_image_ids_exclude_paging() {
     wire.push("app", time(1), 2, None).await;
     let token = wire.ecr(json!({ "repositoryName": "app", "maxResults": 1 })).await.next_token();
     for target in [ECR, ECR_PUBLIC] {
-        let ask = async |max_results: Value, next_token: Value| {
+        let send = async |max_results: Value, next_token: Value| {
             let request = json!({
                 "repositoryName": "app", "imageIds": [{ "imageTag": "v1" }],
                 "maxResults": max_results, "nextToken": next_token,
@@ -75,12 +75,12 @@ async fn r22_image_ids_exclude_paging() {
             wire.post(target, request.to_string()).await
         };
         let excluded = "'must not be specified when imageIds is specified'";
-        ask(json!(1), json!(null)).await.assert_violates("maxResults", excluded);
-        ask(json!(1000), json!("x")).await.assert_violates("maxResults", excluded);
-        ask(json!(null), json!("x")).await.assert_violates("nextToken", excluded);
-        ask(json!(null), json!("")).await.assert_violates("nextToken", excluded);
-        ask(json!(null), json!(token)).await.assert_violates("nextToken", excluded);
-        assert_eq!(ask(json!(null), json!(null)).await.digests(), digests([1]));
+        send(json!(1), json!(null)).await.assert_violates("maxResults", excluded);
+        send(json!(1000), json!("x")).await.assert_violates("maxResults", excluded);
+        send(json!(null), json!("x")).await.assert_violates("nextToken", excluded);
+        send(json!(null), json!("")).await.assert_violates("nextToken", excluded);
+        send(json!(null), json!(token)).await.assert_violates("nextToken", excluded);
+        assert_eq!(send(json!(null), json!(null)).await.digests(), digests([1]));
     }
 }
 
@@ -88,24 +88,24 @@ async fn r22_image_ids_exclude_paging() {
 async fn r23_filters_are_enumerations() {
     let wire = Wire::start().await;
     wire.push("app", time(0), 1, Some("v1")).await;
-    let ask = async |filter: Value, image_ids: Value| {
+    let send = async |filter: Value, image_ids: Value| {
         wire.ecr(json!({ "repositoryName": "app", "filter": filter, "imageIds": image_ids })).await
     };
     for image_ids in [json!(null), json!([{ "imageTag": "v1" }])] {
         for bad in
             ["", "tagged", "Tagged", "TAGGED ", "TAGGED,UNTAGGED", "ALL", "NONE", "ACTIVE", "\u{0}"]
         {
-            let reply = ask(json!({ "tagStatus": bad }), image_ids.clone()).await;
+            let reply = send(json!({ "tagStatus": bad }), image_ids.clone()).await;
             let words = "'Member must satisfy enum value set: [TAGGED, UNTAGGED, ANY]'";
             reply.assert_violates("filter.tagStatus", words);
         }
         for bad in ["", "active", "ACTIVE ", "ALL", "TAGGED", "ARCHIVE", "DELETED"] {
-            let reply = ask(json!({ "imageStatus": bad }), image_ids.clone()).await;
+            let reply = send(json!({ "imageStatus": bad }), image_ids.clone()).await;
             let words = "'Member must satisfy enum value set: [ACTIVE, ARCHIVED, ACTIVATING, ANY]'";
             reply.assert_violates("filter.imageStatus", words);
         }
     }
-    let reply = ask(json!({ "tagStatus": "x", "imageStatus": "x" }), json!(null)).await;
+    let reply = send(json!({ "tagStatus": "x", "imageStatus": "x" }), json!(null)).await;
     let words = "'Member must satisfy enum value set: [TAGGED, UNTAGGED, ANY]'";
     reply.assert_violates("filter.tagStatus", words);
 }
@@ -130,7 +130,7 @@ async fn r8_r23_the_public_service_ignores_a_filter() {
         let request = json!({ "repositoryName": "app", "filter": filter, "imageIds": image_ids });
         assert_eq!(wire.ecr_public(request).await.digests(), digests([1, 2]));
     }
-    // A token holds for every filter, since no filter is part of the request.
+    // A token is valid for every filter, since the filter is not part of the request.
     let request =
         json!({ "repositoryName": "app", "maxResults": 1, "filter": { "tagStatus": "TAGGED" } });
     let token = wire.ecr_public(request).await.next_token();

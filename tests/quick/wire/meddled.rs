@@ -1,4 +1,4 @@
-//! The embedded engine with something between it and the SDK.
+//! The embedded engine with an interceptor between it and the SDK.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,19 +10,18 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
 use describe_images::page_token::Keyring;
 use end_to_end::harness::{Catalog, InProcess, Store, engine_client, operation};
-use image_catalog::engine::Engine;
+use image_catalog::aws::dynamodb::Engine;
 use serde_json::Value;
 
 use super::Wire;
 
-/// A store on the embedded engine, whose requests pass through `meddle`: it may change one, or
-/// answer it in DynamoDB's place. The SDK does not try again, so that a failure comes through at
-/// once.
+/// A store on the embedded engine, whose requests pass through `meddle`: it may change a request,
+/// or respond in DynamoDB's place. The SDK does not retry, so that a failure is returned at once.
 pub(super) async fn meddled_store(
     meddle: impl Fn(&str, &mut Value) -> Option<Result<(u16, String), String>> + Send + Sync + 'static,
 ) -> Store {
     let (engine, meddle) = (Engine::in_memory().unwrap(), Arc::new(meddle));
-    let answer = move |mut request: HttpRequest| {
+    let respond = move |mut request: HttpRequest| {
         let (engine, meddle) = (engine.clone(), Arc::clone(&meddle));
         async move {
             let (operation, mut body) = operation(&request);
@@ -38,16 +37,16 @@ pub(super) async fn meddled_store(
             }
         }
     };
-    let client = engine_client(InProcess(answer)).retry_config(RetryConfig::disabled()).build();
+    let client = engine_client(InProcess(respond)).retry_config(RetryConfig::disabled()).build();
     Store::new(aws_sdk_dynamodb::Client::from_conf(client)).await
 }
 
-/// A catalog whose DynamoDB gives no more than a number of items at once, which can be changed; it
-/// may give as few as it likes.
-pub(super) async fn giving_few(most_items: Arc<AtomicU64>) -> Wire {
+/// A catalog whose DynamoDB returns at most a number of items at once, which can be changed;
+/// DynamoDB may return as few as it likes.
+pub(super) async fn giving_few(max_items: Arc<AtomicU64>) -> Wire {
     let store = meddled_store(move |operation, request| {
         if let ("Query", Some(limit)) = (operation, request["Limit"].as_u64()) {
-            request["Limit"] = limit.min(most_items.load(Ordering::Relaxed)).into();
+            request["Limit"] = limit.min(max_items.load(Ordering::Relaxed)).into();
         }
         None
     });

@@ -23,12 +23,12 @@ async fn r12_r13_a_repository_name_must_be_given() {
 async fn r14_repository_name_length_is_checked_before_the_pattern() {
     let wire = Wire::start().await;
     for target in [ECR, ECR_PUBLIC] {
-        let ask = async |name: &str| {
+        let send = async |name: &str| {
             wire.post(target, json!({ "repositoryName": name }).to_string()).await
         };
         // "é" has one character and two bytes.
         for name in ["", "a", "A", "/", " ", "é"] {
-            let reply = ask(name).await;
+            let reply = send(name).await;
             reply
                 .assert_violates("repositoryName", "'must have length greater than or equal to 2'");
         }
@@ -37,14 +37,14 @@ async fn r14_repository_name_length_is_checked_before_the_pattern() {
         for name in
             ["a".repeat(most + 1), "A".repeat(most + 1), "/".repeat(most + 1), "é".repeat(most + 1)]
         {
-            ask(&name).await.assert_violates("repositoryName", &too_long);
+            send(&name).await.assert_violates("repositoryName", &too_long);
         }
         for name in ["a".repeat(most), "ab".to_owned()] {
-            ask(&name).await.assert_no_repository(&name, REGISTRY);
+            send(&name).await.assert_no_repository(&name, REGISTRY);
         }
         let pattern = if target == ECR { PRIVATE_NAME } else { PUBLIC_NAME };
         for name in ["A".repeat(most), "é".repeat(most), "aé".to_owned()] {
-            ask(&name).await.assert_violates("repositoryName", pattern);
+            send(&name).await.assert_violates("repositoryName", pattern);
         }
     }
 }
@@ -109,14 +109,14 @@ async fn r15_repository_name_pattern() {
         "a\"b",
     ];
     for (target, pattern) in [(ECR, PRIVATE_NAME), (ECR_PUBLIC, PUBLIC_NAME)] {
-        let ask = async |name: &str| {
+        let send = async |name: &str| {
             wire.post(target, json!({ "repositoryName": name }).to_string()).await
         };
         for name in good {
-            ask(name).await.assert_no_repository(name, REGISTRY);
+            send(name).await.assert_no_repository(name, REGISTRY);
         }
         for name in private_only {
-            let reply = ask(name).await;
+            let reply = send(name).await;
             if target == ECR {
                 reply.assert_no_repository(name, REGISTRY);
             } else {
@@ -124,7 +124,7 @@ async fn r15_repository_name_pattern() {
             }
         }
         for name in bad {
-            ask(name).await.assert_violates("repositoryName", pattern);
+            send(name).await.assert_violates("repositoryName", pattern);
         }
     }
 }

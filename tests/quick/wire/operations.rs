@@ -36,7 +36,7 @@ async fn r40_unknown_operations_have_no_message() {
         "SpencerFrontendService.NoSuch",
         "SpencerFrontendService_V20201030.DescribeImages",
         "DynamoDB_20120810.GetItem",
-        // The case is significant.
+        // Operation names are case-sensitive.
         "amazonec2containerregistry_v20150921.DescribeImages",
         "AmazonEC2ContainerRegistry_V20150921.describeImages",
         "AmazonEC2ContainerRegistry_V20150921.describeimages",
@@ -44,7 +44,7 @@ async fn r40_unknown_operations_have_no_message() {
         "AmazonEC2ContainerRegistry_V20150921.listImages",
         "spencerfrontendservice.DescribeImages",
         "SpencerFrontendService.describeImages",
-        // The other service's.
+        // An operation of the other service.
         "SpencerFrontendService.BatchGetImage",
         "SpencerFrontendService.ListImages",
         "SpencerFrontendService.DescribeImageScanFindings",

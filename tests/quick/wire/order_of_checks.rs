@@ -1,4 +1,4 @@
-//! Which error a request gets that has several.
+//! The error for a request with several errors.
 
 use end_to_end::harness::REGISTRY;
 use serde_json::{Value, json};
@@ -139,7 +139,7 @@ async fn r9_constraints_are_checked_in_the_order_of_their_rules() {
     request["filter"] = json!(null);
     wire.ecr(request).await.assert_no_image("null", "v1");
 
-    // Of any two that are broken the first answers.
+    // Of any two violated constraints the first one is returned.
     let broken = [
         ("repositoryName", json!(null)),
         ("repositoryName", json!("A")),

@@ -32,7 +32,7 @@ async fn r35_a_token_is_opaque_url_safe_and_short() {
         let is_url_safe =
             |character: char| character.is_ascii_alphanumeric() || "-_".contains(character);
         assert!(token.chars().all(is_url_safe), "{token}");
-        // The position is not to be read in it, neither as it is nor in Base64.
+        // The token does not contain the position, neither plainly nor in Base64.
         assert!(!token.contains("aaaaaaaa") && !token.contains("YWFhYWFh"), "{token}");
         let request = json!({ "repositoryName": longest_name, "nextToken": token });
         assert_eq!(wire.ecr(request).await.digests(), digests([1]));
@@ -44,16 +44,16 @@ async fn r35_a_token_is_opaque_url_safe_and_short() {
 #[tokio::test]
 async fn r35_a_token_may_be_used_twice_and_with_another_page_size() {
     let (wire, token) = listed().await;
-    let ask = async |max_results: Value| {
+    let send = async |max_results: Value| {
         wire.ecr(json!({ "repositoryName": "app", "nextToken": token, "maxResults": max_results }))
             .await
     };
     for _ in 0..2 {
-        assert_eq!(ask(json!(null)).await.digests(), digests([2, 3, 4]));
-        assert_eq!(ask(json!(1)).await.digests(), digests([2]));
-        assert_eq!(ask(json!(3)).await.digests(), digests([2, 3, 4]));
-        assert_eq!(ask(json!(1000)).await.digests(), digests([2, 3, 4]));
-        let page = ask(json!(2)).await;
+        assert_eq!(send(json!(null)).await.digests(), digests([2, 3, 4]));
+        assert_eq!(send(json!(1)).await.digests(), digests([2]));
+        assert_eq!(send(json!(3)).await.digests(), digests([2, 3, 4]));
+        assert_eq!(send(json!(1000)).await.digests(), digests([2, 3, 4]));
+        let page = send(json!(2)).await;
         assert_eq!(page.digests(), digests([2, 3]));
         let request = json!({ "repositoryName": "app", "nextToken": page.next_token() });
         assert_eq!(wire.ecr(request).await.digests(), digests([4]));
@@ -67,7 +67,7 @@ async fn r35_a_token_belongs_to_service_registry_and_repository() {
         registry: RegistryId::parse(registry).unwrap(),
         name: RepositoryName::parse(name).unwrap(),
     };
-    // All have the same images, so that only the token can tell them apart.
+    // All have the same images, so that only the token differs.
     let repositories = [
         (REGISTRY, "app"),
         (REGISTRY, "ap"),
@@ -100,7 +100,7 @@ async fn r35_a_token_belongs_to_service_registry_and_repository() {
             }
         }
     }
-    // The default registry is the same one, named or not.
+    // The default registry is the same, explicit or not.
     let request = json!({ "repositoryName": "app", "nextToken": tokens[0].3 });
     assert_eq!(wire.ecr(request).await.digests(), digests([2]));
 }
@@ -120,29 +120,29 @@ async fn r35_a_token_belongs_to_its_filter() {
         .into_iter()
         .flat_map(|tags| ["ACTIVE", "ARCHIVED", "ACTIVATING", "ANY"].map(|status| (tags, status)))
         .collect();
-    let ask = async |filter: Value, token: Option<&str>| {
+    let send = async |filter: Value, token: Option<&str>| {
         wire.ecr(json!({ "repositoryName": "app", "filter": filter, "maxResults": 1, "nextToken": token }))
             .await
     };
     let filter = |(tags, status): (&str, &str)| json!({ "tagStatus": tags, "imageStatus": status });
     for of in &filters {
-        let token = ask(filter(*of), None).await.next_token().unwrap();
+        let token = send(filter(*of), None).await.next_token().unwrap();
         for with in &filters {
-            let reply = ask(filter(*with), Some(&token)).await;
+            let reply = send(filter(*with), Some(&token)).await;
             if of == with {
                 assert_eq!(reply.status, 200, "{of:?}");
             } else {
                 reply.assert_invalid(INVALID_TOKEN);
             }
         }
-        // What is left out means the default, also here.
+        // A missing member has its default here, too.
         for (shorter, same_as) in [
             (json!(null), ("ANY", "ACTIVE")),
             (json!({}), ("ANY", "ACTIVE")),
             (json!({ "tagStatus": "TAGGED" }), ("TAGGED", "ACTIVE")),
             (json!({ "imageStatus": "ANY" }), ("ANY", "ANY")),
         ] {
-            let status = ask(shorter, Some(&token)).await.status;
+            let status = send(shorter, Some(&token)).await.status;
             assert_eq!(status, if *of == same_as { 200 } else { 400 });
         }
     }
@@ -156,8 +156,8 @@ async fn r35_a_token_with_any_bit_changed_is_refused() {
     for index in 0..token.len() {
         let character = token.as_bytes()[index];
         let replace = |other: char| format!("{}{other}{}", &token[..index], &token[index + 1..]);
-        // The bits of the text, and the bits that the text stands for: those of the last character
-        // that stand for nothing, too.
+        // The bits of the text, and the bits that the text encodes, including the unused bits of
+        // the last character.
         altered.extend((0..8).map(|bit| replace(char::from(character ^ (1 << bit)))));
         let value = ALPHABET.iter().position(|other| *other == character).unwrap();
         altered.extend((0..6).map(|bit| replace(char::from(ALPHABET[value ^ (1 << bit)]))));

@@ -1,4 +1,4 @@
-//! Unknown members, the size of a body, and bodies that do not end as they should.
+//! Unknown members, the size of a body, and bodies that end incorrectly.
 
 use std::io::{Read as _, Write as _};
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use super::{
 async fn r8_unknown_members_are_ignored() {
     let wire = Wire::start().await;
     wire.push("app", time(0), 1, Some("v1")).await;
-    // Names have a case: these are not the members that they look like.
+    // Member names are case-sensitive: these are unknown members.
     let body = json!({
         "repositoryName": "app", "RepositoryName": 5, "repositoryname": [], "maxresults": "x", "limit": {},
         "": { "a": [null, true, 1.5] }, "é": "é", "imageIDs": [],
@@ -66,10 +66,10 @@ async fn r8_deep_nesting_does_no_harm() {
         format!(r#"{{"repositoryName":"app","unknown":{open}{close}}}"#)
     };
     assert_eq!(wire.post(ECR, nested(100)).await.body, r#"{"imageDetails":[]}"#);
-    // A parser that calls itself runs out of stack with it. Whether it is taken or refused is open.
+    // A recursive parser would exhaust the stack. Either result is allowed.
     let reply = wire.post(ECR, nested(MEBIBYTE / 2 - 100)).await;
     assert!([200, 400].contains(&reply.status), "{reply:?}");
-    assert_eq!(wire.post(ECR, nested(1)).await.status, 200, "the catalog still answers");
+    assert_eq!(wire.post(ECR, nested(1)).await.status, 200, "the catalog still responds");
 }
 
 #[tokio::test]
@@ -91,7 +91,7 @@ async fn r8_a_body_may_have_one_mebibyte() {
     let reply = wire.post(ECR, padded).await;
     reply.assert_error(413, "RequestEntityTooLargeException", too_large);
 
-    // A body that does not tell its length beforehand; one of its parts ends at the limit.
+    // A body without a declared length; one of its parts ends at the limit.
     for (length, status) in [(MEBIBYTE, 200), (MEBIBYTE + 1, 413)] {
         let head = format!(
             "POST / HTTP/1.1\r\nHost: a\r\nX-Amz-Target: {ECR}\r\nConnection: close\r\n\
@@ -110,10 +110,10 @@ async fn r8_a_body_may_have_one_mebibyte() {
 }
 
 #[tokio::test]
-async fn r4_r8_a_much_larger_body_gets_the_same_answer() {
+async fn r4_r8_a_much_larger_body_gets_the_same_response() {
     let wire = Wire::start().await;
     wire.create("app").await;
-    // Some servers have a limit of their own that comes before.
+    // Some servers have a lower limit of their own.
     let body = format!("{}{}", r#"{"repositoryName":"app"}"#, " ".repeat(10 * MEBIBYTE));
     let request = wire.http.post(&wire.catalog.url).header("x-amz-target", ECR).body(body);
     let response = request.send().await.unwrap();
@@ -126,7 +126,7 @@ async fn r4_r8_a_much_larger_body_gets_the_same_answer() {
     );
 }
 
-/// Where bodies are taken: the path, the most bytes there, and the answer to more.
+/// Endpoints with a body: the path, the size limit, and the response to larger bodies.
 const LIMITED: [(&str, usize, &str); 2] = [
     (
         "/",
@@ -144,7 +144,7 @@ const LIMITED: [(&str, usize, &str); 2] = [
 struct Writing(std::net::TcpStream);
 
 impl Writing {
-    /// Sends the head of a request whose body has this length, or is in chunks.
+    /// Sends the head of a request with a body of this length, or in chunks.
     fn start(address: &str, path: &str, length: Option<usize>) -> std::io::Result<Self> {
         let mut stream = std::net::TcpStream::connect(address)?;
         stream.set_read_timeout(Some(CLIENT_TIMEOUT))?;
@@ -181,8 +181,8 @@ async fn r8_a_client_that_reads_last_gets_its_413() {
     let catalog = Catalog::start().await;
     let address = catalog.url.strip_prefix("http://").unwrap().to_owned();
     let [requests, events] = LIMITED;
-    let ask = move || {
-        // Of 12 MiB the sockets may hold what passes the limit; of 18 MiB they do not.
+    let send = move || {
+        // The sockets may buffer what 12 MiB exceed the limit by; for 18 MiB they do not.
         for ((path, _, expected), length) in
             [(requests, 8 * MEBIBYTE), (events, 12 * MEBIBYTE), (events, 18 * MEBIBYTE)]
         {
@@ -202,10 +202,10 @@ async fn r8_a_client_that_reads_last_gets_its_413() {
             }
         }
     };
-    tokio::task::spawn_blocking(ask).await.unwrap();
+    tokio::task::spawn_blocking(send).await.unwrap();
 }
 
-/// What is sent beyond the limit is read for some seconds, and no longer.
+/// Bytes beyond the limit are read for some seconds, and no longer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r8_a_client_that_stops_or_is_slow_beyond_the_limit_is_not_waited_for() {
     let catalog = Catalog::start().await;
@@ -234,11 +234,11 @@ async fn r8_a_client_that_stops_or_is_slow_beyond_the_limit_is_not_waited_for() 
     assert!(started.elapsed() < Duration::from_secs(7), "{:?}", started.elapsed());
 }
 
-/// Some of what is sent beyond the limit is read, and no more.
+/// Some of the bytes beyond the limit are read, and no more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r8_a_body_without_end_is_cut_off() {
-    const MOST_DISCARDED: usize = 32 * MEBIBYTE;
-    // What the two sockets can hold, and more.
+    const MAX_DISCARDED: usize = 32 * MEBIBYTE;
+    // More than the two sockets can buffer.
     const UNDER_WAY: usize = 32 * MEBIBYTE;
     let catalog = Catalog::start().await;
     let address = catalog.url.strip_prefix("http://").unwrap().to_owned();
@@ -249,10 +249,10 @@ async fn r8_a_body_without_end_is_cut_off() {
             let mut sent = 0;
             while client.0.write_all(chunk.as_bytes()).is_ok() {
                 sent += MEBIBYTE;
-                assert!(sent < limit + MOST_DISCARDED + UNDER_WAY, "{path} reads on and on");
+                assert!(sent < limit + MAX_DISCARDED + UNDER_WAY, "{path} reads on and on");
             }
             assert!(
-                sent + MEBIBYTE >= limit + MOST_DISCARDED,
+                sent + MEBIBYTE >= limit + MAX_DISCARDED,
                 "{path} was closed after {sent} bytes"
             );
         }
@@ -261,13 +261,13 @@ async fn r8_a_body_without_end_is_cut_off() {
 }
 
 #[tokio::test]
-async fn r4_r10_a_body_that_breaks_off_gets_an_orderly_answer() {
+async fn r4_r10_a_body_that_breaks_off_gets_an_orderly_response() {
     let wire = Wire::start().await;
     wire.create("app").await;
     let head =
         format!("POST / HTTP/1.1\r\nHost: a\r\nX-Amz-Target: {ECR}\r\nConnection: close\r\n");
     for rest in [
-        // What was to be the length of the second part is none.
+        // The length of the second chunk is not valid.
         "Transfer-Encoding: chunked\r\n\r\n18\r\n{\"repositoryName\":\"app\"}\r\nx\r\n",
         "Transfer-Encoding: chunked\r\n\r\nx\r\n",
     ] {

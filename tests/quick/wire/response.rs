@@ -19,7 +19,7 @@ async fn r2_an_empty_repository_has_an_empty_list() {
 }
 
 #[tokio::test]
-async fn r2_a_repository_whose_images_are_gone_has_an_empty_list() {
+async fn r2_a_repository_whose_images_were_deleted_has_an_empty_list() {
     let wire = Wire::start().await;
     wire.push("app", time(0), 1, Some("v1")).await;
     wire.apply(&repository("app"), time(1), ChangeKind::ImageDeleted { digest: digest(1) }).await;
@@ -112,7 +112,7 @@ async fn r7_null_counts_as_absent() {
     });
     assert_eq!(wire.ecr(nulls.clone()).await.digests(), digests([1]));
     assert_eq!(wire.ecr_public(nulls).await.digests(), digests([1]));
-    // However it is laid out.
+    // Whatever the whitespace.
     let laid_out = "\t{ \"repositoryName\" :\r\n\"app\" , \"maxResults\" : null , \"filter\" : { \"tagStatus\" :\tnull } ,\n\
                     \"imageIds\" : [ { \"imageTag\" : null , \"imageDigest\"\r:\t\"sha256:1\" } , null ] } \n";
     wire.post(ECR, laid_out).await.assert_invalid(NEITHER_TAG_NOR_DIGEST);

@@ -1,4 +1,4 @@
-//! Rows of the listing that are put beside the writer, where pushes would take too long.
+//! Rows of the listing that bypass the writer, where pushes would take too long.
 
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use catalog::image::ImageStatus;
@@ -6,9 +6,9 @@ use catalog::table::{Item, REPOSITORY, REPOSITORY_TAG_STATUS, SORT};
 use catalog::{Repository, Timestamp};
 use end_to_end::harness::{Store, digest};
 
-/// The row of an image in the table of which no more is known. Rows are put beside the writer where
-/// pushes would take too long; [`r33_pages_end_before_five_mebibytes`] proves that they are as the
-/// writer makes them. Images put so are listed, but cannot be looked up by tag or digest.
+/// The row of an image without any other data. Rows are put without the writer where pushes would
+/// take too long; [`r33_pages_end_before_five_mebibytes`] proves that they equal the writer's.
+/// Images put so are listed, but cannot be looked up by tag or digest.
 pub(super) struct Row {
     pub(super) number: u64,
     pub(super) pushed_at: Timestamp,
@@ -49,7 +49,7 @@ impl Row {
         item
     }
 
-    /// Where an image that is not active is listed besides, for listings of any status.
+    /// The second row of an image that is not active, for listings of any status.
     pub(super) fn once_archived(&self, repository: &Repository) -> Option<Item> {
         let mut item = self.item(repository);
         item.remove(REPOSITORY_TAG_STATUS);
@@ -65,7 +65,7 @@ pub(super) async fn put_rows(store: &Store, repository: &Repository, rows: &[Row
     put_items(store, items.flatten().collect()).await;
 }
 
-/// Puts items, a hundred at once at most and four megabytes at most, as transactions allow.
+/// Puts items, at most a hundred and at most four megabytes at once, as transactions allow.
 pub(super) async fn put_items(store: &Store, mut items: Vec<Item>) {
     let weight = |item: &Item| match item.get("imageTags") {
         Some(AttributeValue::L(tags)) => 1000 + 310 * tags.len(),

@@ -1,4 +1,4 @@
-//! What is done to a repository, and what its images were at any time.
+//! Changes of a repository, and its images at any time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -17,25 +17,22 @@ pub fn number(digest: &Digest) -> u64 {
     u64::from_str_radix(hexadecimal, 16).unwrap()
 }
 
-/// What is done to a repository. Images have numbers, see [`digest`].
+/// A change of a repository. Images have numbers, see [`digest`].
 #[derive(Debug, Clone, Copy)]
 pub enum Move {
     /// An image is pushed by its digest.
     Push(u64),
-    /// An image is pushed under a tag, which leaves the image that had it.
+    /// An image is pushed under a tag, which is removed from its previous image.
     Tag(u64, &'static str),
-    /// A tag is deleted.
     DeleteTag(&'static str),
     /// An image is deleted, with its tags.
     Delete(u64),
-    /// An image is put into the archive.
     Archive(u64),
-    /// An image is taken out of the archive.
+    /// An image is restored from the archive.
     Restore(u64),
 }
 
 impl Move {
-    /// The change that tells the catalog of it.
     pub fn kind(self, time: Timestamp) -> ChangeKind {
         let push = |number, tag| ChangeKind::ImagePushed {
             digest: digest(number),
@@ -55,37 +52,32 @@ impl Move {
     }
 }
 
-/// What an image is asked for by.
 #[derive(Debug, Clone, Copy)]
-pub struct Asked {
-    /// The image's number.
+pub struct Identifier {
     pub number: Option<u64>,
-    /// Its tag.
     pub tag: Option<&'static str>,
 }
 
-impl Asked {
-    /// For the reader.
+impl Identifier {
+    /// The identifier, as a parameter of the reader.
     pub fn identifier(self) -> ImageIdentifier {
         ImageIdentifier { digest: self.number.map(digest), tag: self.tag.map(tag) }
     }
 }
 
-/// An image at a moment.
+/// An image at a point in time.
 #[derive(Debug, Clone, Default)]
 pub struct Seen {
-    /// Whether it is in the archive.
     pub is_archived: bool,
-    /// Its tags.
     pub tags: BTreeSet<&'static str>,
 }
 
-/// All images of a repository at a moment, by their numbers.
+/// All images of a repository at a point in time, by their numbers.
 #[derive(Debug, Clone, Default)]
 pub struct State(pub BTreeMap<u64, Seen>);
 
 impl State {
-    /// What a move makes of it.
+    /// The state after a move.
     pub fn after(&self, done: Move) -> Self {
         let Self(mut images) = self.clone();
         match done {
@@ -104,7 +96,6 @@ impl State {
         Self(images)
     }
 
-    /// Whether an image has a tag.
     pub fn has_tag(&self, number: u64, name: &str) -> bool {
         self.0.get(&number).is_some_and(|image| image.tags.contains(name))
     }
@@ -114,16 +105,16 @@ impl State {
         self.0.keys().copied().find(|number| self.has_tag(*number, name))
     }
 
-    /// The image that is asked for.
-    pub fn find(&self, asked: Asked) -> Option<u64> {
+    /// The image with this identifier.
+    pub fn find(&self, requested: Identifier) -> Option<u64> {
         let fits = |(number, image): &(&u64, &Seen)| {
-            asked.number.is_none_or(|asked| asked == **number)
-                && asked.tag.is_none_or(|name| image.tags.contains(name))
+            requested.number.is_none_or(|requested| requested == **number)
+                && requested.tag.is_none_or(|name| image.tags.contains(name))
         };
         self.0.iter().find(fits).map(|(number, _)| *number)
     }
 
-    /// Whether an image is there and passes a filter.
+    /// Whether an image exists and passes a filter.
     pub fn passes(&self, number: u64, filter: &Filter) -> bool {
         self.0.get(&number).is_some_and(|image| {
             let tag_status =
@@ -136,21 +127,21 @@ impl State {
     }
 }
 
-/// One move, as the one who makes it knows it.
+/// A move, with the times before and after it.
 struct Made {
     began_at: Instant,
-    /// Nothing while it is being made.
+    /// `None` while the move is in progress.
     ended_at: Option<Instant>,
-    /// What it makes of the images.
+    /// The state after the move.
     state: Arc<State>,
 }
 
-/// All moves that were made in a repository. A move takes effect at one moment between its begin
-/// and its end.
+/// All moves in a repository. A move takes effect at one point in time between its begin and its
+/// end.
 pub struct Timeline(Mutex<Vec<Made>>);
 
 impl Timeline {
-    /// That of a repository without images.
+    /// A repository without images.
     pub(super) fn new() -> Self {
         let now = Instant::now();
         Self(Mutex::new(vec![Made { began_at: now, ended_at: Some(now), state: Arc::default() }]))
@@ -167,12 +158,12 @@ impl Timeline {
         self.0.lock().unwrap().last_mut().unwrap().ended_at = Some(Instant::now());
     }
 
-    /// What the images are, or become at this moment.
+    /// The current state, or the one that is being written.
     pub fn latest(&self) -> Arc<State> {
         Arc::clone(&self.0.lock().unwrap().last().unwrap().state)
     }
 
-    /// Everything that the images may have been at some moment between two.
+    /// All possible states between two points in time.
     pub fn between(&self, begin: Instant, end: Instant) -> Vec<Arc<State>> {
         let mut states = Vec::new();
         for made in self.0.lock().unwrap().iter().rev().skip_while(|made| made.began_at > end) {

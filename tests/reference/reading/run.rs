@@ -1,4 +1,4 @@
-//! Reads a repository while it changes, and holds each answer against what was done meanwhile.
+//! Reads a repository while it changes, and checks each response against the changes.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -12,57 +12,52 @@ use catalog::{Change, Repository};
 use tokio::runtime::Builder;
 use tokio::time::MissedTickBehavior;
 
-use super::moves::{Asked, Move, State, Timeline, are_its_tags, number};
+use super::moves::{Identifier, Move, State, Timeline, are_its_tags, number};
 use crate::harness::{Random, Store, print, repository, time};
 use crate::reference::model;
 
-/// How many reads go on at a time.
+/// The number of concurrent readers.
 pub const READERS: u64 = 2;
-/// Moves are made this often, if the engine is fast enough.
+/// The interval of moves, if the engine is fast enough.
 const MOVE_INTERVAL: Duration = Duration::from_millis(3);
-/// An answer is younger than this.
+/// The maximum age of a response.
 pub const MAX_AGE: Duration = Duration::from_millis(200);
-/// How much older than its begin the answer of a late replica may be.
+/// The maximum age of a response of a late replica, before the begin of the request.
 pub const MAX_LATENESS: Duration = MAX_AGE.saturating_add(Duration::from_millis(50));
-/// The most images of a page.
+/// The largest page.
 const MAX_PAGE: u64 = 5;
 
-/// How many reads there are, unless `READS` in the environment says otherwise.
+/// The number of reads, unless it is set by `READS` in the environment.
 pub fn reads() -> usize {
     std::env::var("READS").map_or(1000, |reads| reads.parse().unwrap())
 }
 
-/// The figures that are printed are those of one test alone.
+/// The printed figures are those of one test alone.
 pub static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-/// What is read.
 #[derive(Clone, Copy)]
-pub enum Question {
-    /// Images, one by one; which ones, is chosen from the latest state.
-    Find(fn(&State, &mut Random) -> Vec<Asked>),
-    /// All pages of a listing, under any filter.
+pub enum ReadKind {
+    /// Finds images. They are chosen from the latest state.
+    Find(fn(&State, &mut Random) -> Vec<Identifier>),
+    /// Lists all pages, under any filter.
     List,
 }
 
-/// One test.
 pub struct Plan {
-    /// Its name.
     pub test: &'static str,
-    /// What is done before the first read.
+    /// Moves before the first read.
     pub set_up: Vec<Move>,
-    /// What is done while images are read. The first parameter counts the moves.
+    /// Moves during the reads. The first parameter counts the moves.
     pub next: fn(u64, &State, &mut Random) -> Move,
-    /// What is read.
-    pub question: Question,
-    /// How many times.
+    pub kind: ReadKind,
     pub reads: usize,
 }
 
-/// What is wrong with an answer.
+/// An error in a response.
 pub struct Wrong {
-    /// In a few words; such errors are counted together.
+    /// A short description; equal ones are counted together.
     pub kind: String,
-    /// For the one who looks for its cause.
+    /// Details, to find the cause.
     pub details: String,
 }
 
@@ -87,14 +82,14 @@ impl From<ReadError> for Wrong {
 #[derive(Default)]
 pub struct Figures {
     reads: usize,
-    /// How many images had to be in the answers.
+    /// The number of images that responses had to contain.
     due: usize,
-    /// Of each kind, how many there are, and the first.
+    /// For each kind, the number of errors, and the first one.
     errors: BTreeMap<String, (usize, String)>,
 }
 
 impl Figures {
-    /// Counts a read, in whose answer so many images had to be.
+    /// Counts a read whose response had to contain this many images.
     pub fn add(&mut self, outcome: Result<usize, Wrong>) {
         self.reads += 1;
         match outcome {
@@ -103,7 +98,7 @@ impl Figures {
         }
     }
 
-    /// Adds those of another reader.
+    /// Adds the figures of another reader.
     pub fn merge(&mut self, other: Self) {
         self.reads += other.reads;
         self.due += other.due;
@@ -141,7 +136,7 @@ pub async fn run_on(engine: &str, store: Store, lateness: Duration, plan: &Plan)
     for done in &plan.set_up {
         mover.apply(*done).await;
     }
-    // Until every replica has what was set up.
+    // Until every replica has the first moves.
     let set_up_at = Instant::now();
     while set_up_at.elapsed() <= MAX_LATENESS {
         mover.step().await;
@@ -162,11 +157,7 @@ pub async fn run_on(engine: &str, store: Store, lateness: Duration, plan: &Plan)
     let left = Arc::new(AtomicUsize::new(plan.reads));
     let readers: Vec<_> = (0..READERS)
         .map(|reader| {
-            tokio::spawn(Arc::clone(&scene).read(
-                plan.question,
-                Random(3 + reader),
-                Arc::clone(&left),
-            ))
+            tokio::spawn(Arc::clone(&scene).read(plan.kind, Random(3 + reader), Arc::clone(&left)))
         })
         .collect();
     let mut figures = Figures::default();
@@ -187,7 +178,7 @@ struct Mover {
 }
 
 impl Mover {
-    /// Makes moves until it is over; tells how many.
+    /// Makes moves until the reads are done; returns their number.
     async fn go_on(mut self, is_over: Arc<AtomicBool>) -> usize {
         let mut interval = tokio::time::interval(MOVE_INTERVAL);
         interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -220,7 +211,7 @@ impl Mover {
 struct Scene {
     store: Store,
     repository: Repository,
-    /// How old an answer may be when it is asked for.
+    /// The maximum age of a response at the begin of its request.
     lateness: Duration,
     timeline: Timeline,
 }
@@ -229,7 +220,7 @@ impl Scene {
     /// Reads until no reads are left.
     async fn read(
         self: Arc<Self>,
-        question: Question,
+        kind: ReadKind,
         mut random: Random,
         left: Arc<AtomicUsize>,
     ) -> Figures {
@@ -238,57 +229,60 @@ impl Scene {
             .try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
             .is_ok()
         {
-            figures.add(match question {
-                Question::Find(choose) => {
-                    let asked = choose(&self.timeline.latest(), &mut random);
-                    self.find(&asked).await
+            figures.add(match kind {
+                ReadKind::Find(choose) => {
+                    let requested = choose(&self.timeline.latest(), &mut random);
+                    self.find(&requested).await
                 }
-                Question::List => self.list(&mut random).await,
+                ReadKind::List => self.list(&mut random).await,
             });
-            // `StaleEngine` answers without a wait; other tasks have to get their turn.
+            // `StaleEngine` responds without a wait; this lets other tasks run.
             tokio::task::yield_now().await;
         }
         figures
     }
 
-    /// Finds images. An image must be found if its identifier fits an image from the begin of the
-    /// read to its end.
-    async fn find(&self, all_asked: &[Asked]) -> Result<usize, Wrong> {
-        let identifiers: Vec<_> = all_asked.iter().map(|asked| asked.identifier()).collect();
+    /// Finds images. An image must be found if its identifier matches an image from the begin to
+    /// the end of the read.
+    async fn find(&self, all_requested: &[Identifier]) -> Result<usize, Wrong> {
+        let identifiers: Vec<_> =
+            all_requested.iter().map(|requested| requested.identifier()).collect();
         let begin = Instant::now();
         let found = self.store.reader.find(&self.repository, &identifiers).await;
         let end = Instant::now();
         let found = found?.images;
-        assert_eq!(found.len(), all_asked.len(), "one answer for each identifier");
+        assert_eq!(found.len(), all_requested.len(), "one result for each identifier");
         let states = self.timeline.between(begin, end);
         let with_earlier = self.timeline.between(begin.checked_sub(self.lateness).unwrap(), end);
         let mut due = 0;
-        for (asked, image) in all_asked.iter().zip(found) {
-            let is_due = states.iter().all(|state| state.find(*asked).is_some());
+        for (requested, image) in all_requested.iter().zip(found) {
+            let is_due = states.iter().all(|state| state.find(*requested).is_some());
             due += usize::from(is_due);
             let Some(image) = image else {
                 if is_due {
-                    return Err(Wrong::new("not found", (asked, states)));
+                    return Err(Wrong::new("not found", (requested, states)));
                 }
                 continue;
             };
             let number = number(&image.image_digest);
             let has_tag = |name| image.image_tags.iter().any(|tag| tag.as_str() == name);
-            if asked.number.is_some_and(|asked| asked != number) || !asked.tag.is_none_or(has_tag) {
-                return Err(Wrong::new("not what was asked for", (asked, image)));
+            if requested.number.is_some_and(|requested| requested != number)
+                || !requested.tag.is_none_or(has_tag)
+            {
+                return Err(Wrong::new("not what was requested", (requested, image)));
             }
-            if !with_earlier.iter().any(|state| state.find(*asked) == Some(number)) {
-                return Err(Wrong::new("never so", (asked, image, with_earlier)));
+            if !with_earlier.iter().any(|state| state.find(*requested) == Some(number)) {
+                return Err(Wrong::new("never so", (requested, image, with_earlier)));
             }
             if !are_its_tags(&image, &with_earlier) {
-                return Err(Wrong::new("with other tags", (asked, image, with_earlier)));
+                return Err(Wrong::new("with other tags", (requested, image, with_earlier)));
             }
         }
         Ok(due)
     }
 
-    /// Lists images. An image must be listed once if it passes the filter all the time; on late
-    /// replicas, also for the time of their lateness before.
+    /// Lists images. An image must be listed once if it passes the filter during the whole read; on
+    /// late replicas, also during their lateness before it.
     async fn list(&self, random: &mut Random) -> Result<usize, Wrong> {
         let filters: Vec<Filter> = model::filters().collect();
         let filter = random.one_of(&filters);
@@ -297,11 +291,7 @@ impl Scene {
         loop {
             let limit = usize::try_from(1 + random.below(MAX_PAGE)).unwrap();
             let after = listed.last().map(Image::position);
-            let page = self
-                .store
-                .reader
-                .list(&self.repository, filter, after.as_ref(), limit, |_| false)
-                .await?;
+            let page = self.store.page(&self.repository, filter, after.as_ref(), limit).await?;
             if page.images.len() > limit || page.more && page.images.len() < limit {
                 return Err(Wrong::new(
                     "a page of another size",

@@ -1,5 +1,4 @@
-//! JFrog Artifactory: the webhooks of the domain `docker`. They tell no time; it is that of their
-//! arrival.
+//! JFrog Artifactory: the webhooks of the domain `docker`. They contain no time.
 //!
 //! <https://jfrog.com/help/r/jfrog-platform-administration-documentation/event-types>
 
@@ -7,13 +6,24 @@ use catalog::{Change, ChangeKind, Digest};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{MalformedEvent, Meaning, Origin, Push, Statement, decode, ignored, parse};
+use super::{
+    Interpreted, MalformedEvent, Meaning, Origin, Push, change, decode, effects, ignored, parse,
+};
 
 #[derive(Deserialize)]
 struct Event {
-    event_type: String,
-    /// The rest is in it, or beside `event_type`.
+    event_type: EventType,
+    /// Earlier versions have its members beside `event_type`.
     data: Option<Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum EventType {
+    Pushed,
+    Deleted,
+    #[serde(untagged)]
+    Other(String),
 }
 
 #[derive(Deserialize)]
@@ -25,40 +35,50 @@ struct Data {
     tag: String,
 }
 
-/// What kind of event it is.
-pub(super) fn event_type(event: &Value) -> &'static str {
-    match event.get("event_type").and_then(Value::as_str) {
-        Some("pushed") => "artifactory push",
-        Some("deleted") => "artifactory delete",
-        _ => "other",
-    }
+pub(super) fn interpret(event: &Value, origin: &Origin) -> Interpreted {
+    Interpreted::decoded(event, |Event { event_type, data }| {
+        let data = || decode::<Data>(data.as_ref().unwrap_or(event));
+        match event_type {
+            EventType::Pushed => {
+                Interpreted::new("artifactory push", data().and_then(|data| data.pushed(origin)))
+            }
+            EventType::Deleted => {
+                Interpreted::new("artifactory delete", data().and_then(|data| data.deleted(origin)))
+            }
+            EventType::Other(name) => {
+                Interpreted::new("other", ignored(format!("the event_type {name}")))
+            }
+        }
+    })
 }
 
-/// What an event means.
-///
-/// # Errors
-/// It lacks what such an event must have.
-pub(super) fn interpret(event: &Value, origin: &Origin) -> Result<Meaning, MalformedEvent> {
-    let kind = event_type(event);
-    let Event { event_type, data } = decode(event)?;
-    if kind == "other" {
-        return ignored(format!("the event_type {event_type}"));
+impl Data {
+    /// As it is pulled: `host/repo_key/image_name`.
+    fn repository_name(&self) -> String {
+        format!("{}/{}", self.repo_key, self.image_name)
     }
-    let data: Data = decode(data.as_ref().unwrap_or(event))?;
-    let digest: Digest = parse("sha256", &format!("sha256:{}", data.sha256))?;
-    let tag = parse("tag", &data.tag)?;
-    // As it is pulled: host/repo_key/image_name.
-    let name = format!("{}/{}", data.repo_key, data.image_name);
-    let time = origin.received_at;
-    let statement = if kind == "artifactory delete" {
-        let repository = origin.repository("image_name", &name)?;
-        let kind = ChangeKind::ImageUntagged { digest, tag };
-        Some(Statement::Change(Change { repository, time, kind }))
-    } else {
-        if !matches!(data.name.as_str(), "manifest.json" | "list.manifest.json") {
-            return ignored(format!("the file {}", data.name));
+
+    fn digest(&self) -> Result<Digest, MalformedEvent> {
+        parse("sha256", &format!("sha256:{}", self.sha256))
+    }
+
+    fn pushed(&self, origin: &Origin) -> Result<Meaning, MalformedEvent> {
+        let (digest, tag) = (Some(self.digest()?), Some(parse("tag", &self.tag)?));
+        if !matches!(self.name.as_str(), "manifest.json" | "list.manifest.json") {
+            return ignored(format!("the file {}", self.name));
         }
-        origin.push(Push { name, digest: Some(digest), tag: Some(tag), time }, None)?
-    };
-    Ok(Meaning::Statements(statement.into_iter().collect()))
+        let push = Push { name: self.repository_name(), digest, tag, time: origin.received_at };
+        effects(origin.push(push, None)?)
+    }
+
+    fn deleted(&self, origin: &Origin) -> Result<Meaning, MalformedEvent> {
+        change(Change {
+            repository: origin.repository("image_name", &self.repository_name())?,
+            time: origin.received_at,
+            kind: ChangeKind::ImageUntagged {
+                digest: self.digest()?,
+                tag: parse("tag", &self.tag)?,
+            },
+        })
+    }
 }

@@ -1,29 +1,44 @@
-//! CNCF distribution: notifications of versions 2.8 and 3.
+//! CNCF distribution: the notifications of versions 2.8 and 3.
+//!
+//! Pushes of blobs are not images. An event contains the size of the manifest, but not of the
+//! image. That follows from `references`, which a registry sends if `includereferences` is set, or
+//! else from the manifest.
 //!
 //! <https://distribution.github.io/distribution/about/notifications/>
-//!
-//! Pushes of blobs are no images. An event has the manifest's size but not the image's; that comes
-//! from `references`, which a registry sends if it is told to (`includereferences`), else from the
-//! manifest.
 
 use catalog::change::Content;
 use catalog::{Change, ChangeKind, Digest, Tag};
-use registries::distribution::USER_AGENT;
 use registries::manifest::ManifestKind;
+use registries::oci::USER_AGENT;
 use registries::{Registry, RegistryAddress};
 use serde::Deserialize;
 use serde_json::Value;
+use url::Url;
 
-use super::{MalformedEvent, Meaning, Origin, Statement, decode, ignored, parse, parse_tag};
-use crate::question::Question;
+use super::{
+    Effect, Interpreted, MalformedEvent, Meaning, Origin, change, effects, ignored, parse,
+    parse_tag,
+};
+use crate::lookup::Lookup;
 
 #[derive(Deserialize)]
 struct Event {
     timestamp: String,
-    action: String,
+    action: Action,
     target: Target,
     #[serde(default)]
     request: Request,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Action {
+    Push,
+    Pull,
+    Delete,
+    Mount,
+    #[serde(untagged)]
+    Other(String),
 }
 
 #[derive(Default, Deserialize)]
@@ -53,73 +68,78 @@ struct Reference {
     digest: String,
 }
 
-/// What kind of event it is.
-pub(super) fn event_type(event: &Value) -> &'static str {
-    match event.get("action").and_then(Value::as_str) {
-        Some("push") => "distribution push",
-        Some("pull") => "distribution pull",
-        Some("delete") => "distribution delete",
-        Some("mount") => "distribution mount",
-        _ => "other",
-    }
+pub(super) fn interpret(event: &Value, origin: &Origin) -> Interpreted {
+    Interpreted::decoded(event, |event: Event| {
+        let label = match event.action {
+            Action::Push => "distribution push",
+            Action::Pull => "distribution pull",
+            Action::Delete => "distribution delete",
+            Action::Mount => "distribution mount",
+            Action::Other(_) => "other",
+        };
+        Interpreted::new(label, event.meaning(origin))
+    })
 }
 
-/// What an event means.
-///
-/// # Errors
-/// It lacks what such an event must have.
-pub(super) fn interpret(event: &Value, origin: &Origin) -> Result<Meaning, MalformedEvent> {
-    let event: Event = decode(event)?;
-    let target = &event.target;
-    let kind = target.media_type.as_deref().and_then(ManifestKind::of_media_type);
-    let digest = || -> Result<Digest, MalformedEvent> {
-        parse("target.digest", target.digest.as_deref().unwrap_or_default())
-    };
-    let tag = || -> Result<Option<Tag>, MalformedEvent> {
-        parse_tag("target.tag", target.tag.as_deref())
-    };
-    let change = |kind| -> Result<Change, MalformedEvent> {
-        Ok(Change {
-            repository: origin.repository("target.repository", &target.repository)?,
-            time: parse("timestamp", &event.timestamp)?,
+impl Event {
+    fn meaning(&self, origin: &Origin) -> Result<Meaning, MalformedEvent> {
+        let kind = self.target.media_type.as_deref().and_then(ManifestKind::from_media_type);
+        match (&self.action, kind) {
+            (Action::Push | Action::Pull, None) => ignored("a blob, not a manifest"),
+            (Action::Push, Some(kind)) => self.push(kind, origin),
+            (Action::Pull, Some(_)) if self.request.method.as_deref() == Some("HEAD") => {
+                ignored("a request for the headers of a manifest")
+            }
+            (Action::Pull, Some(_)) if self.request.user_agent.as_deref() == Some(USER_AGENT) => {
+                ignored("the catalog's own pull of a manifest")
+            }
+            (Action::Pull, Some(_)) => {
+                self.change(origin, ChangeKind::ImagePulled { digest: self.digest()? })
+            }
+            (Action::Delete, _) => match (&self.target.digest, self.tag()?) {
+                (None, Some(tag)) => self.change(origin, ChangeKind::TagDeleted { tag }),
+                _ => self.change(origin, ChangeKind::ImageDeleted { digest: self.digest()? }),
+            },
+            (Action::Mount, _) => ignored("the action mount"),
+            (Action::Other(name), _) => ignored(format!("the action {name}")),
+        }
+    }
+
+    fn push(&self, kind: ManifestKind, origin: &Origin) -> Result<Meaning, MalformedEvent> {
+        let (digest, tag, content) = (self.digest()?, self.tag()?, self.target.content(kind)?);
+        let is_complete = content.size_in_bytes.is_some() || content.manifests.is_some();
+        let own_address =
+            || RegistryAddress::from_url(&Url::parse(self.target.url.as_deref()?).ok()?);
+        let address = origin.registry_address(None).or_else(own_address).filter(|_| !is_complete);
+        let Some(address) = address else {
+            return self.change(origin, ChangeKind::ImagePushed { digest, tag, content });
+        };
+        effects([Effect::Lookup(Lookup {
+            repository: origin.repository("target.repository", &self.target.repository)?,
+            registry: Registry::Oci(address),
+            name: self.target.repository.clone(),
+            digest: Some(digest),
+            tag,
+            manifest_media_type: content.manifest_media_type,
+            artifact_media_type: content.artifact_media_type,
+            time: parse("timestamp", &self.timestamp)?,
+        })])
+    }
+
+    fn change(&self, origin: &Origin, kind: ChangeKind) -> Result<Meaning, MalformedEvent> {
+        change(Change {
+            repository: origin.repository("target.repository", &self.target.repository)?,
+            time: parse("timestamp", &self.timestamp)?,
             kind,
         })
-    };
-    let stated = |kind| Ok(Meaning::Statements(vec![Statement::Change(change(kind)?)]));
-    match (event.action.as_str(), kind) {
-        ("push" | "pull", None) => ignored("a blob, not a manifest"),
-        ("push", Some(kind)) => {
-            let (digest, tag, content) = (digest()?, tag()?, target.content(kind)?);
-            let is_complete = content.size_in_bytes.is_some() || content.manifests.is_some();
-            // Of its own address, only scheme, host and port are used.
-            let told = || RegistryAddress::of_url(target.url.as_deref()?);
-            let address = origin.registry_address(None).or_else(told).filter(|_| !is_complete);
-            let Some(address) = address else {
-                return stated(ChangeKind::ImagePushed { digest, tag, content });
-            };
-            Ok(Meaning::Statements(vec![Statement::Push(Question {
-                repository: origin.repository("target.repository", &target.repository)?,
-                registry: Registry::Distribution(address),
-                name: target.repository.clone(),
-                digest: Some(digest),
-                tag,
-                manifest_media_type: content.manifest_media_type,
-                artifact_media_type: content.artifact_media_type,
-                time: parse("timestamp", &event.timestamp)?,
-            })]))
-        }
-        ("pull", Some(_)) if event.request.method.as_deref() == Some("HEAD") => {
-            ignored("a look whether the manifest is there")
-        }
-        ("pull", Some(_)) if event.request.user_agent.as_deref() == Some(USER_AGENT) => {
-            ignored("the catalog's own pull of a manifest")
-        }
-        ("pull", Some(_)) => stated(ChangeKind::ImagePulled { digest: digest()? }),
-        ("delete", _) => stated(match (&target.digest, tag()?) {
-            (None, Some(tag)) => ChangeKind::TagDeleted { tag },
-            _ => ChangeKind::ImageDeleted { digest: digest()? },
-        }),
-        (other, _) => ignored(format!("the action {other}")),
+    }
+
+    fn digest(&self) -> Result<Digest, MalformedEvent> {
+        parse("target.digest", self.target.digest.as_deref().unwrap_or_default())
+    }
+
+    fn tag(&self) -> Result<Option<Tag>, MalformedEvent> {
+        parse_tag("target.tag", self.target.tag.as_deref())
     }
 }
 

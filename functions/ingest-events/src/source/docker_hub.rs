@@ -1,13 +1,12 @@
-//! Docker Hub: its webhook tells of a push of a tag, but not of what was pushed.
+//! Docker Hub: the webhook of a push. It contains the tag, but not the digest.
 //!
 //! <https://docs.docker.com/docker-hub/repos/manage/webhooks/>
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{MalformedEvent, Meaning, Origin, Push, decode, parse, parse_seconds};
+use super::{Interpreted, MalformedEvent, Meaning, Origin, Push, effects, parse, parse_seconds};
 
-/// Where Docker Hub's repositories are.
 const HOST: &str = "registry-1.docker.io";
 
 #[derive(Deserialize)]
@@ -27,17 +26,20 @@ struct Repository {
     repo_name: String,
 }
 
-/// What an event means.
-///
-/// # Errors
-/// It lacks what such an event must have.
-pub(super) fn interpret(event: &Value, origin: &Origin) -> Result<Meaning, MalformedEvent> {
-    let event: Event = decode(event)?;
-    let push = Push {
-        name: event.repository.repo_name,
-        digest: None,
-        tag: Some(parse("tag", &event.push_data.tag)?),
-        time: parse_seconds("pushed_at", event.push_data.pushed_at)?,
-    };
-    Ok(Meaning::Statements(origin.push(push, Some(HOST))?.into_iter().collect()))
+pub(super) fn interpret(event: &Value, origin: &Origin) -> Interpreted {
+    Interpreted::decoded(event, |event: Event| {
+        Interpreted::new("docker-hub push", event.meaning(origin))
+    })
+}
+
+impl Event {
+    fn meaning(self, origin: &Origin) -> Result<Meaning, MalformedEvent> {
+        let push = Push {
+            name: self.repository.repo_name,
+            digest: None,
+            tag: Some(parse("tag", &self.push_data.tag)?),
+            time: parse_seconds("pushed_at", self.push_data.pushed_at)?,
+        };
+        effects(origin.push(push, Some(HOST))?)
+    }
 }

@@ -1,5 +1,5 @@
-//! GitHub Packages: the webhooks `package` and `registry_package`, of container images. They tell
-//! all but the time; that is the time of their arrival.
+//! GitHub Packages: the webhooks `package` and `registry_package` of container images. They contain
+//! everything but the time.
 //!
 //! <https://docs.github.com/en/webhooks/webhook-events-and-payloads#registry_package>
 
@@ -9,7 +9,7 @@ use registries::manifest::ManifestKind;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{MalformedEvent, Meaning, Origin, Statement, decode, ignored, parse, parse_tag};
+use super::{Interpreted, MalformedEvent, Meaning, Origin, change, ignored, parse, parse_tag};
 
 #[derive(Deserialize)]
 struct Event {
@@ -55,48 +55,46 @@ struct Descriptor {
     size: Option<i64>,
 }
 
-/// What an event means.
-///
-/// # Errors
-/// It lacks what such an event must have.
-pub(super) fn interpret(event: &Value, origin: &Origin) -> Result<Meaning, MalformedEvent> {
-    // What GitHub sends when a webhook is made.
+pub(super) fn interpret(event: &Value, origin: &Origin) -> Interpreted {
+    const LABEL: &str = "github package";
+    // GitHub sends a ping when a webhook is created.
     if event.get("zen").is_some() {
-        return ignored("a greeting");
+        return Interpreted::new(LABEL, ignored("a ping"));
     }
-    let event: Event = decode(event)?;
-    if !matches!(event.action.as_str(), "published" | "updated") {
-        return ignored(format!("the action {}", event.action));
+    Interpreted::decoded(event, |event: Event| Interpreted::new(LABEL, event.meaning(origin)))
+}
+
+impl Event {
+    fn meaning(self, origin: &Origin) -> Result<Meaning, MalformedEvent> {
+        if !matches!(self.action.as_str(), "published" | "updated") {
+            return ignored(format!("the action {}", self.action));
+        }
+        let Some(version) = self.package.package_version else { return ignored("no version") };
+        let Some(ContainerMetadata { tag, manifest: Some(manifest) }) = version.container_metadata
+        else {
+            return ignored("no container image");
+        };
+        // The host comes before the name, the tag after it. Names are in lower case, whatever the
+        // owner's is.
+        let name = version.package_url.split_once('/').map_or("", |(_, name)| name).to_lowercase();
+        let name = name.rsplit_once(':').map_or(name.as_str(), |(name, _)| name);
+        let digest: Digest = parse("digest", &manifest.digest)?;
+        let tag = tag.and_then(|tag| tag.name);
+        change(Change {
+            repository: origin.repository("package_url", name)?,
+            time: origin.received_at,
+            kind: ChangeKind::ImagePushed {
+                digest,
+                tag: parse_tag("tag.name", tag.as_deref())?,
+                content: manifest.content(),
+            },
+        })
     }
-    let Some(version) = event.package.package_version else { return ignored("no version") };
-    let Some(manifest) =
-        version.container_metadata.as_ref().and_then(|metadata| metadata.manifest.as_ref())
-    else {
-        return ignored("no container image");
-    };
-    let tag = version
-        .container_metadata
-        .as_ref()
-        .and_then(|metadata| metadata.tag.as_ref()?.name.as_deref());
-    let digest: Digest = parse("digest", &manifest.digest)?;
-    // The host comes before the name, the tag after it; names are in lower case whatever the
-    // owner's is.
-    let name = version.package_url.split_once('/').map_or("", |(_, name)| name).to_lowercase();
-    let name = name.rsplit_once(':').map_or(name.as_str(), |(name, _)| name);
-    Ok(Meaning::Statements(vec![Statement::Change(Change {
-        repository: origin.repository("package_url", name)?,
-        time: origin.received_at,
-        kind: ChangeKind::ImagePushed {
-            digest,
-            tag: parse_tag("tag.name", tag)?,
-            content: manifest.content(),
-        },
-    })]))
 }
 
 impl Manifest {
     fn content(&self) -> Content {
-        let is_image = self.media_type.as_deref().and_then(ManifestKind::of_media_type)
+        let is_image = self.media_type.as_deref().and_then(ManifestKind::from_media_type)
             == Some(ManifestKind::Image);
         let parts = self.config.iter().chain(self.layers.iter().flatten());
         let size: Option<i64> =

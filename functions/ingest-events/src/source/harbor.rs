@@ -1,8 +1,7 @@
-//! Harbor: its webhooks, in its own format and as CloudEvents.
+//! Harbor: its webhooks, in its own format and as CloudEvents. They contain neither sizes nor media
+//! types. The tag of an artifact without a tag is its digest.
 //!
 //! <https://goharbor.io/docs/main/working-with-projects/project-configuration/configure-webhooks/>
-//!
-//! Events tell neither sizes nor media types. An artifact without a tag has its digest for one.
 
 use std::collections::BTreeMap;
 
@@ -12,18 +11,32 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    MalformedEvent, Meaning, Origin, Push, Statement, decode, ignored, parse, parse_seconds,
-    parse_tag,
+    Effect, Interpreted, MalformedEvent, Meaning, Origin, Push, effects, ignored, parse,
+    parse_seconds, parse_tag,
 };
 
 #[derive(Deserialize)]
 struct Event {
     #[serde(rename = "type")]
-    event_type: String,
+    event_type: EventType,
     occur_at: Option<f64>,
     event_data: Option<Data>,
     time: Option<String>,
     data: Option<Data>,
+}
+
+#[derive(Deserialize)]
+enum EventType {
+    #[serde(rename = "PUSH_ARTIFACT", alias = "harbor.artifact.pushed")]
+    Push,
+    #[serde(rename = "PULL_ARTIFACT", alias = "harbor.artifact.pulled")]
+    Pull,
+    #[serde(rename = "DELETE_ARTIFACT", alias = "harbor.artifact.deleted")]
+    Delete,
+    #[serde(rename = "SCANNING_COMPLETED", alias = "harbor.scan.completed")]
+    Scan,
+    #[serde(untagged)]
+    Other(String),
 }
 
 #[derive(Deserialize)]
@@ -60,69 +73,63 @@ struct Summary {
     summary: BTreeMap<String, i64>,
 }
 
-/// What kind of event it is.
-pub(super) fn event_type(event: &Value) -> &'static str {
-    match event.get("type").and_then(Value::as_str) {
-        Some("PUSH_ARTIFACT" | "harbor.artifact.pushed") => "harbor push",
-        Some("PULL_ARTIFACT" | "harbor.artifact.pulled") => "harbor pull",
-        Some("DELETE_ARTIFACT" | "harbor.artifact.deleted") => "harbor delete",
-        Some("SCANNING_COMPLETED" | "harbor.scan.completed") => "harbor scan",
-        _ => "other",
-    }
+pub(super) fn interpret(event: &Value, origin: &Origin) -> Interpreted {
+    Interpreted::decoded(event, |event: Event| {
+        let label = match event.event_type {
+            EventType::Push => "harbor push",
+            EventType::Pull => "harbor pull",
+            EventType::Delete => "harbor delete",
+            EventType::Scan => "harbor scan",
+            EventType::Other(_) => "other",
+        };
+        Interpreted::new(label, event.meaning(origin))
+    })
 }
 
-/// What an event means.
-///
-/// # Errors
-/// It lacks what such an event must have.
-pub(super) fn interpret(event: &Value, origin: &Origin) -> Result<Meaning, MalformedEvent> {
-    let kind = event_type(event);
-    let event: Event = decode(event)?;
-    if kind == "other" {
-        return ignored(format!("the type {}", event.event_type));
-    }
-    let time = match (&event.time, event.occur_at) {
-        (Some(time), _) => parse("time", time)?,
-        (None, Some(seconds)) => parse_seconds("occur_at", seconds)?,
-        (None, None) => {
-            return Err(MalformedEvent("there is neither 'occur_at' nor 'time'".to_owned()));
+impl Event {
+    fn meaning(self, origin: &Origin) -> Result<Meaning, MalformedEvent> {
+        if let EventType::Other(name) = &self.event_type {
+            return ignored(format!("the type {name}"));
         }
-    };
-    let Some(data) = event.event_data.or(event.data) else {
-        return Err(MalformedEvent("there is neither 'event_data' nor 'data'".to_owned()));
-    };
-    let mut statements = Vec::new();
-    for resource in data.resources {
-        statements.extend(resource.statement(
-            kind,
-            &data.repository.repo_full_name,
-            time,
-            origin,
-        )?);
+        let time = match (&self.time, self.occur_at) {
+            (Some(time), _) => parse("time", time)?,
+            (None, Some(seconds)) => parse_seconds("occur_at", seconds)?,
+            (None, None) => {
+                return Err(MalformedEvent("there is neither 'occur_at' nor 'time'".to_owned()));
+            }
+        };
+        let Some(data) = self.event_data.or(self.data) else {
+            return Err(MalformedEvent("there is neither 'event_data' nor 'data'".to_owned()));
+        };
+        let name = &data.repository.repo_full_name;
+        let mut all = Vec::new();
+        for resource in data.resources {
+            all.extend(resource.effect(&self.event_type, name, time, origin)?);
+        }
+        effects(all)
     }
-    Ok(Meaning::Statements(statements))
 }
 
 impl Resource {
-    fn statement(
+    fn effect(
         self,
-        kind: &str,
+        event_type: &EventType,
         name: &str,
         time: Timestamp,
         origin: &Origin,
-    ) -> Result<Option<Statement>, MalformedEvent> {
+    ) -> Result<Option<Effect>, MalformedEvent> {
         let text = self.digest.unwrap_or_default();
         let digest: Digest = parse("digest", &text)?;
         let repository = origin.repository("repo_full_name", name)?;
-        let kind = match kind {
-            "harbor push" => {
+        let kind = match event_type {
+            EventType::Push => {
                 let tag = parse_tag("tag", self.tag.as_deref().filter(|tag| *tag != text))?;
                 let push = Push { name: name.to_owned(), digest: Some(digest), tag, time };
                 return origin.push(push, None);
             }
-            "harbor pull" => ChangeKind::ImagePulled { digest },
-            "harbor delete" => ChangeKind::ImageDeleted { digest },
-            _ => {
+            EventType::Pull => ChangeKind::ImagePulled { digest },
+            EventType::Delete => ChangeKind::ImageDeleted { digest },
+            EventType::Scan => {
                 let Some(report) = self.scan_overview.into_values().next() else { return Ok(None) };
                 let completed_at = match &report.end_time {
                     Some(time) => parse("end_time", time)?,
@@ -130,13 +137,14 @@ impl Resource {
                 };
                 ChangeKind::ImageScanned { digest, scan: report.scan(completed_at) }
             }
+            EventType::Other(_) => return Ok(None),
         };
-        Ok(Some(Statement::Change(Change { repository, time, kind })))
+        Ok(Some(Effect::Change(Change { repository, time, kind })))
     }
 }
 
 impl Report {
-    /// The report in Amazon ECR's words.
+    /// The report with Amazon ECR's statuses and severities.
     fn scan(self, completed_at: Timestamp) -> Scan {
         let status = if self.scan_status == "Success" { "COMPLETE" } else { "FAILED" };
         let mut counts = BTreeMap::new();

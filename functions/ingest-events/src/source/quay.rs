@@ -1,5 +1,5 @@
-//! Quay: the notification of a push to a repository. It tells which tags were moved, but neither to
-//! what nor when; the time is that of its arrival.
+//! Quay: the notification of a push to a repository. It contains the tags that moved, but neither
+//! their digests nor the time.
 //!
 //! <https://docs.quay.io/guides/notifications.html>
 
@@ -8,9 +8,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{MalformedEvent, Meaning, Origin, Push, decode, ignored, parse};
+use super::{Interpreted, MalformedEvent, Meaning, Origin, Push, effects, ignored, parse};
 
-/// Where quay.io's repositories are.
 const HOST: &str = "quay.io";
 
 #[derive(Deserialize)]
@@ -19,7 +18,7 @@ struct Event {
     updated_tags: Option<Tags>,
 }
 
-/// A list today, once a map from the tags to what they point at.
+/// Quay sends a list. Earlier versions sent a map from tags to image ids.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Tags {
@@ -27,26 +26,27 @@ enum Tags {
     Map(BTreeMap<String, Value>),
 }
 
-/// What an event means.
-///
-/// # Errors
-/// It lacks what such an event must have.
-pub(super) fn interpret(event: &Value, origin: &Origin) -> Result<Meaning, MalformedEvent> {
-    let event: Event = decode(event)?;
-    let tags = match event.updated_tags {
-        None => return ignored("no push"),
-        Some(Tags::List(tags)) => tags,
-        Some(Tags::Map(tags)) => tags.into_keys().collect(),
-    };
-    let mut statements = Vec::new();
-    for tag in tags {
-        let push = Push {
-            name: event.repository.clone(),
-            digest: None,
-            tag: Some(parse("updated_tags", &tag)?),
-            time: origin.received_at,
+pub(super) fn interpret(event: &Value, origin: &Origin) -> Interpreted {
+    Interpreted::decoded(event, |event: Event| Interpreted::new("quay push", event.meaning(origin)))
+}
+
+impl Event {
+    fn meaning(self, origin: &Origin) -> Result<Meaning, MalformedEvent> {
+        let tags = match self.updated_tags {
+            None => return ignored("no push"),
+            Some(Tags::List(tags)) => tags,
+            Some(Tags::Map(tags)) => tags.into_keys().collect(),
         };
-        statements.extend(origin.push(push, Some(HOST))?);
+        let mut pushes = Vec::new();
+        for tag in tags {
+            let push = Push {
+                name: self.repository.clone(),
+                digest: None,
+                tag: Some(parse("updated_tags", &tag)?),
+                time: origin.received_at,
+            };
+            pushes.extend(origin.push(push, Some(HOST))?);
+        }
+        effects(pushes)
     }
-    Ok(Meaning::Statements(statements))
 }

@@ -1,5 +1,4 @@
-//! zot: CloudEvents, in the structured form that `receive-webhook` gives those which come in binary
-//! form.
+//! zot: CloudEvents. `receive-webhook` converts those in binary form to the structured form.
 //!
 //! <https://zotregistry.dev/latest/articles/events/>
 
@@ -12,15 +11,29 @@ use registries::manifest;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{MalformedEvent, Meaning, Origin, Statement, decode, ignored, parse};
+use super::{Interpreted, MalformedEvent, Meaning, Origin, change, decode, ignored, parse};
 
 #[derive(Deserialize)]
 struct Event {
     #[serde(rename = "type")]
-    event_type: String,
+    event_type: EventType,
     time: String,
     #[serde(default)]
     data: Value,
+}
+
+#[derive(Deserialize)]
+enum EventType {
+    #[serde(rename = "zotregistry.image.updated")]
+    Push,
+    #[serde(rename = "zotregistry.image.deleted")]
+    Delete,
+    #[serde(rename = "zotregistry.image.scanned")]
+    Scan,
+    #[serde(rename = "zotregistry.repository.created")]
+    Repository,
+    #[serde(untagged)]
+    Other(String),
 }
 
 #[derive(Deserialize)]
@@ -34,62 +47,64 @@ struct Data {
     summary: Option<BTreeMap<String, Value>>,
 }
 
-/// What kind of event it is.
-pub(super) fn event_type(event: &Value) -> &'static str {
-    match event.get("type").and_then(Value::as_str) {
-        Some("zotregistry.image.updated") => "zot push",
-        Some("zotregistry.image.deleted") => "zot delete",
-        Some("zotregistry.image.scanned") => "zot scan",
-        Some("zotregistry.repository.created") => "zot repository",
-        _ => "other",
-    }
+pub(super) fn interpret(event: &Value, origin: &Origin) -> Interpreted {
+    Interpreted::decoded(event, |event: Event| {
+        let label = match event.event_type {
+            EventType::Push => "zot push",
+            EventType::Delete => "zot delete",
+            EventType::Scan => "zot scan",
+            EventType::Repository => "zot repository",
+            EventType::Other(_) => "other",
+        };
+        Interpreted::new(label, event.meaning(origin))
+    })
 }
 
-/// What an event means.
-///
-/// # Errors
-/// It lacks what such an event must have.
-pub(super) fn interpret(event: &Value, origin: &Origin) -> Result<Meaning, MalformedEvent> {
-    let kind = event_type(event);
-    let event: Event = decode(event)?;
-    if kind == "other" {
-        return ignored(format!("the type {}", event.event_type));
+impl Event {
+    fn meaning(self, origin: &Origin) -> Result<Meaning, MalformedEvent> {
+        if let EventType::Other(name) = &self.event_type {
+            return ignored(format!("the type {name}"));
+        }
+        let time: Timestamp = parse("time", &self.time)?;
+        let data: Data = decode(&self.data)?;
+        let repository = origin.repository("name", &data.name)?;
+        let digest = || parse::<Digest>("digest", data.digest.as_deref().unwrap_or_default());
+        let reference = data.reference.as_deref().unwrap_or_default();
+        // A tag has no colon.
+        let is_digest = reference.contains(':');
+        let kind = match self.event_type {
+            EventType::Push => {
+                let digest = digest()?;
+                let tag = if is_digest { None } else { Some(parse("reference", reference)?) };
+                ChangeKind::ImagePushed { tag, content: data.content(&digest), digest }
+            }
+            EventType::Delete if is_digest || reference.is_empty() => {
+                ChangeKind::ImageDeleted { digest: digest()? }
+            }
+            EventType::Delete => ChangeKind::TagDeleted { tag: parse("reference", reference)? },
+            EventType::Scan => {
+                ChangeKind::ImageScanned { digest: digest()?, scan: data.scan(time) }
+            }
+            EventType::Repository | EventType::Other(_) => ChangeKind::RepositoryCreated,
+        };
+        change(Change { repository, time, kind })
     }
-    let time: Timestamp = parse("time", &event.time)?;
-    let data: Data = decode(&event.data)?;
-    let repository = origin.repository("name", &data.name)?;
-    let digest = || parse::<Digest>("digest", data.digest.as_deref().unwrap_or_default());
-    let reference = data.reference.as_deref().unwrap_or_default();
-    // A tag cannot be a digest: it has no colon.
-    let is_digest = reference.contains(':');
-    let kind = match kind {
-        "zot push" => {
-            let digest = digest()?;
-            let tag = if is_digest { None } else { Some(parse("reference", reference)?) };
-            ChangeKind::ImagePushed { tag, content: data.content(&digest), digest }
-        }
-        "zot delete" if is_digest || reference.is_empty() => {
-            ChangeKind::ImageDeleted { digest: digest()? }
-        }
-        "zot delete" => ChangeKind::TagDeleted { tag: parse("reference", reference)? },
-        "zot scan" => ChangeKind::ImageScanned { digest: digest()?, scan: data.scan(time) },
-        _ => ChangeKind::RepositoryCreated,
-    };
-    Ok(Meaning::Statements(vec![Statement::Change(Change { repository, time, kind })]))
 }
 
 impl Data {
     fn content(&self, digest: &Digest) -> Content {
-        let told =
-            self.manifest.as_ref().and_then(|text| manifest::read(digest, text.as_bytes()).ok());
-        let content = told.unwrap_or_default();
+        let content = self
+            .manifest
+            .as_ref()
+            .and_then(|text| manifest::read(digest, text.as_bytes()).ok())
+            .unwrap_or_default();
         Content {
             manifest_media_type: content.manifest_media_type.or_else(|| self.media_type.clone()),
             ..content
         }
     }
 
-    /// The summary in Amazon ECR's words.
+    /// The summary with Amazon ECR's severities.
     fn scan(&self, completed_at: Timestamp) -> Scan {
         let severities = [
             ("criticalCount", "CRITICAL"),

@@ -1,4 +1,4 @@
-//! What happened to one digest of one repository.
+//! The history of a digest in a repository.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,11 +11,10 @@ use crate::identifier::{Digest, Tag};
 use crate::image::{Image, ImageStatus, Scan};
 use crate::time::Timestamp;
 
-/// What happened between a tag and one image, seen from the image. The order is the order in which
-/// events of one time take effect.
+/// The kind of an event of a tag, for one image. Of one time, events take effect in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum TagEventKind {
-    /// The tag was removed, and with the last one the image.
+    /// The tag was removed; an image without tags is deleted.
     Untagged,
     /// The tag was deleted; the image stays.
     TagDeleted,
@@ -30,9 +29,7 @@ pub enum TagEventKind {
 /// One event of one tag of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TagEvent {
-    /// When.
     pub time: Timestamp,
-    /// What.
     pub kind: TagEventKind,
 }
 
@@ -45,8 +42,7 @@ pub(crate) struct ImageEvent {
 }
 
 impl ImageEvent {
-    /// The first event that a deletion at this time leaves: of one time a push comes after the
-    /// deletion.
+    /// The first event after a deletion. Of one time, a push comes after the deletion.
     fn first_after_deletion(time: Timestamp) -> Self {
         Self { time, kind: TagEventKind::Pushed, tag: None }
     }
@@ -62,22 +58,21 @@ impl Event for ImageEvent {
     }
 }
 
-/// Whether a change made, or can still make, a difference.
+/// Whether a change could be applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
-    /// It is part of the history, now or since before.
+    /// It is part of the history, now or since an earlier time.
     Applied,
-    /// What happened at its time is forgotten, so that it cannot be told what it changes. It
-    /// changes nothing.
+    /// The events of its time have expired, so that its effect is not known. It changes nothing.
     TooLate,
 }
 
-/// Everything that is known of one digest of one repository.
+/// The history of a digest in a repository:
 ///
 /// - registers: what the manifest's bytes determine, the last scan, pull and storage class
 /// - a tombstone: the latest deletion; nothing earlier is kept
-/// - a grow-only set of events: pushes, and losses of tags, from which it follows since when the
-///   image is there, and its tags
+/// - a grow-only set of events: pushes, and losses of tags, from which its push time and its tags
+///   follow
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ImageHistory {
@@ -89,7 +84,7 @@ pub struct ImageHistory {
     last_pushed_at: Option<Timestamp>,
     #[serde(default, rename = "log", skip_serializing_if = "Log::is_empty")]
     events: Log<ImageEvent, Option<Timestamp>>,
-    /// When a registry was last asked that had the image, and since when it had it then.
+    /// The time of the last observation, and the push time that the registry returned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     observed: Option<Register<Timestamp>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -100,7 +95,7 @@ pub struct ImageHistory {
     size_in_bytes: Option<Register<i64>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     manifests: Option<Register<Vec<Digest>>>,
-    /// Of each of these manifests the size, as it was when it was last known.
+    /// The last known size of each of these manifests.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     manifest_sizes: Vec<Option<i64>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -111,7 +106,7 @@ pub struct ImageHistory {
     pulled_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     archived_at: Option<Timestamp>,
-    /// When it was last restored, and when it could be pulled again.
+    /// When it was last restored, and when it was available again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     restored: Option<Register<Timestamp>>,
 }
@@ -129,12 +124,12 @@ impl ImageHistory {
         self.last_pushed_at
     }
 
-    /// The segments that a change at this time needs and that are not loaded.
+    /// The segments that a change of this time requires and that are not loaded.
     pub(crate) fn missing_segments(&self, time: Timestamp) -> Vec<u32> {
         self.events.missing_segments(time)
     }
 
-    /// Adds the events of a segment, which has expired if there are none.
+    /// Adds the events of a segment; `None` if it has expired.
     pub(crate) fn load(&mut self, number: u32, mut events: Option<BTreeSet<ImageEvent>>) {
         if let (Some(events), Some(deleted_at)) = (&mut events, self.deleted_at) {
             *events = events.split_off(&ImageEvent::first_after_deletion(deleted_at));
@@ -149,14 +144,14 @@ impl ImageHistory {
         self.add(ImageEvent { time, kind: TagEventKind::Pushed, tag: tag.cloned() })
     }
 
-    /// A registry has the image, and has had it since `pushed_at`.
+    /// A registry returned the image, which has existed since `pushed_at`.
     pub fn observe(&mut self, time: Timestamp, pushed_at: Timestamp, content: &Content) {
         self.last_pushed_at = self.last_pushed_at.max(Some(time));
         self.state_content(time, content);
         if self.deleted_at <= Some(time) {
-            // What happened between then and the end of what is forgotten cannot be told any
-            // longer: the image is there.
-            let time = time.max(self.events.forgotten_until().map_or(time, |until| until.time));
+            // The events up to `expired_until` are not known: the observation counts for all of
+            // that time.
+            let time = time.max(self.events.expired_until().map_or(time, |until| until.time));
             let before = self.observed.clone();
             register::write(&mut self.observed, time, Some(pushed_at.min(time)));
             if self.observed != before {
@@ -165,7 +160,7 @@ impl ImageHistory {
         }
     }
 
-    /// Notes what an event tells of the manifest.
+    /// Writes the registers of what an event contains of the manifest.
     fn state_content(&mut self, time: Timestamp, content: &Content) {
         register::write(&mut self.manifest_media_type, time, content.manifest_media_type.clone());
         register::write(&mut self.artifact_media_type, time, content.artifact_media_type.clone());
@@ -180,7 +175,7 @@ impl ImageHistory {
         }
     }
 
-    /// Something happened between a tag and this image.
+    /// Adds an event of a tag.
     pub fn tag_event(&mut self, tag: &Tag, event: TagEvent) -> Effect {
         self.add(ImageEvent { time: event.time, kind: event.kind, tag: Some(tag.clone()) })
     }
@@ -189,15 +184,14 @@ impl ImageHistory {
         if self.deleted_at.is_some_and(|time| event < ImageEvent::first_after_deletion(time)) {
             return Effect::Applied;
         }
-        // Of what is forgotten, a push under a tag that was not lost since can still tell what
-        // exists; and a tag that is somewhere else is not here. Whether the image was deleted with
-        // its last tag, cannot be told any longer; that a tag was removed can, if it is known when
-        // it was pushed before.
+        // Before the end of the expired events, a push with a tag still adds a tag that was not
+        // lost since, and a move of a tag still removes it. Whether the image was deleted with its
+        // last tag is not known. That a tag was removed is, if its push is known.
         let is_unknown = match event.kind {
             TagEventKind::Untagged => !self.has_pushed_before(&event),
             _ => event.tag.is_none(),
         };
-        if is_unknown && self.events.forgotten_until().is_some_and(|until| until.is_after(&event)) {
+        if is_unknown && self.events.expired_until().is_some_and(|until| until.is_after(&event)) {
             return Effect::TooLate;
         }
         self.events.insert(event);
@@ -209,10 +203,11 @@ impl ImageHistory {
         before.any(|before| before.kind == TagEventKind::Pushed && before.tag == event.tag)
     }
 
-    /// Whether a deletion at this time comes so late that it cannot be told what was pushed since.
-    pub(crate) fn has_forgotten(&self, deletion: Timestamp) -> bool {
+    /// Whether a deletion is from before the end of the expired events, so that the later pushes
+    /// are not known.
+    pub(crate) fn has_expired(&self, deletion: Timestamp) -> bool {
         let first_left = ImageEvent::first_after_deletion(deletion);
-        self.events.forgotten_until().is_some_and(|until| until.is_after(&first_left))
+        self.events.expired_until().is_some_and(|until| until.is_after(&first_left))
     }
 
     /// The image, or its whole repository, was deleted.
@@ -220,7 +215,7 @@ impl ImageHistory {
         if self.deleted_at >= Some(time) {
             return Effect::Applied;
         }
-        if self.has_forgotten(time) {
+        if self.has_expired(time) {
             return Effect::TooLate;
         }
         self.deleted_at = Some(time);
@@ -261,8 +256,7 @@ impl ImageHistory {
         }
     }
 
-    /// The manifests that determine the size of this one: those of an index whose size nobody
-    /// stated.
+    /// The manifests from which the size follows: those of an index without a size of its own.
     #[must_use]
     pub fn manifests(&self) -> &[Digest] {
         match &self.manifests {
@@ -271,8 +265,8 @@ impl ImageHistory {
         }
     }
 
-    /// Takes over the sizes of the manifests. One that is no longer known, because the manifest was
-    /// deleted long ago, stays as it was.
+    /// Updates the sizes of the manifests. A size that is no longer known, because the manifest was
+    /// deleted and has expired, stays.
     pub(crate) fn update_manifest_sizes(&mut self, size: impl Fn(&Digest) -> Option<i64>) {
         let known = std::mem::take(&mut self.manifest_sizes);
         let sizes: Vec<Option<i64>> = self
@@ -291,7 +285,7 @@ impl ImageHistory {
         self.size_in_bytes.as_ref().map_or_else(largest, |size| Some(size.value))
     }
 
-    /// Whether anything is kept that a deletion at this time would take away.
+    /// Whether there is anything that a deletion at this time would remove.
     #[must_use]
     pub fn has_anything_before(&self, deletion: Timestamp) -> bool {
         self.deleted_at < Some(deletion)
@@ -299,10 +293,10 @@ impl ImageHistory {
                 || self.events.begins_before(&ImageEvent::first_after_deletion(deletion)))
     }
 
-    /// The image as it is listed, if it is in its repository.
+    /// The image, if it exists.
     #[must_use]
     pub fn image(&self, digest: &Digest) -> Option<Image> {
-        let Life { pushed_at, tags, .. } = self.events.replay(self.life());
+        let ImageState { pushed_at, tags, .. } = self.events.replay(self.initial_state());
         let pushed_at = pushed_at?;
         let since_push = |time: Timestamp| time >= pushed_at;
         let archived_at = self.archived_at.filter(|time| since_push(*time));
@@ -335,23 +329,23 @@ impl ImageHistory {
     }
 
     pub(crate) fn segment_to_extend(&self) -> Option<u32> {
-        self.events.segment_to_extend(&self.life())
+        self.events.segment_to_extend(&self.initial_state())
     }
 
-    /// Makes it what is to be stored, and returns the segments to be stored with it.
-    pub(crate) fn close(&mut self, horizon: Timestamp) -> Vec<SegmentWrite> {
+    /// Compacts the log, and returns the segments to write.
+    pub(crate) fn compact(&mut self, horizon: Timestamp) -> Vec<SegmentWrite> {
         let mut events = std::mem::take(&mut self.events);
-        let segments = events.close(&self.life(), horizon);
+        let segments = events.compact(&self.initial_state(), horizon);
         self.events = events;
         segments
     }
 
     /// The state before the first event.
-    fn life(&self) -> Life {
-        // What was deleted was not there before.
+    fn initial_state(&self) -> ImageState {
+        // The image did not exist at the time of a deletion.
         let pushed_at =
             self.observed.as_ref().map(|observed| Some(observed.value).max(self.deleted_at));
-        Life {
+        ImageState {
             observed_at: self.observed.as_ref().map(|observed| observed.time),
             pushed_at: pushed_at.flatten(),
             tags: BTreeMap::new(),
@@ -359,25 +353,24 @@ impl ImageHistory {
     }
 }
 
-/// Since when an image is there, and its tags.
+/// The push time and the tags of an image.
 #[derive(Debug, Clone)]
-struct Life {
-    /// Up to then it is known that the image was there, whatever the events say.
+struct ImageState {
+    /// Until this time, the image existed, whatever the events say.
     observed_at: Option<Timestamp>,
     pushed_at: Option<Timestamp>,
-    /// Each tag with the time of its last push: a loss from before it that comes late takes nothing
-    /// away.
+    /// Each tag with the time of its last push.
     tags: BTreeMap<Tag, Timestamp>,
 }
 
-impl Replay for Life {
+impl Replay for ImageState {
     type Event = ImageEvent;
-    /// Since when the image is there; `None` if it is not.
+    /// The push time; `None` if the image does not exist.
     type State = Option<Timestamp>;
 
     fn resume(&mut self, until: Timestamp, pushed_at: &Option<Timestamp>) {
         if Some(until) > self.observed_at {
-            // A tag that came too late to be counted then says that the image was there.
+            // A tag that arrived later shows that the image existed.
             self.pushed_at = pushed_at.or(self.tags.values().min().copied());
         }
     }
@@ -407,7 +400,7 @@ impl Replay for Life {
         self.pushed_at
     }
 
-    fn open(&self) -> BTreeSet<ImageEvent> {
+    fn live(&self) -> BTreeSet<ImageEvent> {
         let opened = |(tag, time): (&Tag, &Timestamp)| ImageEvent {
             time: *time,
             kind: TagEventKind::Pushed,

@@ -1,40 +1,41 @@
-//! Whether a repository exists.
+//! The history of a repository.
 
 use serde::{Deserialize, Serialize};
 
 use crate::time::Timestamp;
 
-/// Whether a repository exists: three registers, of each of which the greatest time counts.
+/// Whether a repository exists: three registers, each with the latest time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RepositoryHistory {
-    /// A time at which it is known to have existed; after a deletion, one since then.
+    /// A time at which it existed; after a deletion, a later one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub existed_at: Option<Timestamp>,
-    /// When it was last deleted. No image from before is left in the table.
+    /// The last deletion. The table has no images from before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleted_at: Option<Timestamp>,
-    /// A later deletion, whose images are still being removed. Writers apply it to every image that
-    /// they touch; readers see it image by image, and the repository itself once it is done.
+    /// A later deletion that is in progress. Writers apply it to every image that they write.
+    /// Readers see it image by image, and of the repository itself once it is finished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleting: Option<Timestamp>,
 }
 
 impl RepositoryHistory {
-    /// Any event makes a repository known; after a deletion only a later push or creation does.
+    /// A repository exists from its first event on; after a deletion, from a later push or creation
+    /// on.
     #[must_use]
     pub fn exists(&self) -> bool {
         self.deleted_at.is_none() || self.existed_at >= self.deleted_at
     }
 
-    /// The latest deletion, done or not: what an image was before it, is gone.
+    /// The last deletion, finished or not. It deletes the images from before.
     #[must_use]
     pub fn removed_until(&self) -> Option<Timestamp> {
         self.deleting.max(self.deleted_at)
     }
 
-    /// The repository was there at this time. Changes nothing that is known, so that a push does
-    /// not write to its repository.
+    /// The repository existed at this time. No change if it is known to exist, so that a push does
+    /// not write the repository's item.
     pub(crate) fn observe(&mut self, time: Timestamp) {
         let removed_until = self.removed_until();
         if self.existed_at.is_none()

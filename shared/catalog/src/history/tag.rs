@@ -1,4 +1,4 @@
-//! Where a tag was moved to, and when.
+//! The history of a tag.
 
 use std::collections::BTreeSet;
 
@@ -9,13 +9,12 @@ use super::log::{Event, Log, Replay, SegmentWrite};
 use crate::identifier::Digest;
 use crate::time::Timestamp;
 
-/// A tag was pushed to an image, or deleted. Of one time the deletion comes first, then pushes by
-/// their digests.
+/// A push of a tag to an image, or its deletion. Of one time the deletion comes first, then pushes
+/// by their digests.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Move {
-    /// When.
     pub time: Timestamp,
-    /// The image that it was pushed to; `None` if the tag was deleted.
+    /// The image; `None` for a deletion.
     pub digest: Option<Digest>,
 }
 
@@ -30,9 +29,9 @@ impl Event for Move {
 }
 
 impl Move {
-    /// What this move is to the image that had the tag before it, if it takes the tag away.
+    /// The event of the image that loses the tag by this move.
     #[must_use]
-    pub fn seen_from(&self, digest: &Digest) -> Option<TagEvent> {
+    pub fn event_for(&self, digest: &Digest) -> Option<TagEvent> {
         let kind = match &self.digest {
             None => TagEventKind::TagDeleted,
             Some(to) if to < digest => TagEventKind::MovedToSmaller,
@@ -43,8 +42,8 @@ impl Move {
     }
 }
 
-/// The moves of a tag: a last-write-wins register that also knows its earlier values, so that the
-/// images on both sides of a late move can be told.
+/// The moves of a tag: a last-write-wins register with its earlier values, so that the images
+/// before and after a late move are known.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct TagHistory {
     #[serde(rename = "log")]
@@ -61,25 +60,24 @@ pub struct Neighbours {
 }
 
 impl TagHistory {
-    /// The segments that a move at this time needs and that are not loaded.
+    /// The segments that a move of this time requires and that are not loaded.
     pub(crate) fn missing_segments(&self, time: Timestamp) -> Vec<u32> {
         self.moves.missing_segments(time)
     }
 
-    /// Adds the moves of a segment, which has expired if there are none.
+    /// Adds the moves of a segment; `None` if it has expired.
     pub(crate) fn load(&mut self, number: u32, moves: Option<BTreeSet<Move>>) {
         self.moves.load(number, moves);
     }
 
-    /// Whether the move comes so late that the moves around it are forgotten. The tag has been
-    /// moved since.
+    /// Whether a move is from before the end of the expired moves. The tag has been moved since.
     #[must_use]
-    pub fn has_forgotten(&self, moved: &Move) -> bool {
-        self.moves.forgotten_until().is_some_and(|until| until.is_after(moved))
+    pub fn has_expired(&self, moved: &Move) -> bool {
+        self.moves.expired_until().is_some_and(|until| until.is_after(moved))
             && !self.moves.events().contains(moved)
     }
 
-    /// Notes a move.
+    /// Inserts a move, and returns its neighbours.
     pub fn insert(&mut self, moved: &Move) -> Neighbours {
         self.moves.insert(moved.clone());
         let moves = self.moves.events();
@@ -89,8 +87,8 @@ impl TagHistory {
         }
     }
 
-    /// The image that the tag was last pushed to, unless the tag was deleted since. Whether it
-    /// still has the tag, its own history tells.
+    /// The image that the tag was last pushed to, unless the tag was deleted since. The history of
+    /// the image decides whether it still has the tag.
     #[must_use]
     pub fn target(&self) -> Option<&Digest> {
         self.moves.events().last().and_then(|moved| moved.digest.as_ref())
@@ -100,13 +98,13 @@ impl TagHistory {
         self.moves.segment_to_extend(&LastMove::default())
     }
 
-    /// Makes it what is to be stored, and returns the segments to be stored with it.
-    pub(crate) fn close(&mut self, horizon: Timestamp) -> Vec<SegmentWrite> {
-        self.moves.close(&LastMove::default(), horizon)
+    /// Compacts the log, and returns the segments to write.
+    pub(crate) fn compact(&mut self, horizon: Timestamp) -> Vec<SegmentWrite> {
+        self.moves.compact(&LastMove::default(), horizon)
     }
 }
 
-/// Of the moves so far only the last one has an effect.
+/// Only the last move is live.
 #[derive(Debug, Clone, Default)]
 struct LastMove(Option<Move>);
 
@@ -122,7 +120,7 @@ impl Replay for LastMove {
 
     fn state(&self) {}
 
-    fn open(&self) -> BTreeSet<Move> {
+    fn live(&self) -> BTreeSet<Move> {
         self.0.iter().cloned().collect()
     }
 }

@@ -1,4 +1,4 @@
-//! The images of a repository that pass a filter, in order, read as far as they are needed.
+//! A cursor over the images of a repository that pass a filter.
 
 use std::collections::VecDeque;
 
@@ -9,19 +9,22 @@ use crate::identifier::Repository;
 use crate::image::{Image, ImageStatus, Position, TagStatus};
 use crate::table::{self, Item, Range, StoreError, Table};
 
-/// Images that pass a filter.
+/// A cursor over images, the newest first; of one millisecond, indexes first, and then by digest.
 ///
-/// Those of one status are one range. Those of any status are the active ones, and those that were
-/// archived at least once. An image that is archived, or restored, while the ranges are read must
-/// not be missed: so of each part the active ones are read first and then, as it is now, which of
-/// its images were ever archived. An image that was no longer active when the first was read, is in
-/// the second.
-pub(super) struct Listing {
+/// The images of one status are one range. Those of any status are the active ones, and those that
+/// were archived at least once. An image that is archived or restored between the two reads must
+/// not be missed. Therefore the active ones of each part are read first, and then, consistently,
+/// those that were ever archived. An image that was not active at the first read is in the second.
+#[derive(Debug)]
+pub struct Listing {
     /// Those of the status, or the active ones.
     rows: Rows,
     once_archived: Option<OnceArchived>,
+    /// Read units of the read of the repository's own item.
+    pub(super) capacity_of_existence: f64,
 }
 
+#[derive(Debug)]
 struct OnceArchived {
     rows: Rows,
     tag_status: Option<TagStatus>,
@@ -34,39 +37,41 @@ impl Listing {
         repository: &Repository,
         filter: &Filter,
         after: Option<&Position>,
-        wanted: usize,
+        page_size: usize,
     ) -> Self {
         let partition = match filter.tag_status {
             Some(tag_status) => {
                 Partition::Index(table::tag_status_partition(repository, tag_status))
             }
-            None if reader.is_consistent => Partition::TableAsItIs(table::partition(repository)),
+            None if reader.is_consistent => Partition::Consistent(table::partition(repository)),
             None => Partition::Table(table::partition(repository)),
         };
         let table = &reader.table;
         let status = filter.image_status.unwrap_or(ImageStatus::Active);
         let once_archived = filter.image_status.is_none().then(|| OnceArchived {
-            rows: Rows::new(table, Partition::TableAsItIs(table::partition(repository)), wanted),
+            rows: Rows::new(table, Partition::Consistent(table::partition(repository)), page_size),
             tag_status: filter.tag_status,
             after: after.cloned(),
         });
-        let mut rows = Rows::new(table, partition, wanted);
+        let mut rows = Rows::new(table, partition, page_size);
         rows.select(table::image_sorts(Range::Status(status), after, None));
-        Self { rows, once_archived }
+        Self { rows, once_archived, capacity_of_existence: 0.0 }
     }
 
-    pub(super) fn consumed_capacity(&self) -> f64 {
+    /// DynamoDB read units that were consumed up to now.
+    #[must_use]
+    pub fn consumed_capacity(&self) -> f64 {
         let once_archived = self.once_archived.as_ref().map(|part| part.rows.consumed_capacity);
-        self.rows.consumed_capacity + once_archived.unwrap_or_default()
+        self.capacity_of_existence + self.rows.consumed_capacity + once_archived.unwrap_or_default()
     }
 
-    /// Reads on, if the next image is not read yet.
+    /// Reads a page, unless the next image was read already.
     pub(super) async fn fill(&mut self) -> Result<(), StoreError> {
         if self.rows.read.is_empty() && !self.rows.ended {
             self.rows.fill().await?;
             if let Some(part) = &mut self.once_archived {
-                // Up to the last of the active ones that are read: what comes after it is read
-                // after those that follow.
+                // Up to the last active one that was read. The rest is read after the following
+                // active ones.
                 let up_to = self.rows.read.back().filter(|_| !self.rows.ended).map(Image::position);
                 let sorts =
                     table::image_sorts(Range::OnceArchived, part.after.as_ref(), up_to.as_ref());
@@ -80,8 +85,8 @@ impl Listing {
         Ok(())
     }
 
-    /// The next image.
-    pub(super) async fn next(&mut self) -> Result<Option<Image>, StoreError> {
+    /// The next image; `None` at the end.
+    pub async fn next(&mut self) -> Result<Option<Image>, StoreError> {
         loop {
             self.fill().await?;
             let Some(part) = &mut self.once_archived else { return Ok(self.rows.read.pop_front()) };
@@ -92,7 +97,7 @@ impl Listing {
                 (None, None) if self.rows.ended => return Ok(None),
                 (None, None) => {}
                 (Some(active), Some(once_archived)) if active >= once_archived => {
-                    // Of an image that is in both, the second says how it is now.
+                    // An image that is in both is taken from the second, which was read later.
                     if active == once_archived {
                         self.rows.read.pop_front();
                     }
@@ -120,19 +125,20 @@ impl OnceArchived {
 }
 
 /// Where rows are, and how they are read.
+#[derive(Debug)]
 enum Partition {
     Table(String),
-    /// Reads nothing from the past.
-    TableAsItIs(String),
+    Consistent(String),
     Index(String),
 }
 
 /// The rows of a range of sort keys.
+#[derive(Debug)]
 struct Rows {
     table: Table,
     partition: Partition,
     sorts: (String, String),
-    wanted: usize,
+    page_size: usize,
     read: VecDeque<Image>,
     next: Option<Item>,
     ended: bool,
@@ -140,12 +146,12 @@ struct Rows {
 }
 
 impl Rows {
-    fn new(table: &Table, partition: Partition, wanted: usize) -> Self {
+    fn new(table: &Table, partition: Partition, page_size: usize) -> Self {
         Self {
             table: table.clone(),
             partition,
             sorts: Default::default(),
-            wanted,
+            page_size,
             read: VecDeque::new(),
             next: None,
             ended: true,
@@ -153,7 +159,7 @@ impl Rows {
         }
     }
 
-    /// Begins with another range.
+    /// Starts another range.
     fn select(&mut self, sorts: (String, String)) {
         self.ended = sorts.0 > sorts.1;
         self.sorts = sorts;
@@ -163,7 +169,7 @@ impl Rows {
     /// Reads on until there is a row or the range has ended.
     async fn fill(&mut self) -> Result<(), StoreError> {
         let (index, attribute, partition) = match &self.partition {
-            Partition::Table(partition) | Partition::TableAsItIs(partition) => {
+            Partition::Table(partition) | Partition::Consistent(partition) => {
                 (None, table::REPOSITORY, partition)
             }
             Partition::Index(partition) => {
@@ -185,8 +191,8 @@ impl Rows {
                 .expression_attribute_values(":partition", AttributeValue::S(partition.clone()))
                 .expression_attribute_values(":first", AttributeValue::S(self.sorts.0.clone()))
                 .expression_attribute_values(":last", AttributeValue::S(self.sorts.1.clone()))
-                .limit(i32::try_from(self.wanted).unwrap_or(i32::MAX))
-                .consistent_read(matches!(self.partition, Partition::TableAsItIs(_)))
+                .limit(i32::try_from(self.page_size).unwrap_or(i32::MAX))
+                .consistent_read(matches!(self.partition, Partition::Consistent(_)))
                 .set_exclusive_start_key(self.next.take())
                 .return_consumed_capacity(ReturnConsumedCapacity::Total)
                 .send()

@@ -1,4 +1,4 @@
-//! The writes that turn a draft into items.
+//! The DynamoDB writes of a draft.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use crate::image::Image;
 use crate::table::{self, Item, Range, StoreError, TOMBSTONE_LIFETIME, Table};
 use crate::time::Timestamp;
 
-/// The most writes of one DynamoDB transaction.
+/// Writes of one DynamoDB transaction.
 const TRANSACTION_WRITES: usize = 100;
 
 /// The writes of one draft.
@@ -22,10 +22,9 @@ pub(super) struct Writes {
     repository: Repository,
     partition: String,
     expires_at: AttributeValue,
-    /// They take effect together, or not at all.
+    /// In one transaction.
     histories: Vec<TransactWriteItem>,
-    /// Which manifests an index lists; if there are too many of them for one transaction, they are
-    /// written first.
+    /// The manifests of an index. If they are too many for one transaction, they are written first.
     manifests: Vec<TransactWriteItem>,
 }
 
@@ -73,8 +72,7 @@ impl Writes {
         transactions
     }
 
-    /// Writes a history, and an attribute beside it, on condition that nobody wrote to it since it
-    /// was read.
+    /// Writes a history, with an attribute, on condition that it has not changed since it was read.
     fn put_history<T: Serialize>(
         &mut self,
         sort: String,
@@ -101,8 +99,8 @@ impl Writes {
         Ok(())
     }
 
-    /// Writes the history of a digest, and what follows from it: its image in listings, and which
-    /// manifests it lists.
+    /// Writes the history of a digest, and the items that follow from it: the image in listings,
+    /// and its manifests.
     fn put_image(
         &mut self,
         digest: &Digest,
@@ -130,7 +128,7 @@ impl Writes {
             let put = self.put(item);
             self.histories.push(put);
         }
-        // They also hold while the index is deleted, so that its size is right should it come back.
+        // They are kept while the index is deleted, for its size when it is pushed again.
         let manifests = |history: &ImageHistory, is_deleted: bool| -> BTreeSet<(String, bool)> {
             let sorts =
                 history.manifests().iter().map(|manifest| table::manifest_sort(manifest, digest));
@@ -148,7 +146,7 @@ impl Writes {
         Ok(())
     }
 
-    /// A segment needs no condition: the history that it belongs to has one.
+    /// The history that the segment belongs to has the condition.
     fn put_segment(&mut self, owner: &Owner, segment: &SegmentWrite) {
         let sort = table::segment_sort(&table::owner_sort(owner), segment.number);
         let mut item = table::key(&self.partition, &sort);
@@ -176,7 +174,7 @@ impl Writes {
     }
 }
 
-/// Where an image is listed, by sort key.
+/// The items of an image in listings, by sort key.
 fn rows(image: Option<&Image>) -> BTreeMap<String, (&Image, Range)> {
     let Some(image) = image else { return BTreeMap::new() };
     let once_archived = image.last_archived_at.map(|_| Range::OnceArchived);
@@ -185,7 +183,7 @@ fn rows(image: Option<&Image>) -> BTreeMap<String, (&Image, Range)> {
     ranges.into_iter().flatten().map(row).collect()
 }
 
-/// When something may go that is of no use a window of lateness after a time.
+/// The expiry of an item that is of no use after the window of lateness.
 fn expiry(time: Timestamp) -> AttributeValue {
     number(time.plus(TOMBSTONE_LIFETIME).as_seconds() + 1)
 }

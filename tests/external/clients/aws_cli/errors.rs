@@ -17,7 +17,7 @@ pub(super) fn prints_errors_of_the_services(aws: &Aws) {
         "Invalid parameter at 'maxResults' failed to satisfy constraint: 'Member must have value less than or \
          equal to 1000'",
     );
-    // Private names may have these, public names may not.
+    // These characters are allowed in private names, but not in public names.
     aws.is_refused(
         "ecr describe-images --repository-name a__b",
         "RepositoryNotFoundException",
@@ -42,7 +42,7 @@ pub(super) fn prints_errors_of_the_services(aws: &Aws) {
     );
 }
 
-/// Such requests do not reach the service; they are here for what callers see.
+/// Such requests do not reach the service. The test documents the errors that users see.
 pub(super) fn rejects_what_the_model_forbids(aws: &Aws) {
     let rejected = |options: &str| aws.rejects(&format!("ecr describe-images {options}"));
     assert_eq!(

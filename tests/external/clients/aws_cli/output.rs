@@ -1,4 +1,4 @@
-//! What is printed of images, in every format.
+//! The output for images, in every format.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ pub(super) fn prints_every_member_as_json(aws: &Aws) {
     let private = aws.prints("ecr describe-images --repository-name team/complete");
     let public = aws.prints("ecr-public describe-images --repository-name team/complete");
     match aws.version {
-        // It prints times as they come.
+        // It prints times as received.
         Version::One => {
             assert_prints!(private, @r#"
             {
@@ -248,7 +248,7 @@ pub(super) fn prints_an_empty_repository(aws: &Aws) {
 }
 
 pub(super) fn prints_skeletons_without_a_request(aws: &Aws) {
-    // Nobody answers there.
+    // Nothing listens on this port.
     let nowhere =
         Aws { endpoint: "http://127.0.0.1:1".to_owned(), program: aws.program.clone(), ..*aws };
     let app = "describe-images --repository-name team/app";
@@ -264,7 +264,7 @@ pub(super) fn prints_skeletons_without_a_request(aws: &Aws) {
     });
     assert_eq!(skeleton("ecr-public", "input"), public_input);
     let mut private_input = skeleton("ecr", "input");
-    // Their values are any of those that the model lists.
+    // Their values are any that the model lists.
     let filter = private_input.as_object_mut().unwrap().remove("filter").unwrap();
     let known = |member: &str| filter.get(member).is_some();
     assert_eq!(
@@ -274,7 +274,7 @@ pub(super) fn prints_skeletons_without_a_request(aws: &Aws) {
     );
     assert_eq!(private_input, public_input);
 
-    // The complete image has every member that AWS CLI knows of.
+    // The complete image has every member that AWS CLI supports.
     for service in SERVICES {
         let known = skeleton(service, "output");
         let image = aws.json(&format!("{service} describe-images --repository-name team/complete"));

@@ -1,4 +1,4 @@
-//! What its options ask for.
+//! The requests that the options send.
 
 use end_to_end::harness::{digest, temporary_folder};
 use serde_json::json;
@@ -12,7 +12,7 @@ pub(super) fn finds_the_newest_image(aws: &Aws) {
     for service in SERVICES {
         let app = format!("{service} describe-images --repository-name team/app");
         assert_eq!(aws.prints(&format!("{app} {newest} --output json")), "\"latest\"\n");
-        // A listing begins with the newest, so that one image is enough to ask for.
+        // A listing begins with the newest, so one image is enough.
         assert_eq!(aws.prints(&format!("{app} --max-items 1 {first}")), "\"latest\"\n");
     }
     let app = "ecr describe-images --repository-name team/app";
@@ -21,8 +21,8 @@ pub(super) fn finds_the_newest_image(aws: &Aws) {
     assert_eq!(aws.prints(&format!("{app} --max-items 1 {first}")), "latest\nNone\n");
     assert_eq!(aws.prints(&format!("{app} --max-results 1 {first}")), "latest\n");
     assert_eq!(aws.prints(&format!("{app} {newest} --output text")), "latest\n");
-    // In the output format text, AWS CLI applies the query to each page by itself; with a page for
-    // each image this gives every image, the newest first.
+    // In the output format text, AWS CLI applies the query to each page. With one image a page this
+    // returns every image, the newest first.
     let pages = aws.prints(&format!("{app} {newest} --output text --page-size 1"));
     assert_eq!(pages, "latest\nNone\nstable\n");
 }
@@ -53,8 +53,8 @@ pub(super) fn finds_images_by_tag_and_by_digest(aws: &Aws) {
         [1],
         "one image thrice"
     );
-    assert_eq!(by("imageTag=old"), [4], "archived, but asked for by name");
-    // Both exist, but do not fit each other.
+    assert_eq!(by("imageTag=old"), [4], "archived, but requested by tag");
+    // Both exist, but belong to different images.
     is_refused(
         "ecr",
         &format!("imageTag=v1,imageDigest={two}"),
@@ -116,7 +116,7 @@ pub(super) fn filters(aws: &Aws) {
     assert!(public.contains("Unknown options: --filter, tagStatus=ANY"), "{public}");
 }
 
-pub(super) fn asks_other_registries(aws: &Aws) {
+pub(super) fn requests_other_registries(aws: &Aws) {
     assert_eq!(aws.lists("ecr", "--registry-id 123456789012"), [1, 2, 3]);
     for service in SERVICES {
         assert_eq!(aws.lists(service, &format!("--registry-id {OTHER_REGISTRY}")), [5]);
@@ -152,7 +152,7 @@ pub(super) fn reads_requests_from_json_and_yaml(aws: &Aws) {
     for service in SERVICES {
         assert_eq!(numbers(service, &format!("--cli-input-json {inline}")), [3, 1]);
     }
-    // An option wins over the JSON.
+    // An option overrides the JSON.
     assert_eq!(
         numbers("ecr", &format!("--cli-input-json {inline} --image-ids imageTag=latest")),
         [1]
@@ -165,7 +165,7 @@ pub(super) fn reads_requests_from_json_and_yaml(aws: &Aws) {
     );
     assert_eq!(numbers("ecr", &format!("--cli-input-json {filter}")), [2]);
 
-    // To version 1, this is the size of the pages; version 2 takes it for a wish for one page.
+    // To version 1 this is the page size. To version 2 it is a request for a single page.
     let page_size = r#"{"repositoryName":"team/app","maxResults":2}"#;
     let listed: &[u64] = match aws.version {
         Version::One => &[1, 2, 3],

@@ -1,4 +1,4 @@
-//! What holds for all functions.
+//! Tests of all functions.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ async fn events_of_other_triggers_get_a_clear_error() {
     else {
         return;
     };
-    for (name, event, says) in [
+    for (name, event, expected) in [
         (
             "describe-images",
             batch(&[("message", pushed(1))]),
@@ -26,20 +26,20 @@ async fn events_of_other_triggers_get_a_clear_error() {
         ("reconcile", request("{}"), "missing field `Records`"),
     ] {
         let function = surroundings.function(name);
-        let (status, answer) = function.invoke(&event).await;
-        assert_eq!(status, 500, "{name}: {answer}");
-        let message = answer["errorMessage"].as_str().unwrap();
-        assert!(message.contains(says), "{name}: {message}");
-        // It goes on.
+        let (status, response) = function.invoke(&event).await;
+        assert_eq!(status, 500, "{name}: {response}");
+        let message = response["errorMessage"].as_str().unwrap();
+        assert!(message.contains(expected), "{name}: {message}");
+        // The function continues.
         assert_eq!(function.invoke(&event).await.0, 500, "{name}");
     }
 }
 
-/// Each function's role allows just the operations that it asks for, which `template.rs` knows.
+/// Each function sends exactly the operations that its role allows. `template/policies.rs` tests
+/// the roles.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_functions_ask_for_what_their_roles_allow() {
-    let Some(surroundings) =
-        Surroundings::start("the_functions_ask_for_what_their_roles_allow").await
+async fn the_functions_send_what_their_roles_allow() {
+    let Some(surroundings) = Surroundings::start("the_functions_send_what_their_roles_allow").await
     else {
         return;
     };
@@ -48,18 +48,21 @@ async fn the_functions_ask_for_what_their_roles_allow() {
     let untagged = here("image-action-delete.json").to_string();
     let created = here("eventbridge-cloudtrail-create-repository.json").to_string();
     let index = pushed_index(2).to_string();
-    let mut gone = here("eventbridge-cloudtrail-create-repository.json");
-    gone["detail"]["eventName"] = json!("DeleteRepository");
+    let mut deleted = here("eventbridge-cloudtrail-create-repository.json");
+    deleted["detail"]["eventName"] = json!("DeleteRepository");
     let messages = batch(&[
         ("pushed", pushed(1)),
         ("deleted", untagged),
         ("created", created),
         ("index", index),
-        ("gone", gone.to_string()),
-        ("reminder", r#"{"source": "image-catalog", "detail-type": "Ask Again"}"#.to_owned()),
+        ("gone", deleted.to_string()),
+        (
+            "reminder",
+            r#"{"source": "image-catalog", "detail-type": "Retry Pending Lookups"}"#.to_owned(),
+        ),
     ]);
-    let (_, answer) = ingest.invoke(&messages).await;
-    assert_eq!(failed(&answer), BTreeSet::new());
+    let (_, response) = ingest.invoke(&messages).await;
+    assert_eq!(failed(&response), BTreeSet::new());
     let operations = BTreeSet::from(
         ["batchgetitem", "getitem", "query", "transactwriteitems"].map(str::to_owned),
     );
@@ -69,11 +72,11 @@ async fn the_functions_ask_for_what_their_roles_allow() {
     surroundings.moto.aws(&["ecr", "create-repository", "--repository-name", "team/app"]);
     let reconcile = surroundings.function("reconcile");
     for body in [
-        r#"{"compare":"registry","from":"ecr"}"#,
-        r#"{"compare":"repository","from":"ecr","name":"team/app","prune":true}"#,
+        r#"{"reconcile":"registry","from":"ecr"}"#,
+        r#"{"reconcile":"repository","from":"ecr","name":"team/app","prune":true}"#,
     ] {
-        let (_, answer) = reconcile.invoke(&batch(&[("message", body.to_owned())])).await;
-        assert_eq!(failed(&answer), BTreeSet::new());
+        let (_, response) = reconcile.invoke(&batch(&[("message", body.to_owned())])).await;
+        assert_eq!(failed(&response), BTreeSet::new());
     }
     assert_eq!(take(), operations);
     drop(reconcile);

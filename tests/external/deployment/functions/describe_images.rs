@@ -8,9 +8,8 @@ use serde_json::{Value, json};
 use super::surroundings::Surroundings;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn describe_images_answers_api_gateway() {
-    let Some(surroundings) = Surroundings::start("describe_images_answers_api_gateway").await
-    else {
+async fn describe_images_serves_api_gateway() {
+    let Some(surroundings) = Surroundings::start("describe_images_serves_api_gateway").await else {
         return;
     };
     for number in 1..=3 {
@@ -37,7 +36,8 @@ async fn describe_images_answers_api_gateway() {
         "describe-images answers {cold:.1?} after its start, and {warm:.1?} once it runs"
     ));
 
-    // Another key seals from now on; tokens of the one before still open, in any process.
+    // New tokens are sealed with another key. Tokens of the previous key still open, in any
+    // process.
     let key = "0123456789abcdef".repeat(4);
     surroundings.moto.aws(&[
         "secretsmanager",
@@ -100,8 +100,8 @@ async fn describe_images_answers_api_gateway() {
     let names = metrics["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().unwrap();
     assert!(names.contains(&json!({ "Name": "Latency", "Unit": "Milliseconds" })), "{metrics}");
 
-    let said = format!("{lines:?} {:?}", function.lines());
+    let log = format!("{lines:?} {:?}", function.lines());
     for secret in [token, "AKIDEXAMPLE", "Signature", "secret of the function", &key, "nextToken"] {
-        assert!(!said.contains(secret), "{secret} in {said}");
+        assert!(!log.contains(secret), "{secret} in {log}");
     }
 }

@@ -10,8 +10,8 @@ use end_to_end::harness::{
     REGION, REGISTRY, Store, binary, digest, print, repository, sample, temporary_folder,
 };
 use ingest_events::source::Origin;
+use registries::Source;
 use serde_json::{Value, json};
-use subscriptions::Source;
 
 use super::payloads::{batch, failed, here, pushed, pushed_index};
 use super::surroundings::Surroundings;
@@ -23,11 +23,11 @@ async fn ingest_events_applies_batches() {
         return;
     };
     let function = surroundings.function("ingest-events");
-    let (status, answer) = function.invoke(&batch(&[("first", pushed(1))])).await;
+    let (status, response) = function.invoke(&batch(&[("first", pushed(1))])).await;
     let cold = function.started.elapsed();
-    assert_eq!((status, failed(&answer)), (200, BTreeSet::new()));
+    assert_eq!((status, failed(&response)), (200, BTreeSet::new()));
 
-    // More images than DynamoDB has room for in an item.
+    // More manifests than fit into an item of DynamoDB.
     let too_large = pushed_index(6000);
     let mut malformed: Value = serde_json::from_str(&pushed(2)).unwrap();
     malformed["time"] = json!("yesterday");
@@ -40,13 +40,13 @@ async fn ingest_events_applies_batches() {
         ("ignored", here("scan-resource-change.json").to_string()),
     ]);
     let warm_started = Instant::now();
-    let (status, answer) = function.invoke(&messages).await;
+    let (status, response) = function.invoke(&messages).await;
     let warm = warm_started.elapsed();
     print(format!(
         "ingest-events applies an event {cold:.1?} after its start; a batch of six, once it runs, takes {warm:.1?}"
     ));
     assert_eq!(
-        (status, failed(&answer)),
+        (status, failed(&response)),
         (200, BTreeSet::from(["malformed", "no JSON", "too large"]))
     );
     assert_eq!(listed(&surroundings).await, [digest(1).to_string(), digest(3).to_string()]);
@@ -72,7 +72,7 @@ async fn ingest_events_applies_batches() {
         assert!(outcomes.contains(&expected), "{expected:?} is not in {outcomes:?}");
     }
     let metrics = function.metrics(&[]);
-    // The sample is of 2019.
+    // The sample is from 2019.
     assert!(metrics["EventAge"][0].as_f64() > Some(7.0 * 365.0 * 86_400_000.0), "{metrics}");
     assert!(metrics["ConsumedWriteCapacity"][0].as_f64() > Some(0.0), "{metrics}");
     let line = function
@@ -92,8 +92,7 @@ async fn listed(surroundings: &Surroundings) -> Vec<String> {
     let filter = catalog::reader::Filter { tag_status: None, image_status: None };
     let listed = surroundings
         .store
-        .reader
-        .list(&repository("my-repository-name"), &filter, None, 100, |_| false)
+        .page(&repository("my-repository-name"), &filter, None, 100)
         .await
         .unwrap();
     let mut digests: Vec<String> =
@@ -103,27 +102,26 @@ async fn listed(surroundings: &Surroundings) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_done_in_time_is_given_back_and_nothing_is_half_done() {
-    let test = "what_is_not_done_in_time_is_given_back_and_nothing_is_half_done";
+async fn what_is_not_done_in_time_is_delivered_again_and_nothing_is_half_done() {
+    let test = "what_is_not_done_in_time_is_delivered_again_and_nothing_is_half_done";
     let Some(surroundings) = Surroundings::start(test).await else { return };
     let function = surroundings.function("ingest-events");
-    let (_, answer) = function.invoke(&batch(&[("first", pushed(1))])).await;
-    assert_eq!(failed(&answer), BTreeSet::new());
+    let (_, response) = function.invoke(&batch(&[("first", pushed(1))])).await;
+    assert_eq!(failed(&response), BTreeSet::new());
 
     let messages = batch(&[("second", pushed(2)), ("third", pushed(3))]);
     surroundings.wire.is_stalled.store(true, Ordering::Relaxed);
     let started = Instant::now();
-    let (status, answer) = function.invoke(&messages).await;
-    assert_eq!((status, failed(&answer)), (200, BTreeSet::from(["second", "third"])));
+    let (status, response) = function.invoke(&messages).await;
+    assert_eq!((status, failed(&response)), (200, BTreeSet::from(["second", "third"])));
     assert!(started.elapsed() < TIMEOUT, "{:?}", started.elapsed());
     surroundings.wire.is_stalled.store(false, Ordering::Relaxed);
 
-    // Lambda ends a process whose time is up. What it was about to do is wholly done, or not at
-    // all.
+    // Lambda ends a process at its deadline. Each change is applied completely or not at all.
     drop(function);
     let again = surroundings.function("ingest-events");
-    let (_, answer) = again.invoke(&messages).await;
-    assert_eq!(failed(&answer), BTreeSet::new());
+    let (_, response) = again.invoke(&messages).await;
+    assert_eq!(failed(&response), BTreeSet::new());
     let calm = Store::in_memory().await;
     let ingest = calm.ingest();
     let origin = Origin::new(Source::Ecr, repository("any").registry, Timestamp::now());
@@ -133,8 +131,8 @@ async fn what_is_not_done_in_time_is_given_back_and_nothing_is_half_done() {
     assert_eq!(items(&surroundings.store).await, items(&calm).await);
 }
 
-/// A message that has been tried often enough goes to a queue of its own, with the reason, and with
-/// all that it takes to apply it later.
+/// After the maximum number of deliveries a message goes to the dead letter queue, with the reason
+/// and with everything that is needed to apply it later.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_applied_becomes_a_dead_letter_with_its_reason() {
     let test = "what_cannot_be_applied_becomes_a_dead_letter_with_its_reason";
@@ -153,12 +151,12 @@ async fn what_cannot_be_applied_becomes_a_dead_letter_with_its_reason() {
         }
         messages
     };
-    let (_, answer) = function.invoke(&tried(2)).await;
-    assert_eq!(failed(&answer), BTreeSet::from(["malformed", "too large"]));
+    let (_, response) = function.invoke(&tried(2)).await;
+    assert_eq!(failed(&response), BTreeSet::from(["malformed", "too large"]));
     assert_eq!(surroundings.received(&surroundings.dead_letter_queue_url).len(), 0);
 
-    let (_, answer) = function.invoke(&tried(3)).await;
-    assert_eq!(failed(&answer), BTreeSet::new(), "they are dealt with");
+    let (_, response) = function.invoke(&tried(3)).await;
+    assert_eq!(failed(&response), BTreeSet::new(), "they are dead letters");
     let mut letters = surroundings.received(&surroundings.dead_letter_queue_url);
     letters.sort_by_key(|letter| letter["Body"].as_str().unwrap().len());
     let [small, large] = &letters[..] else { panic!("two dead letters: {letters:#?}") };
@@ -172,8 +170,8 @@ async fn what_cannot_be_applied_becomes_a_dead_letter_with_its_reason() {
     let reason = attribute(large, "reason");
     assert!(reason.as_str().unwrap().ends_with("than one DynamoDB item can hold"), "{reason}");
 
-    // The subscription that a dead letter is of is made later; then it can be applied, to this very
-    // table.
+    // The subscription of a dead letter is added later. Then the dead letter can be applied to the
+    // same table.
     let mut unknown = batch(&[("unknown", sample("harbor/push-artifact.json"))]);
     let message = &mut unknown["Records"][0];
     message["attributes"]["ApproximateReceiveCount"] = json!("3");
@@ -181,8 +179,8 @@ async fn what_cannot_be_applied_becomes_a_dead_letter_with_its_reason() {
         "subscription": { "stringValue": "harbor-2", "dataType": "String" },
         "receivedAt": { "stringValue": "2026-11-21T00:00:00Z", "dataType": "String" },
     });
-    let (_, answer) = function.invoke(&unknown).await;
-    assert_eq!(failed(&answer), BTreeSet::new());
+    let (_, response) = function.invoke(&unknown).await;
+    assert_eq!(failed(&response), BTreeSet::new());
     surroundings.moto.aws(&[
         "sqs",
         "send-message",
@@ -212,20 +210,20 @@ async fn what_cannot_be_applied_becomes_a_dead_letter_with_its_reason() {
         let output = command.output().unwrap();
         (output.status.code(), String::from_utf8(output.stdout).unwrap())
     };
-    let (status, said) = replay();
-    assert_eq!(status, Some(1), "{said}");
-    assert!(said.contains(": the body is not valid JSON: "), "{said}");
-    assert!(said.ends_with("\n1 deliveries applied, 1 not applied\n"), "{said}");
+    let (status, stdout) = replay();
+    assert_eq!(status, Some(1), "{stdout}");
+    assert!(stdout.contains(": the body is not valid JSON: "), "{stdout}");
+    assert!(stdout.ends_with("\n1 deliveries applied, 1 not applied\n"), "{stdout}");
     let known = surroundings.store.reader.repositories(&repository("any").registry).await.unwrap();
     assert!(known.contains(&repository("harbor/alpine")), "{known:?}");
 
-    // Where the queue is away, the one that they came from moves them.
+    // If the dead letter queue is deleted, the event queue's own redrive moves the messages.
     surroundings.moto.aws(&[
         "sqs",
         "delete-queue",
         "--queue-url",
         &surroundings.dead_letter_queue_url,
     ]);
-    let (_, answer) = function.invoke(&tried(3)).await;
-    assert_eq!(failed(&answer), BTreeSet::from(["malformed", "too large"]));
+    let (_, response) = function.invoke(&tried(3)).await;
+    assert_eq!(failed(&response), BTreeSet::from(["malformed", "too large"]));
 }

@@ -1,12 +1,12 @@
-//! What the functions are invoked with.
+//! The payloads of the functions.
 
 use std::collections::BTreeSet;
 
 use end_to_end::harness::{REGION, digest, sample};
 use serde_json::{Value, json};
 
-/// A request as an HTTP API of API Gateway hands it over, with a body of a media type that it does
-/// not know, signed by a caller of the account 123456789012.
+/// A request as an HTTP API of API Gateway forwards it, with a body of an unknown media type,
+/// signed by a caller of the account 123456789012.
 pub(super) fn request(body: &str) -> Value {
     json!({
         "version": "2.0",
@@ -66,7 +66,7 @@ pub(super) fn base64(text: &str) -> String {
     aws_smithy_types::base64::encode(text)
 }
 
-/// The attributes of a message: those of notifications name the subscription.
+/// The attributes of a message. Those of notifications contain the subscription.
 pub(super) fn attributes(id: &str) -> Value {
     if matches!(id, "too large" | "index") {
         let attribute = json!({
@@ -81,7 +81,7 @@ pub(super) fn attributes(id: &str) -> Value {
     }
 }
 
-/// A batch as SQS hands it over, of messages by their ids.
+/// A batch as SQS delivers it, of messages by their ids.
 pub(super) fn batch(messages: &[(&str, String)]) -> Value {
     let records: Vec<Value> = messages
         .iter()
@@ -107,7 +107,7 @@ pub(super) fn batch(messages: &[(&str, String)]) -> Value {
     json!({ "Records": records })
 }
 
-/// A sample, as if it had happened in the functions' region.
+/// A sample, in the functions' region.
 pub(super) fn here(file: &str) -> Value {
     let mut event: Value = serde_json::from_str(&sample(&format!("aws-ecr/{file}"))).unwrap();
     for place in ["/region", "/awsRegion", "/detail/awsRegion"] {
@@ -143,7 +143,7 @@ pub(super) fn pushed_index(images: u64) -> Value {
     notification
 }
 
-pub(super) fn failed(answer: &Value) -> BTreeSet<&str> {
-    let failures = answer["batchItemFailures"].as_array().unwrap();
+pub(super) fn failed(response: &Value) -> BTreeSet<&str> {
+    let failures = response["batchItemFailures"].as_array().unwrap();
     failures.iter().map(|failure| failure["itemIdentifier"].as_str().unwrap()).collect()
 }

@@ -50,28 +50,27 @@ async fn receive_webhook_puts_webhooks_into_the_queue() {
     assert!((0..60_000).contains(&age), "{received_at}");
     assert_eq!(message["MessageAttributes"]["subscription"]["StringValue"], "harbor-1");
 
-    // What it put there, the other function applies.
+    // The other function applies the queued message.
     let ingest = surroundings.function("ingest-events");
     let mut delivered = batch(&[("webhook", body.clone())]);
     delivered["Records"][0]["messageAttributes"] =
         json!({ "subscription": { "stringValue": "harbor-1", "dataType": "String" } });
-    let (_, answer) = ingest.invoke(&delivered).await;
-    assert_eq!(failed(&answer), BTreeSet::new());
+    let (_, response) = ingest.invoke(&delivered).await;
+    assert_eq!(failed(&response), BTreeSet::new());
     let registry = catalog::RegistryId::parse("210987654321").unwrap();
     let alpine = catalog::Repository { registry, ..repository("harbor/alpine") };
     let filter = catalog::reader::Filter { tag_status: None, image_status: None };
-    let listed =
-        surroundings.store.reader.list(&alpine, &filter, None, 10, |_| false).await.unwrap();
+    let listed = surroundings.store.page(&alpine, &filter, None, 10).await.unwrap();
     assert_eq!(listed.images.len(), 1);
 
-    // The queue is away: the registry is told to send it again.
+    // The queue is deleted: the response makes the registry retry.
     surroundings.moto.aws(&["sqs", "delete-queue", "--queue-url", &surroundings.queue_url]);
     let (_, failed) = function.invoke(&webhook("Bearer token of harbor")).await;
     assert_eq!(failed["statusCode"], 503, "{failed}");
-    let said = format!("{:?}", function.lines());
+    let log = format!("{:?}", function.lines());
     assert!(
-        !said.contains("token of") && !said.contains("alpine"),
-        "neither credentials nor bodies: {said}"
+        !log.contains("token of") && !log.contains("alpine"),
+        "neither credentials nor bodies: {log}"
     );
     assert_eq!(function.metrics(&["Status"])["Webhooks"], 1);
 }

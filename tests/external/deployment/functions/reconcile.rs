@@ -9,10 +9,10 @@ use serde_json::json;
 use super::payloads::{batch, failed};
 use super::surroundings::Surroundings;
 
-/// From the message of the schedule on, message by message, until the queue is empty.
+/// Processes the queue until it is empty, beginning with the message of the schedule.
 #[tokio::test(flavor = "multi_thread")]
-async fn reconcile_follows_its_queue() {
-    let Some(surroundings) = Surroundings::start("reconcile_follows_its_queue").await else {
+async fn reconcile_processes_its_queue() {
+    let Some(surroundings) = Surroundings::start("reconcile_processes_its_queue").await else {
         return;
     };
     let aws = |arguments: &[&str]| surroundings.moto.aws(arguments);
@@ -34,7 +34,7 @@ async fn reconcile_follows_its_queue() {
             aws(&[&put[..], &["--image-digest", &digest, "--image-manifest", &manifest]].concat());
         }
     }
-    // Both registries that the subscriptions have cannot be asked, and lose nothing for that.
+    // Both registries of the subscriptions cannot be listed. Their repositories must stay.
     let harbor = catalog::Repository {
         registry: catalog::RegistryId::parse("210987654321").unwrap(),
         ..repository("harbor/alpine")
@@ -44,37 +44,32 @@ async fn reconcile_follows_its_queue() {
         surroundings.store.writer.apply(&change).await.unwrap();
     };
     apply(&harbor, ChangeKind::RepositoryCreated).await;
-    // So does a repository of the account, which a subscription without an address may have, too.
+    // A repository of the account must stay, too: a subscription without an address may have it.
     apply(&repository("gone"), ChangeKind::RepositoryCreated).await;
 
     let function = surroundings.function("reconcile");
-    let mut waiting = vec![r#"{"compare": "registries"}"#.to_owned()];
-    let mut followed = Vec::new();
+    let mut waiting = vec![r#"{"reconcile": "registries"}"#.to_owned()];
+    let mut processed = Vec::new();
     while let Some(body) = waiting.pop() {
-        let (status, answer) = function.invoke(&batch(&[("message", body.clone())])).await;
-        assert_eq!((status, failed(&answer)), (200, BTreeSet::new()), "{body}");
-        followed.push(body);
+        let (status, response) = function.invoke(&batch(&[("message", body.clone())])).await;
+        assert_eq!((status, failed(&response)), (200, BTreeSet::new()), "{body}");
+        processed.push(body);
         let received = surroundings.received(&surroundings.queue_url);
         waiting.extend(received.iter().map(|message| message["Body"].as_str().unwrap().to_owned()));
     }
-    followed.sort();
+    processed.sort();
     assert_eq!(
-        followed,
+        processed,
         [
-            r#"{"compare": "registries"}"#,
-            r#"{"compare":"registry","from":"ecr"}"#,
-            r#"{"compare":"repository","from":"ecr","name":"team/app","prune":false}"#,
-            r#"{"compare":"repository","from":"ecr","name":"team/tool","prune":false}"#,
+            r#"{"reconcile": "registries"}"#,
+            r#"{"reconcile":"registry","from":"ecr"}"#,
+            r#"{"reconcile":"repository","from":"ecr","name":"team/app","prune":false}"#,
+            r#"{"reconcile":"repository","from":"ecr","name":"team/tool","prune":false}"#,
         ]
     );
     let filter = catalog::reader::Filter { tag_status: None, image_status: None };
     for name in ["team/app", "team/tool"] {
-        let listed = surroundings
-            .store
-            .reader
-            .list(&repository(name), &filter, None, 10, |_| false)
-            .await
-            .unwrap();
+        let listed = surroundings.store.page(&repository(name), &filter, None, 10).await.unwrap();
         let mut tags: Vec<String> = listed
             .images
             .iter()
@@ -89,21 +84,21 @@ async fn reconcile_follows_its_queue() {
         surroundings.store.reader.repositories(&repository("any").registry).await.unwrap();
     known.sort_by_key(ToString::to_string);
     assert_eq!(known, [repository("gone"), repository("team/app"), repository("team/tool")]);
-    assert_eq!(function.metrics(&[])["RepositoriesCompared"], 1);
+    assert_eq!(function.metrics(&[])["RepositoriesReconciled"], 1);
     let drift = function.metrics(&["Kind"]);
     assert!(drift["Drift"].as_u64() > Some(0), "{drift}");
     let line = function
         .lines()
         .into_iter()
-        .find(|line| line["message"] == "compared a repository")
+        .find(|line| line["message"] == "found the drift of a repository")
         .unwrap();
     assert_eq!(line["drift"], 5, "the repository, two images, two tags: {line}");
 
-    // What cannot be followed is given back.
+    // Messages that cannot be processed are delivered again.
     let strange = batch(&[
-        ("no such registry", r#"{"compare":"registry","from":"harbor-1"}"#.to_owned()),
+        ("no such registry", r#"{"reconcile":"registry","from":"harbor-1"}"#.to_owned()),
         ("no message", "{}".to_owned()),
     ]);
-    let (_, answer) = function.invoke(&strange).await;
-    assert_eq!(failed(&answer), BTreeSet::from(["no such registry", "no message"]));
+    let (_, response) = function.invoke(&strange).await;
+    assert_eq!(failed(&response), BTreeSet::from(["no such registry", "no message"]));
 }

@@ -1,4 +1,5 @@
-//! What the functions need, and the functions themselves, as processes under an emulator of Lambda.
+//! The dependencies of the functions, and the functions themselves, as processes under an emulator
+//! of Lambda.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -17,10 +18,10 @@ use end_to_end::harness::{
 use serde_json::{Value, json};
 
 use super::payloads::request;
-use super::{LARGEST_PAYLOAD, TIMEOUT};
+use super::{MAX_PAYLOAD, TIMEOUT};
 use crate::deployment::{built, root, tool};
 
-/// What the functions need: a table, a queue and secrets, until it is dropped.
+/// The dependencies of the functions: a table, a queue and secrets, until it is dropped.
 pub(super) struct Surroundings {
     pub(super) _turn: tokio::sync::MutexGuard<'static, ()>,
     pub(super) _dynamodb: DynamoDbLocal,
@@ -35,7 +36,7 @@ pub(super) struct Surroundings {
 
 impl Surroundings {
     pub(super) async fn start(test: &str) -> Option<Self> {
-        // The figures are those of a function that has the machine for itself, almost.
+        // One function at a time, so that the figures are not disturbed.
         static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
         built(test)?;
         let turn = TURN.lock().await;
@@ -101,8 +102,8 @@ impl Surroundings {
         })
     }
 
-    /// Starts a process of a function, under an emulator of its own: one that outlived the process
-    /// would hand the next invocation to it, and wait.
+    /// Starts a process of a function, under an emulator of its own: a shared emulator would pass
+    /// the next invocation to a process that has ended, and wait.
     pub(super) fn function(&self, name: &'static str) -> Function {
         let port = free_port();
         let emulator = tool("functions", "cargo-lambda")
@@ -142,7 +143,7 @@ impl Surroundings {
                 ("SUBSCRIPTIONS_SECRET_ARN", &self.subscriptions),
                 ("QUEUE_URL", &self.queue_url),
                 ("DEAD_LETTER_QUEUE_URL", &self.dead_letter_queue_url),
-                ("MAXIMUM_TRIES", "3"),
+                ("MAX_RECEIVE_COUNT", "3"),
                 ("AWS_ENDPOINT_URL_ECR", &self.moto.url),
                 ("AWS_ENDPOINT_URL_SQS", &self.moto.url),
                 ("AWS_ENDPOINT_URL_DYNAMODB", &self.wire.url),
@@ -161,7 +162,7 @@ impl Surroundings {
         }
     }
 
-    /// Takes the messages out of a queue, ten at most.
+    /// Receives and deletes up to ten messages of a queue.
     pub(super) fn received(&self, queue_url: &str) -> Vec<Value> {
         let mut received = self.moto.aws(&[
             "sqs",
@@ -206,7 +207,7 @@ impl Surroundings {
 /// A process of a function, until it is dropped.
 pub(super) struct Function {
     pub(super) _process: KilledOnDrop,
-    /// Ends after the process that asks it.
+    /// Dropped after the process that polls it.
     pub(super) _emulator: KilledOnDrop,
     pub(super) log: PathBuf,
     pub(super) started: Instant,
@@ -214,27 +215,27 @@ pub(super) struct Function {
 }
 
 impl Function {
-    /// Invokes it, and waits for its answer: a status and what it says.
+    /// Invokes it, and waits for its response: a status and a payload.
     pub(super) async fn invoke(&self, event: &Value) -> (u16, Value) {
         let request = reqwest::Client::new().post(&self.url).body(event.to_string());
         let response = request.send().await.unwrap();
         let status = response.status().as_u16();
         let bytes = response.bytes().await.unwrap();
-        assert!(bytes.len() < LARGEST_PAYLOAD, "{} bytes", bytes.len());
+        assert!(bytes.len() < MAX_PAYLOAD, "{} bytes", bytes.len());
         (status, serde_json::from_slice(&bytes).unwrap())
     }
 
-    /// What API Gateway answers with: the status, and the body.
+    /// The response of API Gateway: the status, and the body.
     pub(super) async fn request(&self, body: &str) -> (u64, Value) {
-        let (status, answer) = self.invoke(&request(body)).await;
-        assert_eq!(status, 200, "{answer}");
-        assert_eq!(answer["isBase64Encoded"], false);
-        assert_eq!(answer["headers"]["content-type"], "application/x-amz-json-1.1");
-        let body = answer["body"].as_str().unwrap();
-        (answer["statusCode"].as_u64().unwrap(), serde_json::from_str(body).unwrap())
+        let (status, response) = self.invoke(&request(body)).await;
+        assert_eq!(status, 200, "{response}");
+        assert_eq!(response["isBase64Encoded"], false);
+        assert_eq!(response["headers"]["content-type"], "application/x-amz-json-1.1");
+        let body = response["body"].as_str().unwrap();
+        (response["statusCode"].as_u64().unwrap(), serde_json::from_str(body).unwrap())
     }
 
-    /// Each line that it wrote, all of which are JSON.
+    /// Every line of its log, parsed as JSON.
     pub(super) fn lines(&self) -> Vec<Value> {
         let log = std::fs::read_to_string(&self.log).unwrap();
         log.lines()
@@ -242,7 +243,7 @@ impl Function {
             .collect()
     }
 
-    /// The first metrics that it wrote with these dimensions besides the stack.
+    /// The first metrics in the log with these dimensions besides the stack.
     pub(super) fn metrics(&self, dimensions: &[&str]) -> Value {
         let lines = self.lines();
         let expected: Vec<&str> = [&["Stack"], dimensions].concat();
@@ -254,7 +255,7 @@ impl Function {
     }
 }
 
-/// A way to DynamoDB that notes which operations are asked for, and can keep the answers back.
+/// A proxy to DynamoDB that records the operations, and can hold responses back.
 pub(super) struct Wire {
     pub(super) url: String,
     pub(super) operations: Arc<Mutex<BTreeSet<String>>>,
@@ -287,10 +288,10 @@ impl Wire {
     }
 }
 
-/// The emulator tells every invocation the deadline 600000, ten minutes after the beginning of
-/// 1970, where Lambda tells the time. This is a way to it that does as Lambda does.
+/// The emulator sends every invocation the deadline 600000, ten minutes after the beginning of
+/// 1970. Lambda sends the real time. This is a proxy to the emulator that sends the real time.
 pub(super) fn with_deadlines(emulator: &str) -> String {
-    let tell_time = |bytes: Vec<u8>| {
+    let set_deadline = |bytes: Vec<u8>| {
         let text = String::from_utf8_lossy(&bytes);
         let deadline =
             Timestamp::now().as_milliseconds() + i64::try_from(TIMEOUT.as_millis()).unwrap();
@@ -300,5 +301,5 @@ pub(super) fn with_deadlines(emulator: &str) -> String {
         )
         .into_bytes()
     };
-    proxy(TcpListener::bind("127.0.0.1:0").unwrap(), emulator, |bytes| bytes, tell_time)
+    proxy(TcpListener::bind("127.0.0.1:0").unwrap(), emulator, |bytes| bytes, set_deadline)
 }

@@ -1,4 +1,4 @@
-//! What linters say of the template.
+//! Linters of the template.
 
 use std::process::Command;
 
@@ -38,8 +38,10 @@ fn the_policy_check_fails_nothing_and_each_exception_has_a_reason() {
 }
 
 #[test]
-fn the_build_resolves_what_cloudformation_does_not_know() {
-    let Some(built) = built("the_build_resolves_what_cloudformation_does_not_know") else { return };
+fn the_build_resolves_what_cloudformation_does_not_support() {
+    let Some(built) = built("the_build_resolves_what_cloudformation_does_not_support") else {
+        return;
+    };
     let template = std::fs::read_to_string(built.join("template.yaml")).unwrap();
     assert!(!template.contains(": &") && !template.contains("*id0"), "YAML aliases");
     for function in FUNCTIONS {

@@ -1,4 +1,4 @@
-//! Who may do what.
+//! Permissions.
 
 use serde_json::{Value, json};
 
@@ -19,7 +19,7 @@ fn every_route_but_that_of_webhooks_demands_a_signature() {
     assert_eq!(paths.keys().collect::<Vec<_>>(), ["/", "/DescribeImages", "/events/{source}"]);
     for (path, methods) in paths {
         assert_eq!(methods.as_object().unwrap().keys().collect::<Vec<_>>(), ["post"], "{path}");
-        // Registries cannot sign; their function checks what they show.
+        // Registries cannot sign requests. The function checks their credentials.
         let security = if path == "/events/{source}" { "NONE" } else { "AWS_IAM" };
         assert_eq!(methods["post"]["security"], json!([{ security: [] }]), "{path}");
         assert_eq!(
@@ -47,7 +47,7 @@ fn every_route_but_that_of_webhooks_demands_a_signature() {
     );
 }
 
-/// What IAM actions are allowed on.
+/// IAM actions and their resources.
 fn statements(template: &Value, role: &str) -> Vec<(Vec<String>, Value)> {
     let role = resources(template, "AWS::IAM::Role")[role];
     assert!(role.get("ManagedPolicyArns").is_none(), "managed policies allow more than is needed");
@@ -56,7 +56,7 @@ fn statements(template: &Value, role: &str) -> Vec<(Vec<String>, Value)> {
     statements
         .iter()
         .map(|statement| {
-            // The one statement on a condition is about tracing.
+            // The only conditional statement is about tracing.
             let statement = match statement.get("Fn::If") {
                 Some(either) => &either[1],
                 None => statement,

@@ -1,6 +1,6 @@
 //! Rules, the schedule, protection and alarms.
 
-use reconcile::handler::Message;
+use reconcile::job::Message;
 use serde_json::{Value, json};
 
 use super::{resources, transformed};
@@ -20,7 +20,7 @@ fn events_reach_the_queue_and_only_from_the_rules() {
             "Principal": { "Service": "events.amazonaws.com" },
             "Action": "sqs:SendMessage",
             "Resource": [arn("EventsQueue"), arn("UndeliveredEventsQueue")],
-            "Condition": { "ArnEquals": { "aws:SourceArn": [arn("ImageEventsRule"), arn("ApiCallsRule"), arn("ReminderRule")] } },
+            "Condition": { "ArnEquals": { "aws:SourceArn": [arn("ImageEventsRule"), arn("ApiCallsRule"), arn("RetryLookupsRule")] } },
         }])
     );
     let policy = resources(&template, "AWS::SQS::QueuePolicy")["ReconcileQueuePolicy"];
@@ -41,7 +41,7 @@ fn events_reach_the_queue_and_only_from_the_rules() {
         let queue = if name == "ReconcileRule" { "ReconcileQueue" } else { "EventsQueue" };
         assert_eq!(target["Arn"], arn(queue));
         if rule.get("ScheduleExpression").is_some() {
-            // The next one does as well.
+            // A lost message of the schedule needs no dead letter: the next one follows.
             continue;
         }
         assert_eq!(target["DeadLetterConfig"]["Arn"], arn("UndeliveredEventsQueue"));
@@ -65,10 +65,10 @@ fn events_reach_the_queue_and_only_from_the_rules() {
     }
 }
 
-/// What EventBridge sends on its schedule is what the function understands.
+/// The function understands the message that EventBridge sends on its schedule.
 #[test]
-fn the_schedule_has_everything_compared() {
-    let Some(template) = transformed("the_schedule_has_everything_compared", &[]) else { return };
+fn the_schedule_reconciles_everything() {
+    let Some(template) = transformed("the_schedule_reconciles_everything", &[]) else { return };
     let rule = &resources(&template, "AWS::Events::Rule")["ReconcileRule"];
     assert_eq!(rule["ScheduleExpression"], json!({ "Ref": "ReconcileSchedule" }));
     let input = rule["Targets"][0]["Input"].as_str().unwrap();
@@ -95,7 +95,7 @@ fn protection_follows_its_parameter() {
     assert_eq!(table["Properties"]["SSESpecification"]["SSEEnabled"], true);
 }
 
-/// The metrics that alarms and the dashboard look at are those that the functions write.
+/// Alarms and the dashboard use metrics that the functions write.
 #[test]
 fn alarms_have_actions_and_the_dashboard_is_json() {
     let Some(template) = transformed("alarms_have_actions_and_the_dashboard_is_json", &[]) else {
@@ -110,7 +110,7 @@ fn alarms_have_actions_and_the_dashboard_is_json() {
         assert_eq!(alarm["OKActions"], to_topic, "{name}");
         assert!(
             operations.contains(&format!("`{name}`")),
-            "docs/operations.md does not tell of {name}"
+            "docs/operations.md does not mention {name}"
         );
     }
     let dashboard = resources(&template, "AWS::CloudWatch::Dashboard")["Dashboard"];

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use super::{FUNCTIONS, transformed};
 use crate::deployment::{built, succeed, tool};
 
-/// A stack of the template on a server of moto. It makes no alarms, no API, no secret and no queue
-/// policy; those are looked at in the template.
+/// A stack of the template on a server of moto. It has no alarms, no API, no secret and no queue
+/// policy; other tests check those in the template.
 struct Stack {
     moto: Moto,
     names: BTreeMap<String, String>,
@@ -19,7 +19,7 @@ struct Stack {
 }
 
 impl Stack {
-    /// The one that tests which run at the same time share; it ends with the last of them.
+    /// The stack that concurrent tests share. It is deleted with the last of them.
     fn deploy(test: &str) -> Option<Arc<Self>> {
         static STACK: Mutex<Weak<Stack>> = Mutex::new(Weak::new());
         let mut shared = STACK.lock().unwrap();
@@ -97,7 +97,7 @@ impl Stack {
     }
 }
 
-/// The archive that is uploaded of a function, made as SAM makes it.
+/// The archive that is uploaded for a function, made as SAM makes it.
 fn archive(test: &str, function: &str) -> Option<PathBuf> {
     let bootstrap = built(test)?.join(function).join("bootstrap");
     let archive = temporary_folder().join(format!("{function}.zip"));
@@ -192,20 +192,20 @@ fn what_cannot_be_applied_goes_to_a_queue_of_its_own() {
         &stack.names["IngestEvents"],
     ]);
     let variables = &function["Environment"]["Variables"];
-    assert_eq!(variables["MAXIMUM_TRIES"].to_string().trim_matches('"'), "5");
+    assert_eq!(variables["MAX_RECEIVE_COUNT"].to_string().trim_matches('"'), "5");
     assert_eq!(variables["DEAD_LETTER_QUEUE_URL"], json!(stack.names["UnappliedEventsQueue"]));
     let queue = stack.queue("ReconcileQueue");
     let redrive: Value = serde_json::from_str(&queue["RedrivePolicy"]).unwrap();
     assert_eq!(
         redrive["deadLetterTargetArn"],
-        json!(stack.queue("UncomparedRepositoriesQueue")["QueueArn"])
+        json!(stack.queue("UnreconciledRepositoriesQueue")["QueueArn"])
     );
     for name in [
         "EventsQueue",
         "UnappliedEventsQueue",
         "UndeliveredEventsQueue",
         "ReconcileQueue",
-        "UncomparedRepositoriesQueue",
+        "UnreconciledRepositoriesQueue",
     ] {
         assert_eq!(stack.queue(name)["MessageRetentionPeriod"], "1209600", "{name}");
     }
@@ -246,7 +246,7 @@ fn roles_are_for_lambda_alone() {
             serde_json::from_str(&document.replace('\'', "\"").replace("None", "null")).unwrap();
         let statements = document["Statement"].as_array().unwrap();
         let [tables @ .., tracing] = &statements[..] else { panic!("{statements:?}") };
-        assert_eq!(*tracing, Value::Null, "nothing is traced unless the parameter says so");
+        assert_eq!(*tracing, Value::Null, "nothing is traced without the parameter");
         for statement in tables {
             // It makes no secrets.
             let is_secret = statement["Action"] == "secretsmanager:GetSecretValue";
@@ -256,7 +256,7 @@ fn roles_are_for_lambda_alone() {
     }
 }
 
-/// Each sample of an event, as EventBridge delivers it, and whether the catalog wants it.
+/// Each sample of an event, as EventBridge delivers it, and whether the catalog uses it.
 fn eventbridge_samples() -> Vec<(&'static str, Value, bool)> {
     let event = |file: &'static str| -> Value {
         serde_json::from_str(&sample(&format!("aws-ecr/{file}"))).unwrap()
@@ -293,7 +293,7 @@ fn eventbridge_samples() -> Vec<(&'static str, Value, bool)> {
             true,
         ));
     }
-    // Changes of scan settings, what the catalog has no place for, and what others send.
+    // Changes of scan settings, unsupported events, and events of other sources.
     samples.push(("scan-resource-change.json", event("scan-resource-change.json"), false));
     let mut read = event("eventbridge-cloudtrail-create-repository.json");
     read["detail"]["eventName"] = json!("GetAuthorizationToken");
@@ -310,8 +310,8 @@ fn the_rules_take_every_event_that_the_catalog_can_use() {
         return;
     };
     let url = &stack.names["EventsQueue"];
-    // To the server of moto, every event fits a rule that has a schedule and no pattern.
-    let reminder = &stack.names["ReminderRule"];
+    // moto matches every event with a rule that has a schedule and no pattern.
+    let reminder = &stack.names["RetryLookupsRule"];
     stack.moto.aws(&["events", "remove-targets", "--rule", reminder, "--ids", "events-queue"]);
     for (name, event, is_wanted) in eventbridge_samples() {
         let entry = json!([{

@@ -1,4 +1,4 @@
-//! Random events, as registries send them, and what they mean.
+//! Random events, as registries send them, and their changes.
 
 use catalog::change::Content;
 use catalog::image::Scan;
@@ -15,7 +15,7 @@ pub(super) const TAGS: [&str; 4] = ["latest", "v1", "v2", "v3"];
 /// Digests 7 and 8 are indexes.
 pub(super) const DIGESTS: u64 = 8;
 
-/// An event as it is sent, and what it means.
+/// An event and its change.
 #[derive(Clone)]
 pub(super) struct Event {
     pub(super) path: &'static str,
@@ -154,7 +154,7 @@ pub(super) fn notification(
                         manifests.iter().map(|digest| reference(OCI_IMAGE, 500, digest)).collect();
                     content.manifests = Some(manifests);
                 }
-                // Now and then a notification tells nothing of what is in the image.
+                // Some notifications do not contain the manifest's references.
                 _ if random.below(4) > 0 => {
                     target["references"] = json!([
                         reference(OCI_CONFIGURATION, 1_000 * number, &digest),

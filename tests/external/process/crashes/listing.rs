@@ -1,4 +1,4 @@
-//! What a repository should list, and what it lists.
+//! Expected and actual listings of a repository.
 
 use catalog::image::Image;
 use catalog::{Change, Repository, Timestamp};
@@ -6,13 +6,13 @@ use end_to_end::harness::{Process, REGISTRY};
 use end_to_end::reference::model;
 use serde_json::{Value, json};
 
-/// What the catalog should list after these changes; nothing if the repository does not exist.
+/// The expected listing after these changes; `None` if the repository does not exist.
 pub(super) fn expected(repository: &Repository, changes: &[Change]) -> Option<Vec<Value>> {
     let images = model::fold(changes)?;
     Some(images.iter().map(|image| detail(repository, image)).collect())
 }
 
-/// An image as the private service writes it, but for times, which are in milliseconds.
+/// An image as the private service writes it, with times in milliseconds.
 pub(super) fn detail(repository: &Repository, image: &Image) -> Value {
     let milliseconds = |time: Timestamp| json!(time.as_milliseconds());
     let tags = (!image.image_tags.is_empty()).then(|| json!(image.image_tags));
@@ -46,7 +46,7 @@ pub(super) fn detail(repository: &Repository, image: &Image) -> Value {
     Value::Object(present.collect())
 }
 
-/// All images of a repository with times in milliseconds; nothing if it does not exist.
+/// All images of a repository, with times in milliseconds; `None` if it does not exist.
 pub(super) async fn list(process: &Process, repository: &Repository) -> Option<Vec<Value>> {
     let request = json!({
         "repositoryName": repository.name.as_str(),

@@ -1,4 +1,4 @@
-//! A client that sends events while the program is killed, and compares what it finds after.
+//! A client that sends events while the program is killed, and checks the listings afterwards.
 
 use catalog::{Change, ChangeKind, Repository};
 use end_to_end::harness::{OCI_INDEX, Process, Random, repository, time};
@@ -12,9 +12,9 @@ pub(super) struct Writer {
     pub(super) random: Random,
     pub(super) milliseconds: i64,
     pub(super) repositories: Vec<Known>,
-    /// What was on its way when the process died.
+    /// The event in flight when the process was killed.
     pub(super) unknown: Option<Event>,
-    /// To be sent before anything else.
+    /// The first event to send next.
     pub(super) repeated: Option<Event>,
     pub(super) acknowledged: usize,
     pub(super) unacknowledged: usize,
@@ -22,7 +22,7 @@ pub(super) struct Writer {
     pub(super) found_missing: usize,
 }
 
-/// A repository, and what certainly happened to it.
+/// A repository, and the changes that were certainly applied.
 pub(super) struct Known {
     pub(super) repository: Repository,
     pub(super) changes: Vec<Change>,
@@ -47,7 +47,7 @@ impl Writer {
         }
     }
 
-    /// Sends events until the process is gone.
+    /// Sends events until the process is killed.
     pub(super) async fn work(&mut self, http: &reqwest::Client, url: &str) {
         loop {
             let event = match self.repeated.take() {
@@ -65,7 +65,7 @@ impl Writer {
                     self.acknowledged += 1;
                     self.known(&event).changes.push(event.change);
                 }
-                // It was never sent.
+                // It was not sent.
                 Err(error) if error.is_connect() => return,
                 Err(_) => {
                     self.unacknowledged += 1;
@@ -76,9 +76,8 @@ impl Writer {
         }
     }
 
-    /// Holds what the catalog says against everything that was acknowledged, with or without
-    /// the event of which it is not known.
-    pub(super) async fn compare(&mut self, process: &Process, seed: u64) {
+    /// Checks the listings against all acknowledged events, with or without the event in flight.
+    pub(super) async fn check(&mut self, process: &Process, seed: u64) {
         let unknown = self.unknown.take();
         for known in &mut self.repositories {
             let listed = list(process, &known.repository).await;
@@ -92,7 +91,7 @@ impl Writer {
             known.changes.push(event.change.clone());
             let with = expected(&known.repository, &known.changes);
             if event.change.kind == ChangeKind::RepositoryDeleted {
-                // It takes effect image by image, and is to be sent until it is acknowledged.
+                // It is applied image by image, and must be sent again until it is acknowledged.
                 let left = listed.unwrap_or_default();
                 let before = without.unwrap_or_default();
                 assert!(left.iter().all(|image| before.contains(image)), "SEED={seed}: {left:#?}");
@@ -111,7 +110,7 @@ impl Writer {
                     "SEED={seed}: {}",
                     known.repository
                 );
-                // What comes later may depend on it.
+                // Later events may depend on it.
                 assert_eq!(
                     send_again(process, event).await,
                     with,
@@ -126,7 +125,7 @@ impl Writer {
                 known.changes.pop();
                 self.repeated = Some(event.clone()).filter(|_| self.random.below(2) == 0);
             } else if without_index_sizes(&listed) == without_index_sizes(&with) {
-                // The indexes that list a manifest are told its size once it is there.
+                // An index gets its size in a transaction after that of the manifest.
                 self.found_applied += 1;
                 assert_eq!(
                     send_again(process, event).await,
@@ -148,7 +147,6 @@ impl Writer {
         self.repositories.iter_mut().find(is_same).unwrap()
     }
 
-    /// The next event.
     pub(super) fn event(&mut self) -> Event {
         self.milliseconds += 1 + i64::try_from(self.random.below(2_000)).unwrap();
         let random = &mut self.random;
@@ -165,7 +163,7 @@ impl Writer {
     }
 }
 
-/// Sends an event once more, and lists its repository then.
+/// Sends an event again, and lists its repository.
 pub(super) async fn send_again(process: &Process, event: &Event) -> Option<Vec<Value>> {
     let url = format!("{}{}", process.url, event.path);
     let status = process.http.post(url).json(&event.body).send().await.unwrap().status();
@@ -173,7 +171,7 @@ pub(super) async fn send_again(process: &Process, event: &Event) -> Option<Vec<V
     list(process, &event.change.repository).await
 }
 
-/// A list of images without the sizes of its indexes.
+/// Images without the sizes of indexes.
 pub(super) fn without_index_sizes(images: &Option<Vec<Value>>) -> Option<Vec<Value>> {
     let mut images = images.clone();
     for image in images.iter_mut().flatten().filter_map(Value::as_object_mut) {

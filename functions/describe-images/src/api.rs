@@ -1,0 +1,198 @@
+//! An HTTP request to an HTTP response. The checks have the order of the services' own: path,
+//! method, size, target, body.
+
+use std::time::Instant;
+
+use catalog::table::causes;
+use catalog::{Reader, RegistryId};
+use http::header::{ALLOW, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use metrics::{Unit, counter, histogram};
+use secret::Secret;
+use uuid::Uuid;
+
+use crate::caller::Caller;
+use crate::describe_images::{Described, describe_images};
+use crate::error::DescribeImagesError;
+use crate::page_token::Keyring;
+use crate::request::DescribeImagesRequest;
+use crate::service::Service;
+
+pub const MAX_BODY_BYTES: usize = 1024 * 1024;
+
+/// The units of the histograms that are not counts.
+pub const METRIC_UNITS: [(&str, Unit); 1] = [("Latency", Unit::Milliseconds)];
+
+const AMZ_JSON: HeaderValue = HeaderValue::from_static("application/x-amz-json-1.1");
+
+/// The read API of both services.
+#[derive(Debug)]
+pub struct Api {
+    reader: Reader,
+    keyring: Secret<Keyring>,
+    default_registry: RegistryId,
+}
+
+/// What the log contains about a request, as far as it was decoded.
+#[derive(Default)]
+struct Decoded {
+    service: Option<Service>,
+    request: Option<DescribeImagesRequest>,
+}
+
+struct Answer {
+    body: String,
+    images: usize,
+    consumed_capacity: f64,
+}
+
+impl Api {
+    /// A request without `registryId` is about the registry of the caller's account or, if it is not
+    /// signed, about the default registry.
+    #[must_use]
+    pub fn new(reader: Reader, keyring: Secret<Keyring>, default_registry: RegistryId) -> Self {
+        Self { reader, keyring, default_registry }
+    }
+
+    /// Answers a request. Errors are responses, too. `caller` is who signed the request.
+    pub async fn handle<B: AsRef<[u8]>>(
+        &self,
+        request: &Request<B>,
+        caller: Option<&Caller>,
+    ) -> Response<String> {
+        let started = Instant::now();
+        let request_id = Uuid::new_v4();
+        let mut decoded = Decoded::default();
+        let result = self.answer(request, caller, &mut decoded).await;
+        record(request_id, started, &decoded, &result);
+        respond(request_id, result)
+    }
+
+    /// Answers a request with an error before it is decoded.
+    #[must_use]
+    pub fn refuse(error: DescribeImagesError) -> Response<String> {
+        let request_id = Uuid::new_v4();
+        let result = Err(error);
+        record(request_id, Instant::now(), &Decoded::default(), &result);
+        respond(request_id, result)
+    }
+
+    async fn answer<B: AsRef<[u8]>>(
+        &self,
+        request: &Request<B>,
+        caller: Option<&Caller>,
+        decoded: &mut Decoded,
+    ) -> Result<Answer, DescribeImagesError> {
+        let path = request.uri().path();
+        if path != "/" && path != "/DescribeImages" {
+            return Err(DescribeImagesError::NotFound);
+        }
+        if request.method() != Method::POST {
+            return Err(DescribeImagesError::MethodNotAllowed);
+        }
+        let body = request.body().as_ref();
+        if body.len() > MAX_BODY_BYTES {
+            return Err(DescribeImagesError::RequestTooLarge);
+        }
+        let service = find_service(path, request.headers().get("x-amz-target"))?;
+        decoded.service = Some(service);
+        let registry = caller.map_or(&self.default_registry, |caller| &caller.account);
+        let request =
+            decoded.request.insert(DescribeImagesRequest::parse(service, registry, body)?);
+        if let Some(caller) = caller {
+            caller.authorize(service, &request.repository)?;
+        }
+        let keyring = self.keyring.value().await.map_err(DescribeImagesError::Server)?;
+        let Described { response, consumed_capacity } =
+            describe_images(&self.reader, &keyring, service, request).await?;
+        let body = serde_json::to_string(&response)
+            .map_err(|error| DescribeImagesError::Server(Box::new(error)))?;
+        Ok(Answer { body, images: response.image_details.len(), consumed_capacity })
+    }
+}
+
+fn respond(request_id: Uuid, result: Result<Answer, DescribeImagesError>) -> Response<String> {
+    let (status, error_type, body) = match result {
+        Ok(answer) => (StatusCode::OK, None, answer.body),
+        Err(error) => (error.status(), Some(error.name()), error.body()),
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, AMZ_JSON);
+    if let Ok(request_id) = HeaderValue::from_str(&request_id.to_string()) {
+        headers.insert("x-amzn-requestid", request_id);
+    }
+    if let Some(error_type) = error_type {
+        headers.insert("x-amzn-errortype", HeaderValue::from_static(error_type));
+    }
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        headers.insert(ALLOW, HeaderValue::from_static("POST"));
+    }
+    response
+}
+
+/// The service whose DescribeImages is requested.
+fn find_service(path: &str, target: Option<&HeaderValue>) -> Result<Service, DescribeImagesError> {
+    let Some(target) = target else {
+        return if path == "/DescribeImages" {
+            Ok(Service::EcrPublic)
+        } else {
+            Err(DescribeImagesError::UnknownOperation)
+        };
+    };
+    let (service, operation) = target
+        .to_str()
+        .ok()
+        .and_then(|target| target.split_once('.'))
+        .and_then(|(service, operation)| Some((Service::from_target(service)?, operation)))
+        .ok_or(DescribeImagesError::UnknownOperation)?;
+    match operation {
+        "DescribeImages" => Ok(service),
+        operation if service.has_operation(operation) => {
+            Err(DescribeImagesError::UnsupportedCommand(operation.to_owned()))
+        }
+        _ => Err(DescribeImagesError::UnknownOperation),
+    }
+}
+
+/// Counts the request, and logs one line without body and token.
+fn record(
+    request_id: Uuid,
+    started: Instant,
+    decoded: &Decoded,
+    result: &Result<Answer, DescribeImagesError>,
+) {
+    let service = decoded.service.map(Service::as_str);
+    let repository = decoded.request.as_ref().map(|request| &request.repository);
+    let registry = repository.map(|repository| repository.registry.as_str());
+    let repository = repository.map(|repository| repository.name.as_str());
+    let latency = started.elapsed().as_secs_f64() * 1000.0;
+    counter!("Requests").increment(1);
+    histogram!("Latency").record(latency);
+    macro_rules! log {
+        ($level:ident, $result:expr, $($fields:tt)*) => {
+            tracing::$level!(
+                %request_id, operation = "DescribeImages", service, registry, repository, latency,
+                result = $result, $($fields)*
+            )
+        };
+    }
+    match result {
+        Ok(Answer { images, consumed_capacity, .. }) => {
+            histogram!("Items").record(*images as f64);
+            histogram!("ConsumedReadCapacity").record(*consumed_capacity);
+            log!(info, "Success", images, consumed_capacity, "described images");
+        }
+        Err(error) => {
+            counter!("Errors", "Error" => error.name()).increment(1);
+            match error {
+                DescribeImagesError::Server(cause) => {
+                    let cause = causes(&**cause);
+                    log!(error, error.name(), cause, "failed to describe images");
+                }
+                _ => log!(info, error.name(), "refused to describe images"),
+            }
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The operation: a valid request to a response.
+
+use std::collections::HashSet;
+
+use catalog::image::{Image, Position};
+use catalog::reader::{Filter, ImageIdentifier, Listing};
+use catalog::{Reader, Repository};
+
+use crate::error::DescribeImagesError;
+use crate::page_token::{Keyring, ListingKey};
+use crate::request::{DescribeImagesRequest, RequestedImage, Selection};
+use crate::response::{DescribeImagesResponse, ImageDetail};
+use crate::service::Service;
+
+/// The weight of all images of a response. Lambda's limit for a response is 6 MB, API Gateway's
+/// envelope included.
+const MAX_RESPONSE_BYTES: usize = 5 * 1024 * 1024;
+
+/// The weight of all images of a page, which also has a token.
+const MAX_PAGE_BYTES: usize = MAX_RESPONSE_BYTES - 4096;
+
+#[derive(Debug)]
+pub(crate) struct Described {
+    pub(crate) response: DescribeImagesResponse,
+    pub(crate) consumed_capacity: f64,
+}
+
+/// Answers a request.
+pub(crate) async fn describe_images(
+    reader: &Reader,
+    keyring: &Keyring,
+    service: Service,
+    request: &DescribeImagesRequest,
+) -> Result<Described, DescribeImagesError> {
+    let repository = &request.repository;
+    match &request.selection {
+        Selection::Images { image_ids, filter } => {
+            describe_requested(reader, service, repository, image_ids, filter).await
+        }
+        Selection::Page { filter, max_results, next_token } => {
+            let key = ListingKey { service, repository, filter };
+            let after = match next_token {
+                None => None,
+                Some(token) => Some(keyring.open(&key, token).map_err(|_| {
+                    DescribeImagesError::InvalidParameter(
+                        "Invalid parameter at 'nextToken' failed to satisfy constraint: 'Invalid token'"
+                            .to_owned(),
+                    )
+                })?),
+            };
+            let listing = reader
+                .list(repository, filter, after.as_ref(), *max_results + 1)
+                .await
+                .map_err(|error| DescribeImagesError::from_read(error, repository))?;
+            describe_page(listing, keyring, &key, *max_results).await
+        }
+    }
+}
+
+async fn describe_requested(
+    reader: &Reader,
+    service: Service,
+    repository: &Repository,
+    image_ids: &[RequestedImage],
+    filter: &Filter,
+) -> Result<Described, DescribeImagesError> {
+    let identifiers: Vec<ImageIdentifier> =
+        image_ids.iter().filter_map(|id| id.identifier.clone()).collect();
+    let found = reader
+        .find(repository, &identifiers)
+        .await
+        .map_err(|error| DescribeImagesError::from_read(error, repository))?;
+    let mut images = found.images.iter();
+    let mut seen = HashSet::new();
+    let mut requested = Vec::with_capacity(image_ids.len());
+    for image_id in image_ids {
+        let image = image_id.identifier.as_ref().and_then(|_| images.next()?.as_ref());
+        let image = image.ok_or_else(|| not_found(repository, image_id))?;
+        if seen.insert(&image.image_digest) && filter.passes(image) {
+            requested.push(image);
+        }
+    }
+    // An image that does not exist is the first error.
+    let mut image_details = Vec::with_capacity(requested.len());
+    let mut bytes = 0;
+    for image in requested {
+        let detail = detail(service, repository, image)?;
+        bytes += weight(detail.get());
+        if bytes > MAX_RESPONSE_BYTES {
+            return Err(too_large());
+        }
+        image_details.push(detail);
+    }
+    Ok(Described {
+        response: DescribeImagesResponse { image_details, next_token: None },
+        consumed_capacity: found.consumed_capacity,
+    })
+}
+
+fn not_found(repository: &Repository, image_id: &RequestedImage) -> DescribeImagesError {
+    let or_null = |text: &Option<String>| text.clone().unwrap_or_else(|| "null".to_owned());
+    DescribeImagesError::ImageNotFound {
+        digest: or_null(&image_id.image_digest),
+        tag: or_null(&image_id.image_tag),
+        repository: repository.name.to_string(),
+        registry: repository.registry.to_string(),
+    }
+}
+
+fn too_large() -> DescribeImagesError {
+    DescribeImagesError::InvalidParameter(format!(
+        "Invalid parameter at 'imageIds' failed to satisfy constraint: 'the images must fit into a reply of \
+         {MAX_RESPONSE_BYTES} bytes; ask for fewer at once'"
+    ))
+}
+
+async fn describe_page(
+    mut listing: Listing,
+    keyring: &Keyring,
+    key: &ListingKey<'_>,
+    max_results: usize,
+) -> Result<Described, DescribeImagesError> {
+    let mut image_details = Vec::new();
+    let mut bytes = 0;
+    let mut last: Option<Position> = None;
+    let mut next_token = None;
+    while let Some(image) = listing.next().await.map_err(DescribeImagesError::from)? {
+        let detail = detail(key.service, key.repository, &image)?;
+        let weight = weight(detail.get());
+        if let Some(last) = &last
+            && (image_details.len() == max_results || bytes + weight > MAX_PAGE_BYTES)
+        {
+            next_token = Some(keyring.seal(key, last).ok_or_else(|| {
+                DescribeImagesError::Server("no page token could be made".into())
+            })?);
+            break;
+        }
+        bytes += weight;
+        last = Some(image.position());
+        image_details.push(detail);
+    }
+    Ok(Described {
+        response: DescribeImagesResponse { image_details, next_token },
+        consumed_capacity: listing.consumed_capacity(),
+    })
+}
+
+/// The bytes of an image in a response. Lambda receives the response as a JSON string, in which
+/// each quotation mark and backslash is escaped with another backslash.
+fn weight(detail: &str) -> usize {
+    let comma = 1;
+    detail.len() + detail.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count() + comma
+}
+
+fn detail(
+    service: Service,
+    repository: &Repository,
+    image: &Image,
+) -> Result<Box<serde_json::value::RawValue>, DescribeImagesError> {
+    ImageDetail::new(service, repository, image)
+        .to_json()
+        .map_err(|error| DescribeImagesError::Server(Box::new(error)))
+}

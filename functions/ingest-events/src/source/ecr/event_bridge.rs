@@ -1,0 +1,207 @@
+//! EventBridge events of Amazon ECR.
+
+use std::collections::BTreeMap;
+
+use catalog::change::Content;
+use catalog::image::Scan;
+use catalog::{Change, ChangeKind, Repository};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::changes;
+use super::cloud_trail::Record;
+use crate::source::{Interpreted, MalformedEvent, Meaning, decode, ignored, parse, parse_tag};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Event {
+    detail_type: DetailType,
+    source: String,
+    account: String,
+    time: String,
+    region: String,
+    detail: Value,
+}
+
+#[derive(Deserialize)]
+enum DetailType {
+    #[serde(rename = "ECR Image Action")]
+    ImageAction,
+    #[serde(rename = "ECR Referrer Action")]
+    ReferrerAction,
+    #[serde(rename = "ECR Replication Action")]
+    ReplicationAction,
+    #[serde(rename = "ECR Pull Through Cache Action")]
+    PullThroughCacheAction,
+    #[serde(rename = "ECR Image Scan")]
+    ImageScan,
+    #[serde(rename = "AWS API Call via CloudTrail")]
+    ApiCall,
+    #[serde(rename = "AWS Service Event via CloudTrail")]
+    ServiceEvent,
+    #[serde(untagged)]
+    Other(String),
+}
+
+impl Event {
+    pub(super) fn interpret(self, region: &str) -> Interpreted {
+        let label = self.label();
+        Interpreted::new(label, self.meaning(region))
+    }
+
+    fn label(&self) -> &'static str {
+        match self.detail_type {
+            DetailType::ImageAction => "ECR Image Action",
+            DetailType::ReferrerAction => "ECR Referrer Action",
+            DetailType::ReplicationAction => "ECR Replication Action",
+            DetailType::PullThroughCacheAction => "ECR Pull Through Cache Action",
+            DetailType::ImageScan => "ECR Image Scan",
+            DetailType::ApiCall => "AWS API Call via CloudTrail",
+            DetailType::ServiceEvent => "AWS Service Event via CloudTrail",
+            DetailType::Other(_) => "other",
+        }
+    }
+
+    fn meaning(self, region: &str) -> Result<Meaning, MalformedEvent> {
+        if matches!(self.detail_type, DetailType::ApiCall | DetailType::ServiceEvent) {
+            let record: Record = decode(&self.detail)?;
+            return record.meaning(&self.account, region);
+        }
+        if self.source != "aws.ecr" {
+            return ignored(format!("the source {}", self.source));
+        }
+        if self.region != region {
+            return ignored(format!("the region {}", self.region));
+        }
+        match &self.detail_type {
+            DetailType::ImageAction | DetailType::ReferrerAction => ImageAction::meaning(&self),
+            DetailType::ReplicationAction => {
+                Copied::meaning(&self, |copied| copied.result.as_deref())
+            }
+            DetailType::PullThroughCacheAction => {
+                Copied::meaning(&self, |copied| copied.sync_status.as_deref())
+            }
+            DetailType::ImageScan => ImageScan::meaning(&self),
+            DetailType::ApiCall | DetailType::ServiceEvent => ignored("a CloudTrail record"),
+            DetailType::Other(name) => ignored(format!("the detail-type {name}")),
+        }
+    }
+
+    fn change(&self, repository_name: &str, kind: ChangeKind) -> Result<Change, MalformedEvent> {
+        Ok(Change {
+            repository: Repository {
+                registry: parse("account", &self.account)?,
+                name: parse("repository-name", repository_name)?,
+            },
+            time: parse("time", &self.time)?,
+            kind,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct ImageAction {
+    action_type: String,
+    result: Option<String>,
+    repository_name: String,
+    image_digest: String,
+    image_tag: Option<String>,
+    manifest_media_type: Option<String>,
+    artifact_media_type: Option<String>,
+    target_storage_class: Option<String>,
+    last_activated_at: Option<String>,
+}
+
+impl ImageAction {
+    fn meaning(event: &Event) -> Result<Meaning, MalformedEvent> {
+        let action: Self = decode(&event.detail)?;
+        if action.result.as_deref() != Some("SUCCESS") {
+            return ignored("it did not succeed");
+        }
+        let digest = || parse("image-digest", &action.image_digest);
+        let tag = parse_tag("image-tag", action.image_tag.as_deref())?;
+        let kind = match (action.action_type.as_str(), tag) {
+            ("PUSH", tag) => ChangeKind::ImagePushed {
+                digest: digest()?,
+                tag,
+                content: Content {
+                    manifest_media_type: action.manifest_media_type.clone(),
+                    artifact_media_type: action.artifact_media_type.clone(),
+                    ..Content::default()
+                },
+            },
+            ("DELETE", Some(tag)) => ChangeKind::ImageUntagged { digest: digest()?, tag },
+            ("DELETE", None) => ChangeKind::ImageDeleted { digest: digest()? },
+            ("UPDATE_STORAGE_CLASS", _) => match action.target_storage_class.as_deref() {
+                Some("ARCHIVE") => ChangeKind::ImageArchived { digest: digest()? },
+                Some("STANDARD") => ChangeKind::ImageRestored {
+                    digest: digest()?,
+                    activated_at: match &action.last_activated_at {
+                        Some(time) => parse("last-activated-at", time)?,
+                        None => parse("time", &event.time)?,
+                    },
+                },
+                other => {
+                    return ignored(format!("the storage class {}", other.unwrap_or("of no name")));
+                }
+            },
+            (other, _) => return ignored(format!("the action {other}")),
+        };
+        changes([event.change(&action.repository_name, kind)?])
+    }
+}
+
+/// An image that came from another registry.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Copied {
+    result: Option<String>,
+    sync_status: Option<String>,
+    repository_name: String,
+    image_digest: Option<String>,
+    image_tag: Option<String>,
+}
+
+impl Copied {
+    fn meaning(
+        event: &Event,
+        outcome: impl Fn(&Self) -> Option<&str>,
+    ) -> Result<Meaning, MalformedEvent> {
+        let copied: Self = decode(&event.detail)?;
+        if outcome(&copied) != Some("SUCCESS") {
+            return ignored("it did not succeed");
+        }
+        let digest = copied.image_digest.as_deref();
+        let kind = ChangeKind::ImagePushed {
+            digest: parse("image-digest", digest.unwrap_or_default())?,
+            tag: parse_tag("image-tag", copied.image_tag.as_deref())?,
+            content: Content::default(),
+        };
+        changes([event.change(&copied.repository_name, kind)?])
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct ImageScan {
+    scan_status: String,
+    repository_name: String,
+    image_digest: String,
+    finding_severity_counts: Option<BTreeMap<String, i64>>,
+}
+
+impl ImageScan {
+    fn meaning(event: &Event) -> Result<Meaning, MalformedEvent> {
+        let scan: Self = decode(&event.detail)?;
+        let kind = ChangeKind::ImageScanned {
+            digest: parse("image-digest", &scan.image_digest)?,
+            scan: Scan {
+                status: scan.scan_status,
+                finding_severity_counts: scan.finding_severity_counts,
+                completed_at: parse("time", &event.time)?,
+            },
+        };
+        changes([event.change(&scan.repository_name, kind)?])
+    }
+}

@@ -1,0 +1,194 @@
+//! Drift: the differences between a registry and the catalog, as changes that remove them.
+//!
+//! Every change has the time of the observation, or a time that the registry returned. So what
+//! happened later prevails, and events that are still to come keep their place.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use catalog::change::{Change, Content};
+use catalog::image::Image;
+use catalog::{ChangeKind, Digest, Repository, Tag, Timestamp};
+
+use crate::observation::{Observation, ObservedImage};
+
+/// Times that differ by fewer milliseconds count as equal. An event contains whole seconds, and a
+/// time a little after what happened.
+const TIME_TOLERANCE: i64 = 60_000;
+
+/// The changes that turn the images that the catalog has into what was observed. `known` is `None`
+/// if the catalog does not have the repository.
+#[must_use]
+pub fn changes(
+    repository: &Repository,
+    observed: &Observation,
+    known: Option<&[Image]>,
+) -> Vec<Change> {
+    let change = |time, kind| Change { repository: repository.clone(), time, kind };
+    let now = |kind| change(observed.time, kind);
+    let Some(contents) = &observed.contents else {
+        return known.map(|_| now(ChangeKind::RepositoryDeleted)).into_iter().collect();
+    };
+    let mut changes = Vec::new();
+    if known.is_none() {
+        changes.push(now(ChangeKind::RepositoryCreated));
+    }
+    let known: BTreeMap<&Digest, &Image> =
+        known.unwrap_or_default().iter().map(|image| (&image.image_digest, image)).collect();
+    for (digest, image) in &contents.images {
+        let known = known.get(digest).copied();
+        let (digest, content) = (digest.clone(), image.content.clone());
+        let is_new = known.is_none_or(|known| has_more(&content, known));
+        match image.pushed_at {
+            // An image is not there before it is pushed.
+            Some(pushed_at)
+                if is_new
+                    || known.is_some_and(|known| !is_same(known.image_pushed_at, pushed_at)) =>
+            {
+                let kind = ChangeKind::ImageObserved { digest: digest.clone(), pushed_at, content };
+                changes.push(change(observed.time.max(pushed_at), kind));
+            }
+            None if is_new => {
+                changes.push(now(ChangeKind::ImagePushed {
+                    digest: digest.clone(),
+                    tag: None,
+                    content,
+                }));
+            }
+            _ => {}
+        }
+        changes.extend(states(&digest, image, known).map(|(time, kind)| change(time, kind)));
+    }
+    let known_tags: BTreeMap<&Tag, &Digest> = known
+        .values()
+        .flat_map(|image| image.image_tags.iter().map(|tag| (tag, &image.image_digest)))
+        .collect();
+    for (tag, digest) in &contents.tags {
+        if known_tags.get(tag) != Some(&digest) {
+            let pushed_at = contents.images.get(digest).and_then(|image| image.pushed_at);
+            let time = pushed_at.map_or(observed.time, |pushed_at| pushed_at.max(observed.time));
+            let (digest, tag) = (digest.clone(), Some(tag.clone()));
+            changes.push(change(
+                time,
+                ChangeKind::ImagePushed { digest, tag, content: Content::default() },
+            ));
+        }
+    }
+    // The tags of a deleted image are deleted with it.
+    for (tag, digest) in known_tags {
+        if !contents.tags.contains_key(tag) && !contents.deleted.contains(digest) {
+            changes.push(now(ChangeKind::TagDeleted { tag: tag.clone() }));
+        }
+    }
+    for digest in contents.deleted.iter().filter(|digest| known.contains_key(digest)) {
+        changes.push(now(ChangeKind::ImageDeleted { digest: digest.clone() }));
+    }
+    changes
+}
+
+/// Whether a manifest contains what the catalog does not have. Some contain no size.
+fn has_more(content: &Content, known: &Image) -> bool {
+    let is_new = |new: &Option<String>, known: &Option<String>| new.is_some() && new != known;
+    let size = content.size_in_bytes;
+    is_new(&content.manifest_media_type, &known.image_manifest_media_type)
+        || is_new(&content.artifact_media_type, &known.artifact_media_type)
+        || (content.subject.is_some() && content.subject != known.subject_manifest_digest)
+        || (size.is_some() && size != known.image_size_in_bytes)
+        || (content.manifests.is_some() && known.image_size_in_bytes.is_none())
+}
+
+/// The last scan, pull and change of the storage class of an image, if the catalog does not have
+/// them.
+fn states(
+    digest: &Digest,
+    image: &ObservedImage,
+    known: Option<&Image>,
+) -> impl Iterator<Item = (Timestamp, ChangeKind)> {
+    let newer = |time: Option<Timestamp>, known: Option<Timestamp>| {
+        time.filter(|time| is_later(*time, known))
+    };
+    let known_scan = known.and_then(|known| Some(known.scan.as_ref()?.completed_at));
+    let scan = image.scan.as_ref().filter(|scan| is_later(scan.completed_at, known_scan));
+    let pulled_at = newer(image.pulled_at, known.and_then(|known| known.last_recorded_pull_time));
+    let archived_at = newer(image.archived_at, known.and_then(|known| known.last_archived_at));
+    let activated_at = newer(image.activated_at, known.and_then(|known| known.last_activated_at));
+    let scanned = |scan: &catalog::image::Scan| {
+        let scan = scan.clone();
+        (scan.completed_at, ChangeKind::ImageScanned { digest: digest.clone(), scan })
+    };
+    let pulled = |time| (time, ChangeKind::ImagePulled { digest: digest.clone() });
+    let archived = |time| (time, ChangeKind::ImageArchived { digest: digest.clone() });
+    let restored =
+        |time| (time, ChangeKind::ImageRestored { digest: digest.clone(), activated_at: time });
+    [
+        scan.map(scanned),
+        pulled_at.map(pulled),
+        archived_at.map(archived),
+        activated_at.map(restored),
+    ]
+    .into_iter()
+    .flatten()
+}
+
+fn is_later(time: Timestamp, known: Option<Timestamp>) -> bool {
+    known.is_none_or(|known| time > known && !is_same(time, known))
+}
+
+fn is_same(one: Timestamp, other: Timestamp) -> bool {
+    (one.as_milliseconds() - other.as_milliseconds()).abs() < TIME_TOLERANCE
+}
+
+/// The kind of a difference, one of few values for the metrics.
+#[must_use]
+pub fn kind(change: &Change) -> &'static str {
+    match &change.kind {
+        ChangeKind::ImageObserved { .. } | ChangeKind::ImagePushed { tag: None, .. } => "Image",
+        ChangeKind::ImagePushed { tag: Some(_), .. } => "Tag",
+        ChangeKind::ImageUntagged { .. } | ChangeKind::TagDeleted { .. } => "TagDeleted",
+        ChangeKind::ImageDeleted { .. } => "ImageDeleted",
+        ChangeKind::RepositoryCreated => "Repository",
+        ChangeKind::RepositoryDeleted => "RepositoryDeleted",
+        ChangeKind::ImageScanned { .. } => "Scan",
+        ChangeKind::ImagePulled { .. } => "Pull",
+        ChangeKind::ImageArchived { .. } | ChangeKind::ImageRestored { .. } => "Status",
+    }
+}
+
+/// The description of a difference.
+#[derive(Debug)]
+pub struct Description<'a>(pub &'a Change);
+
+impl fmt::Display for Description<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: ", self.0.repository)?;
+        match &self.0.kind {
+            ChangeKind::ImagePushed { digest, tag: Some(tag), .. } => {
+                write!(formatter, "the tag {tag} points to {digest}")
+            }
+            ChangeKind::ImageObserved { digest, .. }
+            | ChangeKind::ImagePushed { digest, tag: None, .. } => {
+                write!(formatter, "the image {digest} is missing or incomplete")
+            }
+            ChangeKind::TagDeleted { tag } | ChangeKind::ImageUntagged { tag, .. } => {
+                write!(formatter, "the tag {tag} was deleted")
+            }
+            ChangeKind::ImageDeleted { digest } => {
+                write!(formatter, "the image {digest} was deleted")
+            }
+            ChangeKind::RepositoryCreated => formatter.write_str("the repository was created"),
+            ChangeKind::RepositoryDeleted => formatter.write_str("the repository was deleted"),
+            ChangeKind::ImageScanned { digest, .. } => {
+                write!(formatter, "the image {digest} was scanned")
+            }
+            ChangeKind::ImagePulled { digest } => {
+                write!(formatter, "the image {digest} was pulled")
+            }
+            ChangeKind::ImageArchived { digest } => {
+                write!(formatter, "the image {digest} was archived")
+            }
+            ChangeKind::ImageRestored { digest, .. } => {
+                write!(formatter, "the image {digest} was restored from the archive")
+            }
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! The HTTP server: both services at `/`, events at `/events/<source>`.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Path, RawQuery, Request, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use catalog::table::causes;
+use catalog::{RegistryId, Timestamp};
+use describe_images::Api;
+use describe_images::api::MAX_BODY_BYTES as MAX_REQUEST_BYTES;
+use describe_images::error::DescribeImagesError;
+use futures_util::StreamExt as _;
+use ingest_events::Ingest;
+use ingest_events::ingest::IngestError;
+use ingest_events::source::Origin;
+use receive_webhook::webhook;
+use registries::{Source, Subscriptions};
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use super::iam::Authentication;
+
+/// Of a delivery of events; API Gateway's limit.
+const MAX_DELIVERY_BYTES: usize = 10 * 1024 * 1024;
+
+/// Bytes beyond a limit that are read and discarded.
+const MAX_DISCARDED_BYTES: usize = 32 * 1024 * 1024;
+
+/// How long bytes beyond a limit are read and discarded.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// For requests that are in progress when the process is to end.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The HTTP server.
+#[derive(Debug)]
+pub struct Server {
+    pub api: Api,
+    /// Without it, requests need no signature.
+    pub authentication: Option<Authentication>,
+    pub ingest: Arc<Ingest>,
+    /// Without it, events need no credential.
+    pub subscriptions: Option<Subscriptions>,
+    /// The registry of events that contain none.
+    pub default_registry: RegistryId,
+}
+
+impl Server {
+    /// The registry in the query of an address, or the default one; `None` if it is not valid.
+    fn registry_of(&self, query: &str) -> Option<RegistryId> {
+        match url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "registry") {
+            Some((_, registry)) => RegistryId::parse(&registry).ok(),
+            None => Some(self.default_registry.clone()),
+        }
+    }
+
+    pub fn router(self) -> Router {
+        Router::new()
+            .route("/healthz", get(async || "ok\n"))
+            .route("/events/{source}", post(ingest))
+            .fallback(answer)
+            .with_state(Arc::new(self))
+    }
+
+    /// Serves until `ended`, and then completes the requests that are in progress.
+    pub async fn run(
+        self,
+        listener: TcpListener,
+        ended: impl Future<Output = ()> + Send + 'static,
+    ) -> io::Result<()> {
+        let (stop, stopping) = tokio::sync::oneshot::channel();
+        let serving = axum::serve(listener, self.router()).with_graceful_shutdown(async move {
+            ended.await;
+            let _ = stop.send(());
+        });
+        let deadline = async {
+            // An error means that serving ended by itself.
+            let _ = stopping.await;
+            tokio::time::sleep(SHUTDOWN_TIMEOUT).await;
+        };
+        tokio::select! {
+            result = serving.into_future() => result,
+            () = deadline => {
+                tracing::warn!("requests in progress did not end in time");
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Reads a body. Of one that passes the limit it returns the beginning, which passes the limit too.
+///
+/// The rest of such a body is read and discarded. Many clients write a whole request before they
+/// read. A connection that is closed while they write is reset, and they never see the answer.
+async fn read(body: Body, limit: usize) -> Result<Vec<u8>, axum::Error> {
+    let mut chunks = body.into_data_stream();
+    let mut read = Vec::new();
+    while let Some(chunk) = chunks.next().await {
+        read.extend_from_slice(&chunk?);
+        if read.len() > limit {
+            let discarding = async {
+                let mut left = MAX_DISCARDED_BYTES;
+                while let Some(Ok(chunk)) = chunks.next().await
+                    && chunk.len() <= left
+                {
+                    left -= chunk.len();
+                }
+            };
+            // A client that sends more, or is slower, may see a reset.
+            let _ = tokio::time::timeout(DISCARD_TIMEOUT, discarding).await;
+            break;
+        }
+    }
+    Ok(read)
+}
+
+/// Answers a request with the code that runs on Lambda. A body that is too large is refused there.
+async fn answer(State(server): State<Arc<Server>>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let Ok(body) = read(body, MAX_REQUEST_BYTES).await else {
+        let error = DescribeImagesError::Serialization("The request body ended early.".to_owned());
+        return Api::refuse(error).map(Body::from);
+    };
+    let mut caller = None;
+    if let Some(authentication) = &server.authentication {
+        match authentication.authenticate(&head, &body, Timestamp::now().into()) {
+            Ok(authenticated) => caller = Some(authenticated),
+            Err(error) => return Api::refuse(error).map(Body::from),
+        }
+    }
+    let request = Request::from_parts(head, body);
+    server.api.handle(&request, caller.as_ref()).await.map(Body::from)
+}
+
+/// Applies the events of a webhook, and then answers it.
+async fn ingest(
+    State(server): State<Arc<Server>>,
+    Path(source): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let body = match read(body, MAX_DELIVERY_BYTES).await {
+        Ok(body) if body.len() > MAX_DELIVERY_BYTES => {
+            let message = "Failed to buffer the request body: length limit exceeded";
+            return refusal(StatusCode::PAYLOAD_TOO_LARGE, message);
+        }
+        Ok(body) => body,
+        Err(error) => {
+            let message = format!("Failed to buffer the request body: {error}");
+            return refusal(StatusCode::BAD_REQUEST, &message);
+        }
+    };
+    let query = query.unwrap_or_default();
+    let source = match webhook::source(&source) {
+        Ok(source) => source,
+        Err(error) => return refusal(error.status(), &error.to_string()),
+    };
+    let (origin, body) = match &server.subscriptions {
+        Some(subscriptions) => {
+            match webhook::receive(subscriptions, source, &query, &headers, &body) {
+                Ok(webhook) => (
+                    Origin::from_subscription(webhook.subscription.clone(), Timestamp::now()),
+                    webhook.body,
+                ),
+                Err(error) => return refusal(error.status(), &error.to_string()),
+            }
+        }
+        None => match server.registry_of(&query) {
+            Some(registry) => (
+                Origin::new(source, registry, Timestamp::now()),
+                webhook::structured(&headers, &body),
+            ),
+            None => {
+                return refusal(
+                    StatusCode::BAD_REQUEST,
+                    "the parameter 'registry' must be 12 digits",
+                );
+            }
+        },
+    };
+    match server.ingest.ingest(&origin, &body).await {
+        // A distribution registry would repeat a notification that fails for ever, and send none of
+        // those after it.
+        Ok(report) if report.malformed.is_empty() || source == Source::Distribution => {
+            Json(report).into_response()
+        }
+        Ok(report) => (StatusCode::BAD_REQUEST, Json(report)).into_response(),
+        Err(IngestError::Delivery(error)) => refusal(StatusCode::BAD_REQUEST, &error.to_string()),
+        Err(IngestError::Store(error)) => {
+            tracing::error!(error = causes(&error), "events could not be applied");
+            refusal(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the events could not be applied now; send them again",
+            )
+        }
+    }
+}
+
+fn refusal(status: StatusCode, message: &str) -> Response {
+    (status, Json(json!({ "message": message }))).into_response()
+}

@@ -1,0 +1,194 @@
+//! `image-catalog replay`: applies events again.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_sdk_sqs::types::MessageSystemAttributeName;
+use catalog::table::causes;
+use catalog::{RegistryId, Timestamp};
+use clap::Args;
+use events::Message;
+use ingest_events::Ingest;
+use ingest_events::message::{MessageError, apply_delivery, apply_message};
+use ingest_events::source::Origin;
+use registries::Source;
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+
+use crate::data;
+use crate::options::Options;
+
+/// Messages of one response; SQS's maximum.
+const MAX_MESSAGES: i32 = 10;
+
+/// How long SQS waits for messages until the queue counts as empty, in seconds.
+const WAIT_TIME: i32 = 2;
+
+/// For one message.
+const TIMEOUT: Duration = Duration::from_mins(1);
+
+/// How long messages that could not be applied stay invisible in the queue, in seconds.
+const VISIBILITY_TIMEOUT: i32 = 3600;
+
+/// The options of `image-catalog replay`.
+#[derive(Debug, Clone, Args)]
+pub struct ReplayOptions {
+    /// JSON file of deliveries, one after the other, each as its registry sent it
+    #[arg(long, value_name = "FILE", required_unless_present = "queue", conflicts_with = "queue")]
+    file: Option<PathBuf>,
+    /// Their source, such as ecr or harbor
+    #[arg(long, value_name = "SOURCE", default_value = "ecr", conflicts_with = "queue")]
+    source: Source,
+    /// The id of their subscription, which also has their source
+    #[arg(long, value_name = "ID", conflicts_with_all = ["queue", "source"])]
+    subscription: Option<String>,
+    /// Time of events that contain none [default: when the file was last modified]
+    #[arg(long, value_name = "TIME", conflicts_with = "queue")]
+    received_at: Option<Timestamp>,
+    /// URL of an SQS queue, such as the dead-letter queue
+    #[arg(long, value_name = "URL")]
+    queue: Option<String>,
+}
+
+/// The results of the deliveries.
+#[derive(Default)]
+struct Summary {
+    applied: usize,
+    too_late: usize,
+    failed: usize,
+}
+
+impl Summary {
+    /// Adds the result of a delivery: how many of its events came too late to make a difference.
+    fn add(&mut self, delivery: &str, result: Result<usize, MessageError>) {
+        match result {
+            Ok(0) => self.applied += 1,
+            Ok(events) => {
+                self.too_late += 1;
+                println!("{delivery}: {events} events came too late to make a difference");
+            }
+            Err(error) => {
+                self.failed += 1;
+                println!("{delivery}: {}", causes(&error));
+            }
+        }
+    }
+
+    fn print(&self) -> Result<(), Box<dyn Error>> {
+        print!("{} deliveries applied, ", self.applied);
+        if self.too_late > 0 {
+            print!("{} too late, ", self.too_late);
+        }
+        println!("{} not applied", self.failed);
+        match self.failed {
+            0 => Ok(()),
+            failed => Err(format!("{failed} deliveries could not be applied").into()),
+        }
+    }
+}
+
+/// Applies the events, and prints the reasons of those that could not be applied. Messages that could
+/// not be applied stay in their queue.
+pub async fn run(options: &Options, command: &ReplayOptions) -> Result<(), Box<dyn Error>> {
+    let subscriptions = options.read_subscriptions()?.unwrap_or_default();
+    let table = match &command.queue {
+        Some(_) => data::open_existing_table(options).await?,
+        None => data::open_table(options).await?.0,
+    };
+    let ingest = options.ingest(table, subscriptions).await;
+    let registry = &options.registry;
+    let summary = match (&command.file, &command.queue) {
+        (Some(file), _) => command.replay_file(file, &ingest, registry).await?,
+        (None, Some(queue)) => replay_queue(queue, &ingest, registry, &options.aws().await).await?,
+        (None, None) => Summary::default(),
+    };
+    summary.print()
+}
+
+impl ReplayOptions {
+    async fn replay_file(
+        &self,
+        file: &PathBuf,
+        ingest: &Ingest,
+        default_registry: &RegistryId,
+    ) -> Result<Summary, Box<dyn Error>> {
+        let named = |error: std::io::Error| format!("{}: {error}", file.display());
+        let received_at = match self.received_at {
+            Some(time) => time,
+            None => {
+                let written =
+                    std::fs::metadata(file).and_then(|data| data.modified()).map_err(named)?;
+                let since = written.duration_since(std::time::UNIX_EPOCH)?;
+                Timestamp::from_milliseconds(i64::try_from(since.as_millis())?)?
+            }
+        };
+        let origin = match &self.subscription {
+            Some(id) => Origin::from_subscription(ingest.subscription(id).await?, received_at),
+            None => Origin::new(self.source, default_registry.clone(), received_at),
+        };
+        let text = std::fs::read_to_string(file).map_err(named)?;
+        let mut summary = Summary::default();
+        for (number, delivery) in
+            serde_json::Deserializer::from_str(&text).into_iter::<Box<RawValue>>().enumerate()
+        {
+            let name = format!("delivery {}", number + 1);
+            let delivery =
+                delivery.map_err(|error| format!("{name} of {}: {error}", file.display()))?;
+            let delivery = delivery.get().as_bytes();
+            summary.add(&name, apply_delivery(ingest, &origin, delivery).await);
+        }
+        Ok(summary)
+    }
+}
+
+async fn replay_queue(
+    queue: &str,
+    ingest: &Ingest,
+    default_registry: &RegistryId,
+    configuration: &SdkConfig,
+) -> Result<Summary, Box<dyn Error>> {
+    let client = aws_sdk_sqs::Client::new(configuration);
+    let mut summary = Summary::default();
+    let mut failed = Vec::new();
+    loop {
+        let received = client
+            .receive_message()
+            .queue_url(queue)
+            .max_number_of_messages(MAX_MESSAGES)
+            .wait_time_seconds(WAIT_TIME)
+            .visibility_timeout(VISIBILITY_TIMEOUT)
+            .message_attribute_names("All")
+            .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
+            .send()
+            .await
+            .map_err(|error| causes(&error))?;
+        let messages = received.messages.unwrap_or_default();
+        if messages.is_empty() {
+            break;
+        }
+        for message in messages {
+            let name = message.message_id.clone().unwrap_or_default();
+            let deadline = Instant::now() + TIMEOUT;
+            let result =
+                apply_message(ingest, default_registry, &Message::from(&message), deadline).await;
+            if result.is_ok() {
+                let delete = client
+                    .delete_message()
+                    .queue_url(queue)
+                    .set_receipt_handle(message.receipt_handle);
+                delete.send().await.map_err(|error| causes(&error))?;
+            } else {
+                failed.push(message.receipt_handle);
+            }
+            summary.add(&format!("message {name}"), result);
+        }
+    }
+    for handle in failed {
+        let put_back =
+            client.change_message_visibility().queue_url(queue).set_receipt_handle(handle);
+        put_back.visibility_timeout(0).send().await.map_err(|error| causes(&error))?;
+    }
+    Ok(summary)
+}

@@ -1,0 +1,83 @@
+//! `image-catalog`: serves the catalog.
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use catalog::Reader;
+use describe_images::Api;
+use secret::Secret;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::aws::api_gateway::Server;
+use crate::aws::iam::Authentication;
+use crate::aws::scheduler;
+use crate::options::Options;
+use crate::{data, demo};
+
+/// Serves until the process receives SIGTERM or SIGINT.
+pub async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    let authentication = match &options.callers {
+        Some(file) => {
+            Some(Authentication::load(file, &options.region, options.signing_name.as_deref())?)
+        }
+        None => None,
+    };
+    let subscriptions = options.read_subscriptions()?;
+    // A second process on the same address ends here, before it opens the database.
+    let listener = TcpListener::bind(options.listen)
+        .await
+        .map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;
+
+    let (table, location) = data::open_table(options).await?;
+    let keyring = if options.in_memory {
+        data::keyring_in_memory()?
+    } else {
+        data::open_keyring(&options.data)?
+    };
+    let accepted = subscriptions.clone().unwrap_or_default();
+    let ingest = Arc::new(options.ingest(table.clone(), accepted).await);
+    if options.demo && !demo::fill(&table, &ingest, &options.registry).await? {
+        tracing::info!("the catalog is not empty, so it is not filled with sample images");
+    }
+    tokio::spawn(scheduler::retry_pending_lookups(Arc::clone(&ingest)));
+    print_greeting(options, listener.local_addr()?, &location);
+    let server = Server {
+        api: Api::new(Reader::new(table), Secret::known(keyring), options.registry.clone()),
+        authentication,
+        ingest,
+        subscriptions,
+        default_registry: options.registry.clone(),
+    };
+    let ended = async move {
+        tokio::select! {
+            _ = terminated.recv() => {}
+            _ = interrupted.recv() => {}
+        }
+        tracing::info!("ending");
+    };
+    server.run(listener, ended).await?;
+    Ok(())
+}
+
+/// On standard output. The log is on standard error.
+fn print_greeting(options: &Options, address: SocketAddr, location: &str) {
+    let Options { registry, region, .. } = options;
+    let name = demo::REPOSITORY;
+    println!(
+        "image-catalog listens on http://{address} for registry {registry}, its data {location}. \
+         Try it:\n"
+    );
+    let unsigned = if options.callers.is_none() { " --no-sign-request" } else { "" };
+    println!(
+        "  aws ecr describe-images --repository-name {name} --endpoint-url http://{address} \
+         --region {region}{unsigned}"
+    );
+    if options.callers.is_none() {
+        println!("  curl http://{address}/DescribeImages -d '{{\"repositoryName\":\"{name}\"}}'");
+    }
+    println!();
+}

@@ -1,0 +1,96 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use aws_config::{BehaviorVersion, SdkConfig};
+use catalog::{RegistryId, Table};
+use clap::builder::NonEmptyStringValueParser;
+use clap::{Parser, Subcommand};
+use ingest_events::Ingest;
+use registries::{EcrClient, Subscriptions};
+use secret::Secret;
+
+use crate::commands::reconcile::ReconcileOptions;
+use crate::commands::replay::ReplayOptions;
+use crate::data::{self, DataError};
+
+/// A catalog of container images that answers Amazon ECR's and ECR Public's DescribeImages, kept
+/// current by the events of registries.
+///
+/// AWS_ENDPOINT_URL_DYNAMODB names a DynamoDB to use instead of the embedded one; RUST_LOG sets
+/// what is logged.
+#[derive(Debug, Parser)]
+#[command(name = "image-catalog", version)]
+pub struct Options {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Address to listen on
+    #[arg(long, default_value = "127.0.0.1:5015")]
+    pub listen: SocketAddr,
+    /// Directory for the database and the keys of page tokens
+    #[arg(long, default_value = "image-catalog-data", value_name = "DIR", global = true)]
+    pub data: PathBuf,
+    /// Keep nothing on disk
+    #[arg(long, conflicts_with = "data")]
+    pub in_memory: bool,
+    /// Registry id, 12 digits, of requests and events that contain none
+    #[arg(long, default_value = "123456789012", value_name = "ID", global = true)]
+    pub registry: RegistryId,
+    /// Region whose Amazon ECR events are accepted, and that signatures must be for
+    #[arg(
+        long, default_value = "us-east-1", value_name = "REGION", global = true,
+        value_parser = NonEmptyStringValueParser::new()
+    )]
+    pub region: String,
+    /// Look up in Amazon ECR what its events do not contain, with the AWS credentials of the
+    /// environment
+    #[arg(long, global = true)]
+    pub ecr_lookups: bool,
+    /// Table in the DynamoDB that AWS_ENDPOINT_URL_DYNAMODB names
+    #[arg(long, default_value = "image-catalog", value_name = "NAME", global = true)]
+    pub table: String,
+    /// JSON file of access keys; other requests than those signed with one of them are refused
+    #[arg(long, value_name = "FILE")]
+    pub callers: Option<PathBuf>,
+    /// Service that signatures must be for, such as execute-api [default: the service of the
+    /// request, ecr or ecr-public]
+    #[arg(long, value_name = "NAME", requires = "callers")]
+    pub signing_name: Option<String>,
+    /// JSON file of subscriptions; other events than those with a credential of one of them are
+    /// refused
+    #[arg(long, value_name = "FILE", global = true)]
+    pub subscriptions: Option<PathBuf>,
+    /// Fill the catalog with sample images if it is empty
+    #[arg(long)]
+    pub demo: bool,
+}
+
+/// Without a command, the catalog is served.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Reconcile the catalog with a registry; an empty catalog is filled.
+    Reconcile(ReconcileOptions),
+    /// Apply events again: those of a file, or those of a queue, which are deleted there. An event
+    /// can be applied more than once.
+    Replay(ReplayOptions),
+}
+
+impl Options {
+    /// The subscriptions, if there is a file of them.
+    pub(crate) fn read_subscriptions(&self) -> Result<Option<Subscriptions>, DataError> {
+        self.subscriptions.as_deref().map(data::read_subscriptions).transpose()
+    }
+
+    /// AWS with the credentials of the environment, in the region of the options.
+    pub(crate) async fn aws(&self) -> SdkConfig {
+        let region = aws_config::Region::new(self.region.clone());
+        aws_config::defaults(BehaviorVersion::latest()).region(region).load().await
+    }
+
+    /// What applies events to a table.
+    pub(crate) async fn ingest(&self, table: Table, subscriptions: Subscriptions) -> Ingest {
+        let ecr = if self.ecr_lookups { Some(EcrClient::new(&self.aws().await)) } else { None };
+        Ingest::new(table, self.region.clone(), Secret::known(subscriptions), ecr)
+    }
+}

@@ -1,0 +1,96 @@
+//! The items that a draft reads, and those that it writes.
+
+use std::collections::BTreeMap;
+
+use crate::history::{ImageHistory, RepositoryHistory, SegmentWrite, TagHistory};
+use crate::identifier::{Digest, Tag};
+
+/// The history that segments belong to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Owner {
+    /// Those of an image's log.
+    Image(Digest),
+    /// Those of a tag's log.
+    Tag(Tag),
+}
+
+/// What a draft requires and is not loaded.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Missing {
+    /// The item of the repository.
+    pub repository: bool,
+    /// Items of digests.
+    pub images: Vec<Digest>,
+    /// Items of tags.
+    pub tags: Vec<Tag>,
+    /// Segments of logs.
+    pub segments: Vec<(Owner, u32)>,
+}
+
+/// Items of a repository, each as it is stored, or `None` if the table does not have it.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// The repository's item, once it is loaded.
+    pub repository: Option<Option<Item<RepositoryHistory>>>,
+    /// Items of digests.
+    pub images: BTreeMap<Digest, Option<Item<ImageHistory>>>,
+    /// Items of tags.
+    pub tags: BTreeMap<Tag, Option<Item<TagHistory>>>,
+    /// The events of segments.
+    pub segments: BTreeMap<(Owner, u32), Option<Vec<u8>>>,
+}
+
+/// An item of the table: a history, and what is stored beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item<T> {
+    pub history: T,
+    /// Counts the writes to the item.
+    pub version: u64,
+    /// Whether it expires.
+    pub expires: bool,
+}
+
+/// A history as it is stored, and as it is to be written.
+#[derive(Debug, Clone)]
+pub struct Drafted<T> {
+    /// `None` if the table does not have it.
+    pub stored: Option<Item<T>>,
+    /// As it is to be written.
+    pub now: T,
+}
+
+impl<T: Clone + Default + PartialEq> Drafted<T> {
+    pub(super) fn new(stored: Option<&Item<T>>) -> Self {
+        let now = stored.map(|item| item.history.clone()).unwrap_or_default();
+        Self { stored: stored.cloned(), now }
+    }
+
+    pub(super) fn is_changed(&self) -> bool {
+        self.stored
+            .as_ref()
+            .map_or_else(|| self.now != T::default(), |item| item.history != self.now)
+    }
+}
+
+/// The writes of a draft.
+#[derive(Debug, Default)]
+pub struct Writes {
+    /// The repository's item.
+    pub repository: Option<Drafted<RepositoryHistory>>,
+    /// Items of digests, and whether they expire.
+    pub images: Vec<(Digest, Drafted<ImageHistory>, bool)>,
+    /// Items of tags, and whether they expire.
+    pub tags: Vec<(Tag, Drafted<TagHistory>, bool)>,
+    /// Segments of their logs.
+    pub segments: Vec<(Owner, SegmentWrite)>,
+    /// Tags that no image has any longer, too many to expire in the same transaction.
+    pub unused_tags: Vec<Tag>,
+}
+
+impl Writes {
+    /// Whether there is nothing to write.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.repository.is_none() && self.images.is_empty() && self.tags.is_empty()
+    }
+}

@@ -1,0 +1,195 @@
+//! Compaction: moves events from the item into segments, and updates the checkpoints.
+
+use std::collections::BTreeSet;
+
+use super::checkpoint::{Checkpoint, Cut, Segment};
+use super::{Event, LoadedSegment, Log, Replay, SegmentWrite, pack};
+use crate::time::Timestamp;
+
+/// Of the events of an item that are not live. Beyond that, they are moved into a segment.
+const MAX_RECENT_BYTES: usize = 768;
+/// The newest events stay in the item, so that an event that is a little late needs no segment.
+const MIN_RECENT_BYTES: usize = 256;
+/// Up to this size, events are added to the last segment.
+const MIN_SEGMENT_BYTES: usize = 8 * 1024;
+
+impl<E: Event, S: Clone + PartialEq + Default> Log<E, S> {
+    /// Moves events into segments, expires what is older than the horizon, and returns the segments
+    /// that have changed. A log without changes stays as it is stored.
+    pub(crate) fn compact<R: Replay<Event = E, State = S>>(
+        &mut self,
+        replay: &R,
+        horizon: Timestamp,
+    ) -> Vec<SegmentWrite> {
+        let original = self.original.take();
+        if !std::mem::take(&mut self.is_changed) {
+            if let Some(original) = original {
+                self.log = *original;
+            }
+            self.loaded.clear();
+            return Vec::new();
+        }
+        self.add_checkpoint(replay);
+        self.split_segments();
+        let writes = self.update_segments(replay.clone());
+        if let Some(place) =
+            self.log.checkpoints.iter().rposition(|checkpoint| checkpoint.until.time < horizon)
+        {
+            self.expire_before(place);
+        }
+        self.loaded.clear();
+        let numbers: BTreeSet<u32> = self
+            .log
+            .checkpoints
+            .iter()
+            .filter_map(|checkpoint| Some(checkpoint.segment?.number))
+            .collect();
+        writes.into_iter().filter(|write| numbers.contains(&write.number)).collect()
+    }
+
+    /// Removes the events before a checkpoint. Its state remains.
+    pub(super) fn expire_before(&mut self, place: usize) {
+        self.log.checkpoints.drain(..place);
+        self.log.checkpoints[0].segment = None;
+    }
+
+    fn new_segment(&mut self) -> Option<Segment> {
+        let number = self.log.next_segment;
+        self.log.next_segment += 1;
+        self.loaded.insert(number, LoadedSegment { until: None, events: BTreeSet::new() });
+        Some(Segment { number, bytes: 0 })
+    }
+
+    /// The number of the last segment, if events are to be moved into it and it is not loaded.
+    pub(crate) fn segment_to_extend<R: Replay<Event = E, State = S>>(
+        &self,
+        replay: &R,
+    ) -> Option<u32> {
+        if !self.is_changed {
+            return None;
+        }
+        let segment = self.log.checkpoints.last()?.segment?;
+        let is_loaded = self.loaded.contains_key(&segment.number);
+        let has_room = (segment.bytes as usize) < self.max_segment_bytes();
+        (has_room && !is_loaded && self.end_of_moved(replay).is_some()).then_some(segment.number)
+    }
+
+    /// The position up to which events are to be moved, if the item has too many.
+    fn end_of_moved<R: Replay<Event = E, State = S>>(&self, replay: &R) -> Option<Cut<E>> {
+        let live = self.replay(replay.clone()).live();
+        let idle = self.log.events.iter().filter(|event| !live.contains(*event));
+        if idle.map(Event::bytes).sum::<usize>() <= MAX_RECENT_BYTES {
+            return None;
+        }
+        let last = self.log.checkpoints.last().map(|checkpoint| &checkpoint.until);
+        let is_recent = |event: &&E| last.is_none_or(|last| !last.is_after(event));
+        let mut kept = 0;
+        let mut next = None;
+        for event in self.log.events.iter().rev().take_while(is_recent) {
+            kept += event.bytes();
+            if kept > MIN_RECENT_BYTES {
+                return Some(Cut::between(event, next));
+            }
+            next = Some(event);
+        }
+        None
+    }
+
+    /// The more segments there are, the larger they may be, because the item has a checkpoint for
+    /// each.
+    fn max_segment_bytes(&self) -> usize {
+        (MIN_SEGMENT_BYTES * (1 + self.log.checkpoints.len() / 32)).min(4 * MIN_SEGMENT_BYTES)
+    }
+
+    fn add_checkpoint<R: Replay<Event = E, State = S>>(&mut self, replay: &R) {
+        let Some(until) = self.end_of_moved(replay) else { return };
+        let max_bytes = self.max_segment_bytes();
+        let is_loaded = |segment: Segment| self.loaded.contains_key(&segment.number);
+        match self.log.checkpoints.last_mut() {
+            Some(last)
+                if last.segment.is_some_and(|segment| {
+                    is_loaded(segment) && (segment.bytes as usize) < max_bytes
+                }) =>
+            {
+                last.until = until;
+            }
+            _ => {
+                let segment = self.new_segment();
+                self.log.checkpoints.push(Checkpoint { until, state: S::default(), segment });
+            }
+        }
+    }
+
+    /// Splits segments that late events made too large.
+    fn split_segments(&mut self) {
+        let max_bytes = self.max_segment_bytes();
+        let mut place = self.first_loaded();
+        while place < self.log.checkpoints.len() {
+            let first =
+                place.checked_sub(1).map(|before| self.log.checkpoints[before].until.clone());
+            let until = &self.log.checkpoints[place].until;
+            let events: Vec<&E> = self
+                .log
+                .events
+                .iter()
+                .filter(|event| {
+                    first.as_ref().is_none_or(|first| !first.is_after(event))
+                        && until.is_after(event)
+                })
+                .collect();
+            let bytes: usize = events.iter().map(|event| event.bytes()).sum();
+            if bytes > 2 * max_bytes && events.len() > 1 {
+                let mut half = 0;
+                let middle = events[..events.len() - 1].iter().position(|event| {
+                    half += event.bytes();
+                    half >= max_bytes
+                });
+                let middle = middle.unwrap_or_default();
+                let until = Cut::between(events[middle], Some(events[middle + 1]));
+                let segment = self.new_segment();
+                let checkpoint = Checkpoint { until, state: S::default(), segment };
+                self.log.checkpoints.insert(place, checkpoint);
+            }
+            place += 1;
+        }
+    }
+
+    /// Updates the states and the segments of the checkpoints, from the first that is loaded on.
+    fn update_segments<R: Replay<Event = E, State = S>>(
+        &mut self,
+        mut replay: R,
+    ) -> Vec<SegmentWrite> {
+        let mut writes = Vec::new();
+        let first = self.first_loaded();
+        let all = std::mem::take(&mut self.log.events);
+        let mut events = all.iter().peekable();
+        self.replay_base(&mut replay, &mut events);
+        let mut live = replay.live();
+        for checkpoint in &mut self.log.checkpoints[first..] {
+            let mut contents = std::mem::take(&mut live);
+            while let Some(event) = events.next_if(|event| checkpoint.until.is_after(event)) {
+                replay.apply(event);
+                contents.insert(event.clone());
+            }
+            live = replay.live();
+            contents.retain(|event| !live.contains(event));
+            checkpoint.state = replay.state();
+            let Some(segment) = &mut checkpoint.segment else { continue };
+            let is_stored = self.loaded.get(&segment.number).is_some_and(|loaded| {
+                loaded.until.as_ref() == Some(&checkpoint.until) && loaded.events == contents
+            });
+            if !is_stored {
+                let bytes: usize = contents.iter().map(Event::bytes).sum();
+                segment.bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+                writes.push(SegmentWrite {
+                    number: segment.number,
+                    events: pack(&contents),
+                    until: checkpoint.until.time,
+                });
+            }
+        }
+        live.extend(events.cloned());
+        self.log.events = live;
+        writes
+    }
+}

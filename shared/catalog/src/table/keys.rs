@@ -1,0 +1,152 @@
+//! The keys of the items of a repository.
+
+use crate::draft::Owner;
+use crate::identifier::{Digest, RegistryId, Repository, Tag};
+use crate::image::{ImageStatus, Position, TagStatus};
+use crate::time::Timestamp;
+
+/// The sort key of a repository's own item.
+pub(crate) const REPOSITORY_ITEM: &str = "repository";
+
+/// Sort keys of digests begin so.
+pub(crate) const DIGEST_PREFIX: &str = "digest#";
+
+/// The partition key of everything in a repository.
+pub(crate) fn partition(repository: &Repository) -> String {
+    repository.to_string()
+}
+
+/// The index's partition key of the repository's images with, or without, tags.
+pub(crate) fn tag_status_partition(repository: &Repository, tag_status: TagStatus) -> String {
+    format!("{repository}#{}", tag_status.as_str())
+}
+
+/// The index's partition key of a registry's repositories.
+pub(crate) fn registry_partition(registry: &RegistryId) -> String {
+    registry.to_string()
+}
+
+/// The images of one Query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Range {
+    /// Those of a status.
+    Status(ImageStatus),
+    /// Images that were archived at least once since their push, whatever their status. All images
+    /// that are not active are among them.
+    OnceArchived,
+}
+
+impl Range {
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Status(status) => status.as_str(),
+            Self::OnceArchived => "ONCE_ARCHIVED",
+        }
+    }
+}
+
+/// The sort key of an image in a range.
+pub(crate) fn image_sort(range: Range, position: &Position) -> String {
+    format!("{}#{}", range.prefix(), listing_order(position))
+}
+
+/// Sorts like the listing: the newest first, of one millisecond indexes first, then by digest.
+pub(crate) fn listing_order(position: &Position) -> String {
+    // The position of a page token can have any time.
+    let time = Timestamp::from_milliseconds(position.pushed_at_milliseconds)
+        .map_or_else(|_| "~".to_owned(), Timestamp::newest_first);
+    format!("{time}#{}#{}", u8::from(!position.is_index), position.digest)
+}
+
+/// The first and the last sort key that images of a range can have after a position, and up to
+/// another one.
+pub(crate) fn image_sorts(
+    range: Range,
+    after: Option<&Position>,
+    up_to: Option<&Position>,
+) -> (String, String) {
+    let prefix = range.prefix();
+    // '!' is less than every character of a digest.
+    let first = after.map_or_else(|| format!("{prefix}#"), |after| image_sort(range, after) + "!");
+    let last = up_to.map_or_else(|| format!("{prefix}#~"), |up_to| image_sort(range, up_to));
+    (first, last)
+}
+
+/// The sort key of a digest's history.
+pub(crate) fn digest_sort(digest: &Digest) -> String {
+    format!("{DIGEST_PREFIX}{digest}")
+}
+
+/// The digest that such a sort key names.
+pub(crate) fn digest_of_sort(sort: &str) -> Option<Digest> {
+    sort.strip_prefix(DIGEST_PREFIX).and_then(|digest| Digest::parse(digest).ok())
+}
+
+/// The sort key of the history that segments belong to.
+pub(crate) fn owner_sort(owner: &Owner) -> String {
+    match owner {
+        Owner::Image(digest) => digest_sort(digest),
+        Owner::Tag(tag) => tag_sort(tag),
+    }
+}
+
+/// The sort key of a tag's history.
+pub(crate) fn tag_sort(tag: &Tag) -> String {
+    format!("tag#{tag}")
+}
+
+/// The sort key of a segment of the history with this sort key.
+pub(crate) fn segment_sort(owner: &str, number: u32) -> String {
+    format!("segment#{owner}#{number}")
+}
+
+/// What the sort keys of all indexes that list a manifest begin with.
+pub(crate) fn manifest_prefix(manifest: &Digest) -> String {
+    format!("manifest#{manifest}#")
+}
+
+/// The sort key of a manifest in an index.
+pub(crate) fn manifest_sort(manifest: &Digest, index: &Digest) -> String {
+    format!("{}{index}", manifest_prefix(manifest))
+}
+
+/// The index that such a sort key names.
+pub(crate) fn index_of_manifest_sort(sort: &str) -> Option<Digest> {
+    sort.rsplit_once('#').and_then(|(_, index)| Digest::parse(index).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_sort_newest_first_then_indexes_then_by_digest() {
+        let position = |time: &str, is_index, digest: &str| Position {
+            pushed_at_milliseconds: time.parse::<Timestamp>().expect("a time").as_milliseconds(),
+            is_index,
+            digest: Digest::parse(digest).expect("a digest"),
+        };
+        let range = Range::Status(ImageStatus::Active);
+        let listed = [
+            position("2026-11-22T00:00:00.002Z", false, "sha256:aa"),
+            position("2026-11-22T00:00:00.001999999Z", true, "sha256:cc"),
+            position("2026-11-22T00:00:00.001Z", false, "sha256:aa"),
+            position("2026-11-22T00:00:00.001Z", false, "sha256:aab"),
+            position("2026-11-22T00:00:00.001Z", false, "sha256:ab"),
+            position("2026-11-22T00:00:00Z", false, "sha256:00"),
+        ];
+        let sorts = listed.each_ref().map(|position| image_sort(range, position));
+        assert!(sorts.is_sorted(), "{sorts:#?}");
+        let (first, last) = image_sorts(range, Some(&listed[2]), Some(&listed[4]));
+        assert!(first > sorts[2] && first < sorts[3] && last == sorts[4]);
+        let (first, last) = image_sorts(range, None, None);
+        assert!(first < sorts[0] && last > sorts[5]);
+    }
+
+    #[test]
+    fn a_manifest_key_names_its_index() {
+        let digest = |text| Digest::parse(text).expect("a digest");
+        let sort = manifest_sort(&digest("sha256:aa"), &digest("sha512:bb"));
+        assert_eq!(index_of_manifest_sort(&sort), Some(digest("sha512:bb")));
+    }
+}

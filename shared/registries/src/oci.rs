@@ -1,0 +1,373 @@
+//! A client of the OCI distribution API.
+//!
+//! <https://github.com/opencontainers/distribution-spec/blob/main/spec.md>
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use catalog::{Digest, Timestamp};
+use jiff::fmt::rfc2822;
+use oci_client::client::{ClientConfig, ClientProtocol};
+use oci_client::secrets::RegistryAuth;
+use oci_client::{Client, Reference, RegistryOperation};
+use reqwest::{Method, StatusCode};
+use secret::Secret;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::sync::Mutex;
+use url::Url;
+
+use crate::manifest;
+use crate::subscription::Subscriptions;
+use crate::{Listed, ManifestLookup, ManifestNotFound, RegistryUnavailable};
+
+/// The `User-Agent` of the catalog's requests. Registries send events of these requests, too.
+pub const USER_AGENT: &str = concat!("image-catalog/", env!("CARGO_PKG_VERSION"));
+
+/// The bytes that the OCI distribution specification has registries accept at least.
+const MAX_MANIFEST_BYTES: usize = 4 * 1024 * 1024;
+
+/// Of a page of tags or repositories.
+const MAX_PAGE_BYTES: usize = 16 * 1024 * 1024;
+
+/// Tags or repositories of one request.
+const PAGE_SIZE: usize = 1000;
+
+/// The repositories whose authorization is kept for the next request.
+const MAX_AUTHORIZATIONS: usize = 1000;
+
+/// For one response, its body included.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The address of a registry.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RegistryAddress {
+    /// The host, with the port unless it is the default one.
+    pub host: String,
+    /// Whether requests use TLS.
+    pub encrypted: bool,
+    /// The id of the subscription with the registry credential.
+    pub subscription: Option<String>,
+}
+
+impl RegistryAddress {
+    /// The scheme, host and port of a URL. `None` unless the scheme is http or https.
+    #[must_use]
+    pub fn from_url(url: &Url) -> Option<Self> {
+        let encrypted = match url.scheme() {
+            "https" => true,
+            "http" => false,
+            _ => return None,
+        };
+        let host = match url.port() {
+            Some(port) => format!("{}:{port}", url.host_str()?),
+            None => url.host_str()?.to_owned(),
+        };
+        Some(Self { host, encrypted, subscription: None })
+    }
+
+    /// A host that is reached over TLS.
+    #[must_use]
+    pub fn from_host(host: &str) -> Self {
+        Self { host: host.to_owned(), encrypted: true, subscription: None }
+    }
+}
+
+/// A client of registries that implement the OCI distribution API.
+pub struct OciClient {
+    encrypted: Client,
+    plain: Client,
+    http: reqwest::Client,
+    subscriptions: Arc<Secret<Subscriptions>>,
+    /// By address and repository.
+    authorizations: Mutex<HashMap<(RegistryAddress, String), Authorization>>,
+}
+
+#[derive(Clone)]
+enum Authorization {
+    Anonymous,
+    Token(String),
+    Basic(String, String),
+}
+
+impl fmt::Debug for OciClient {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("OciClient")
+    }
+}
+
+struct Response {
+    status: StatusCode,
+    digest: String,
+    date: Option<Timestamp>,
+    next: Option<String>,
+    bytes: Vec<u8>,
+}
+
+impl OciClient {
+    /// Requests contain the registry credentials of these subscriptions.
+    #[must_use]
+    pub fn new(subscriptions: Arc<Secret<Subscriptions>>) -> Self {
+        let client = |protocol| {
+            Client::new(ClientConfig {
+                protocol,
+                connect_timeout: Some(TIMEOUT),
+                read_timeout: Some(TIMEOUT),
+                user_agent: USER_AGENT,
+                ..ClientConfig::default()
+            })
+        };
+        Self {
+            encrypted: client(ClientProtocol::Https),
+            plain: client(ClientProtocol::Http),
+            http: reqwest::Client::builder().user_agent(USER_AGENT).build().unwrap_or_default(),
+            subscriptions,
+            authorizations: Mutex::default(),
+        }
+    }
+
+    /// Gets a manifest by its digest or by a tag.
+    pub async fn manifest(
+        &self,
+        address: &RegistryAddress,
+        name: &str,
+        reference: &str,
+    ) -> Result<ManifestLookup, RegistryUnavailable> {
+        let path = format!("{name}/manifests/{reference}");
+        let response = self
+            .request(
+                Method::GET,
+                address,
+                name,
+                &path,
+                MAX_MANIFEST_BYTES,
+                &[StatusCode::NOT_FOUND],
+            )
+            .await?;
+        if response.status == StatusCode::NOT_FOUND {
+            return Ok(ManifestLookup::NotFound(ManifestNotFound::Unknown));
+        }
+        if response.bytes.len() > MAX_MANIFEST_BYTES {
+            return Ok(ManifestLookup::NotFound(ManifestNotFound::TooLarge(MAX_MANIFEST_BYTES)));
+        }
+        let digest = match Digest::parse(reference) {
+            Ok(digest) => digest,
+            Err(_) => response.digest()?,
+        };
+        Ok(match manifest::read(&digest, &response.bytes) {
+            Ok(content) => ManifestLookup::Found(digest, Box::new(content)),
+            Err(error) => ManifestLookup::NotFound(ManifestNotFound::Invalid(error)),
+        })
+    }
+
+    /// Gets the digest of a manifest; `None` if the registry does not have the manifest.
+    pub async fn digest(
+        &self,
+        address: &RegistryAddress,
+        name: &str,
+        reference: &str,
+    ) -> Result<Option<Digest>, RegistryUnavailable> {
+        let path = format!("{name}/manifests/{reference}");
+        let response =
+            self.request(Method::HEAD, address, name, &path, 0, &[StatusCode::NOT_FOUND]).await?;
+        if response.status == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        response.digest().map(Some)
+    }
+
+    /// Lists the tags of a repository.
+    pub async fn tags(
+        &self,
+        address: &RegistryAddress,
+        name: &str,
+    ) -> Result<Listed<String>, RegistryUnavailable> {
+        self.list(address, name, &format!("{name}/tags/list"), "tags", &[StatusCode::NOT_FOUND])
+            .await
+    }
+
+    /// Lists all repositories; `None` if the registry does not allow it.
+    pub async fn repositories(
+        &self,
+        address: &RegistryAddress,
+    ) -> Result<Option<Vec<String>>, RegistryUnavailable> {
+        let refusals = [StatusCode::NOT_FOUND, StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN];
+        Ok(self.list(address, "", "_catalog", "repositories", &refusals).await?.items)
+    }
+
+    /// All names of a list, page by page. The statuses in `refusals` mean that there is no list.
+    async fn list(
+        &self,
+        address: &RegistryAddress,
+        name: &str,
+        path: &str,
+        member: &str,
+        refusals: &[StatusCode],
+    ) -> Result<Listed<String>, RegistryUnavailable> {
+        let mut names = Vec::new();
+        let mut date = None;
+        let mut requested = HashSet::new();
+        let mut next = Some(format!("{path}?n={PAGE_SIZE}"));
+        while let Some(path) = next.take() {
+            // A list that is refused after its first page is not complete.
+            let refusals = if requested.is_empty() { refusals } else { &[] };
+            let response =
+                self.request(Method::GET, address, name, &path, MAX_PAGE_BYTES, refusals).await?;
+            date = date.or(response.date);
+            if response.status != StatusCode::OK {
+                break;
+            }
+            let page: Value = serde_json::from_slice(&response.bytes)
+                .map_err(|error| RegistryUnavailable::InvalidList(Arc::new(error)))?;
+            // A repository without tags has `null`.
+            let listed = page[member].as_array().into_iter().flatten();
+            names.extend(listed.filter_map(|name| name.as_str().map(str::to_owned)));
+            next = response.next.filter(|path| requested.insert(path.clone()));
+            if next.is_none() {
+                return Ok(Listed { items: Some(names), date: checked(date)? });
+            }
+        }
+        Ok(Listed { items: None, date: checked(date)? })
+    }
+
+    /// Sends a request for a path below `/v2/`, authorized to read a repository. Returns responses
+    /// with the status 200, or with one of `refusals`.
+    async fn request(
+        &self,
+        method: Method,
+        address: &RegistryAddress,
+        name: &str,
+        path: &str,
+        max_bytes: usize,
+        refusals: &[StatusCode],
+    ) -> Result<Response, RegistryUnavailable> {
+        let sent = self.send(method, address, name, path, max_bytes);
+        let response = tokio::time::timeout(TIMEOUT, sent)
+            .await
+            .map_err(|_| RegistryUnavailable::TimedOut)??;
+        if response.status != StatusCode::OK && !refusals.contains(&response.status) {
+            return Err(RegistryUnavailable::Status(response.status.as_u16()));
+        }
+        Ok(response)
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        address: &RegistryAddress,
+        name: &str,
+        path: &str,
+        max_bytes: usize,
+    ) -> Result<Response, RegistryUnavailable> {
+        let scheme = if address.encrypted { "https" } else { "http" };
+        let url = format!("{scheme}://{}/v2/{path}", address.host);
+        let request = async |authorization| {
+            let request =
+                self.http.request(method.clone(), &url).header("accept", manifest::accepted());
+            let request = match authorization {
+                Authorization::Token(token) => request.bearer_auth(token),
+                Authorization::Basic(username, password) => {
+                    request.basic_auth(username, Some(password))
+                }
+                Authorization::Anonymous => request,
+            };
+            request.send().await.map_err(RegistryUnavailable::request)
+        };
+        let key = (address.clone(), name.to_owned());
+        let kept = self.authorizations.lock().await.get(&key).cloned();
+        let mut response = match kept {
+            Some(authorization) => request(authorization).await?,
+            None => request(self.authorize(&key).await?).await?,
+        };
+        // The authorization that was kept may have expired.
+        if response.status() == StatusCode::UNAUTHORIZED {
+            response = request(self.authorize(&key).await?).await?;
+        }
+        let header =
+            |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let date = header("date").and_then(|date| rfc2822::parse(date).ok());
+        let mut read = Response {
+            status: response.status(),
+            digest: header("docker-content-digest").unwrap_or_default().to_owned(),
+            date: date.and_then(|date| Timestamp::try_from(date.timestamp()).ok()),
+            next: header("link").and_then(next_page),
+            bytes: Vec::new(),
+        };
+        while let Some(chunk) = response.chunk().await.map_err(RegistryUnavailable::request)? {
+            read.bytes.extend(chunk);
+            if read.bytes.len() > max_bytes {
+                break;
+            }
+        }
+        Ok(read)
+    }
+
+    /// Negotiates the authorization for a repository, and keeps it. `oci_client` does nothing else
+    /// here, because it reads responses of any size.
+    async fn authorize(
+        &self,
+        key: &(RegistryAddress, String),
+    ) -> Result<Authorization, RegistryUnavailable> {
+        let (address, name) = key;
+        let credential = self.credential(address).await?;
+        let client = if address.encrypted { &self.encrypted } else { &self.plain };
+        let reference =
+            Reference::with_tag(address.host.clone(), name.clone(), "latest".to_owned());
+        let token = client
+            .auth(&reference, &credential, RegistryOperation::Pull)
+            .await
+            .map_err(RegistryUnavailable::request)?;
+        let authorization = match (token, credential) {
+            (Some(token), _) => Authorization::Token(token),
+            (None, RegistryAuth::Basic(username, password)) => {
+                Authorization::Basic(username, password)
+            }
+            (None, _) => Authorization::Anonymous,
+        };
+        let mut authorizations = self.authorizations.lock().await;
+        if authorizations.len() == MAX_AUTHORIZATIONS {
+            authorizations.clear();
+        }
+        authorizations.insert(key.clone(), authorization.clone());
+        Ok(authorization)
+    }
+
+    async fn credential(
+        &self,
+        address: &RegistryAddress,
+    ) -> Result<RegistryAuth, RegistryUnavailable> {
+        let Some(id) = &address.subscription else { return Ok(RegistryAuth::Anonymous) };
+        let subscriptions = self
+            .subscriptions
+            .value()
+            .await
+            .map_err(|error| RegistryUnavailable::Credential(error.into()))?;
+        let credential = subscriptions
+            .get(id)
+            .and_then(|subscription| subscription.registry_credential.as_ref());
+        Ok(credential.map_or(RegistryAuth::Anonymous, |credential| {
+            RegistryAuth::Basic(credential.username.clone(), credential.password.clone())
+        }))
+    }
+}
+
+impl Response {
+    fn digest(&self) -> Result<Digest, RegistryUnavailable> {
+        Digest::parse(&self.digest)
+            .map_err(|_| RegistryUnavailable::InvalidDigest(self.digest.clone()))
+    }
+}
+
+/// The registry's time, but not later than the time here, which events without a time have.
+fn checked(date: Option<Timestamp>) -> Result<Timestamp, RegistryUnavailable> {
+    date.map(|date| date.min(Timestamp::now())).ok_or(RegistryUnavailable::NoDate)
+}
+
+/// The path below `/v2/` in a `Link` header: `</v2/…?n=…&last=…>; rel="next"`.
+fn next_page(link: &str) -> Option<String> {
+    let (address, _) = link.split_once('>')?;
+    let (_, path) = address.split_once("/v2/")?;
+    Some(path.to_owned())
+}

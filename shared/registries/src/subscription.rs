@@ -1,0 +1,175 @@
+//! The subscriptions: the registries whose events the catalog accepts, as a JSON list.
+//!
+//! ```json
+//! [{
+//!     "id": "harbor-berlin",
+//!     "source": "harbor",
+//!     "registryId": "210987654321",
+//!     "repositoryPrefix": "berlin",
+//!     "credential": {"bearer": "…"},
+//!     "registryUrl": "https://harbor.example.com",
+//!     "registryCredential": {"username": "robot$catalog", "password": "…"}
+//! }]
+//! ```
+//!
+//! `docs/sources.md` describes the members.
+
+use std::collections::HashSet;
+
+use catalog::{RegistryId, RepositoryName};
+use http::HeaderMap;
+use serde::Deserialize;
+use url::Url;
+
+use crate::credential::{BasicCredential, Credential, InvalidCredential};
+use crate::oci::RegistryAddress;
+use crate::source::Source;
+
+/// A registry whose events the catalog accepts.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Subscription {
+    /// Unique among the subscriptions.
+    pub id: String,
+    pub source: Source,
+    /// The registry id of its images in the catalog.
+    pub registry_id: RegistryId,
+    /// Precedes the names of its repositories in the catalog, followed by a slash.
+    pub repository_prefix: Option<String>,
+    /// Authenticates its webhooks.
+    pub credential: Credential,
+    /// Where it serves manifests; only scheme, host and port are used.
+    pub registry_url: Option<Url>,
+    /// Authenticates the catalog's requests to it.
+    pub registry_credential: Option<BasicCredential>,
+}
+
+/// Why a list of subscriptions cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidSubscriptions {
+    #[error("{0}")]
+    Json(#[from] serde_json::Error),
+    #[error("the subscription '{id}': {reason}")]
+    Subscription { id: String, reason: InvalidSubscription },
+}
+
+/// Why one subscription is not valid.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidSubscription {
+    #[error("an earlier subscription has the same id")]
+    DuplicateId,
+    #[error("an id has 1 to 64 letters, digits, '-', '_' and '.'")]
+    Id,
+    #[error("'ecr' stands for the account's own Amazon ECR")]
+    ReservedId,
+    #[error("no repository can begin with '{0}/'")]
+    RepositoryPrefix(String),
+    #[error("registryUrl '{0}' is not an http or https URL")]
+    RegistryUrl(Url),
+    #[error("a subscription to Amazon ECR has no registryUrl")]
+    RegistryUrlOfEcr,
+    #[error(transparent)]
+    Credential(#[from] InvalidCredential),
+}
+
+/// All subscriptions.
+#[derive(Debug, Clone, Default)]
+pub struct Subscriptions {
+    subscriptions: Vec<Subscription>,
+}
+
+impl Subscriptions {
+    /// Parses a JSON list of subscriptions.
+    pub fn parse(json: &str) -> Result<Self, InvalidSubscriptions> {
+        let subscriptions: Vec<Subscription> = serde_json::from_str(json)?;
+        let mut ids = HashSet::new();
+        for subscription in &subscriptions {
+            let id = &subscription.id;
+            let checked = if ids.insert(id) {
+                subscription.check()
+            } else {
+                Err(InvalidSubscription::DuplicateId)
+            };
+            checked
+                .map_err(|reason| InvalidSubscriptions::Subscription { id: id.clone(), reason })?;
+        }
+        Ok(Self { subscriptions })
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Subscription> {
+        self.subscriptions.iter()
+    }
+
+    #[must_use]
+    pub fn get(&self, id: &str) -> Option<&Subscription> {
+        self.subscriptions.iter().find(|subscription| subscription.id == id)
+    }
+
+    /// The subscription that a webhook belongs to: of its source, of the id in its address if there
+    /// is one, and with the credential that it contains. `token` is that of the address.
+    #[must_use]
+    pub fn authenticate(
+        &self,
+        source: Source,
+        id: Option<&str>,
+        token: Option<&str>,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Option<&Subscription> {
+        self.subscriptions
+            .iter()
+            .filter(|subscription| subscription.source == source)
+            .filter(|subscription| id.is_none_or(|id| subscription.id == id))
+            .find(|subscription| {
+                subscription.credential.authenticates(source, token, headers, body)
+            })
+    }
+}
+
+impl Subscription {
+    fn check(&self) -> Result<(), InvalidSubscription> {
+        let is_plain =
+            |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
+        if self.id.is_empty() || self.id.len() > 64 || !self.id.chars().all(is_plain) {
+            return Err(InvalidSubscription::Id);
+        }
+        if self.id == Source::Ecr.as_str() {
+            return Err(InvalidSubscription::ReservedId);
+        }
+        if let Some(prefix) = &self.repository_prefix
+            && RepositoryName::parse(&format!("{prefix}/x")).is_err()
+        {
+            return Err(InvalidSubscription::RepositoryPrefix(prefix.clone()));
+        }
+        if let Some(url) = &self.registry_url
+            && RegistryAddress::from_url(url).is_none()
+        {
+            return Err(InvalidSubscription::RegistryUrl(url.clone()));
+        }
+        if self.source == Source::Ecr && self.registry_url.is_some() {
+            return Err(InvalidSubscription::RegistryUrlOfEcr);
+        }
+        Ok(self.credential.check(self.source)?)
+    }
+
+    /// The name in the catalog of one of its repositories.
+    #[must_use]
+    pub fn repository_name(&self, name: &str) -> String {
+        prefixed(self.repository_prefix.as_deref(), name)
+    }
+
+    /// Where it serves manifests: at `registry_url`, or else at the host of its product. Only this
+    /// address ever receives its registry credential.
+    #[must_use]
+    pub fn registry_address(&self, host: Option<&'static str>) -> Option<RegistryAddress> {
+        let address = match &self.registry_url {
+            Some(url) => RegistryAddress::from_url(url)?,
+            None => RegistryAddress::from_host(host?),
+        };
+        Some(RegistryAddress { subscription: Some(self.id.clone()), ..address })
+    }
+}
+
+pub(crate) fn prefixed(prefix: Option<&str>, name: &str) -> String {
+    prefix.map_or_else(|| name.to_owned(), |prefix| format!("{prefix}/{name}"))
+}
