@@ -3,6 +3,7 @@
 
 mod credentials;
 mod hostile;
+mod pending_lookups;
 mod products;
 
 use aws_sdk_dynamodb::types::AttributeValue;

@@ -8,9 +8,7 @@ use std::collections::HashSet;
 
 use catalog::change::Content;
 use catalog::table::{StoreError, causes};
-use catalog::{
-    Change, ChangeKind, Digest, PendingLookup, PendingLookups, Repository, Tag, Timestamp, Writer,
-};
+use catalog::{Change, ChangeKind, Digest, PendingLookups, Repository, Tag, Timestamp, Writer};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use registries::ecr::ECR_DELAY;
 use registries::{ManifestLookup, Registries, Registry, RegistryUnavailable};
@@ -117,7 +115,8 @@ impl Lookups {
             }
             Ok(ManifestLookup::NotFound(_)) if lookup.is_early() => {}
             Ok(ManifestLookup::NotFound(reason)) => {
-                tracing::warn!(%repository, reference, %reason, "the manifest was not found");
+                let reason = causes(&reason);
+                tracing::warn!(%repository, reference, reason, "the manifest was not found");
                 return Ok(lookup.incomplete());
             }
             Err(error) => {
@@ -137,17 +136,24 @@ impl Lookups {
         let unavailable = Mutex::default();
         loop {
             let pending = self.pending.list(last.as_deref()).await?;
-            let retries: Vec<_> = pending
-                .iter()
-                .map(|pending| self.retry_one(writer, pending, &unavailable, until))
-                .collect();
+            let mut retries = Vec::new();
+            for (id, lookup) in &pending {
+                match lookup {
+                    Ok(lookup) => {
+                        retries.push(self.retry_one(writer, id, lookup, &unavailable, until));
+                    }
+                    Err(error) => {
+                        tracing::warn!(error = causes(error), "a pending lookup cannot be read");
+                    }
+                }
+            }
             let mut outcomes = stream::iter(retries).buffer_unordered(CONCURRENT_LOOKUPS);
             while let Some(is_completed) = outcomes.try_next().await? {
                 completed += usize::from(is_completed);
             }
             drop(outcomes);
             match pending.into_iter().next_back() {
-                Some(pending) if Instant::now() <= until => last = Some(pending.id),
+                Some((id, _)) if Instant::now() <= until => last = Some(id),
                 _ => return Ok(completed),
             }
         }
@@ -159,11 +165,11 @@ impl Lookups {
     async fn retry_one(
         &self,
         writer: &Writer,
-        pending: &PendingLookup<Lookup>,
+        id: &str,
+        lookup: &Lookup,
         unavailable: &Mutex<HashSet<(Registry, String)>>,
         until: Instant,
     ) -> Result<bool, StoreError> {
-        let lookup = &pending.lookup;
         let name = if lookup.is_ecr() { lookup.name.as_str() } else { "" };
         let target = (lookup.registry.clone(), name.to_owned());
         if Instant::now() > until || unavailable.lock().await.contains(&target) {
@@ -182,7 +188,7 @@ impl Lookups {
                 return Ok(false);
             }
         }
-        self.pending.remove(pending).await?;
+        self.pending.remove(id, lookup).await?;
         Ok(true)
     }
 }

@@ -60,7 +60,7 @@ pub struct MalformedEvent(pub String);
 /// What an event means, and its label.
 #[derive(Debug)]
 pub struct Interpreted {
-    /// One of few values, whatever the event contains; `other` for events that are not known.
+    /// One of few values, whatever the event contains; `other` for kinds that are not known.
     pub label: &'static str,
     pub meaning: Result<Meaning, MalformedEvent>,
 }
@@ -141,11 +141,15 @@ impl Interpreted {
         Self { label, meaning }
     }
 
-    /// Decodes an event, and interprets it. Events that cannot be decoded have the label `other`.
-    fn decoded<E: DeserializeOwned>(event: &Value, interpret: impl FnOnce(E) -> Self) -> Self {
+    /// Decodes an event, and interprets it. `label` is that of events that cannot be decoded.
+    fn decoded<E: DeserializeOwned>(
+        event: &Value,
+        label: &'static str,
+        interpret: impl FnOnce(E) -> Self,
+    ) -> Self {
         match decode(event) {
             Ok(event) => interpret(event),
-            Err(error) => Self::new("other", Err(error)),
+            Err(error) => Self::new(label, Err(error)),
         }
     }
 }

@@ -25,7 +25,7 @@ pub mod writer;
 pub use change::{Change, ChangeKind};
 pub use identifier::{Digest, RegistryId, Repository, RepositoryName, Tag};
 pub use image::{Image, ImageStatus};
-pub use pending::{PendingLookup, PendingLookups};
+pub use pending::PendingLookups;
 pub use reader::Reader;
 pub use table::Table;
 pub use time::Timestamp;

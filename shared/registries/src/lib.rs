@@ -78,7 +78,7 @@ pub enum RegistryUnavailable {
     TimedOut,
     #[error("the response has the status {0}")]
     Status(u16),
-    #[error("the response has the digest '{0}'")]
+    #[error("the response has no valid digest: '{0}'")]
     InvalidDigest(String),
     #[error("the response is not a list")]
     InvalidList(#[source] Arc<serde_json::Error>),

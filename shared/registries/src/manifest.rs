@@ -50,7 +50,7 @@ impl ManifestKind {
 /// Why bytes are not the manifest of a digest.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidManifest {
-    #[error("the manifest cannot be read: {0}")]
+    #[error("the manifest cannot be read")]
     Json(#[from] serde_json::Error),
     #[error("the manifest's bytes do not have the digest {0}")]
     Digest(Digest),

@@ -47,7 +47,7 @@ pub struct Subscription {
 /// Why a list of subscriptions cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidSubscriptions {
-    #[error("{0}")]
+    #[error(transparent)]
     Json(#[from] serde_json::Error),
     #[error("the subscription '{id}': {reason}")]
     Subscription { id: String, reason: InvalidSubscription },

@@ -130,7 +130,7 @@ async fn a_new_table_has_the_format_of_the_program() {
     let format = [("format", number(3)), ("repository", text("format")), ("sort", text("format"))];
     let format: BTreeMap<_, _> = format.into_iter().collect();
     assert_eq!(items, [format!("{format:?}")]);
-    assert_eq!(FORMAT, 2);
+    assert_eq!(FORMAT, 3);
 }
 
 /// A reader creates neither the table nor its format.

@@ -36,7 +36,7 @@ struct Data {
 }
 
 pub(super) fn interpret(event: &Value, origin: &Origin) -> Interpreted {
-    Interpreted::decoded(event, |Event { event_type, data }| {
+    Interpreted::decoded(event, "artifactory", |Event { event_type, data }| {
         let data = || decode::<Data>(data.as_ref().unwrap_or(event));
         match event_type {
             EventType::Pushed => {

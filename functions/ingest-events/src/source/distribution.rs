@@ -69,7 +69,7 @@ struct Reference {
 }
 
 pub(super) fn interpret(event: &Value, origin: &Origin) -> Interpreted {
-    Interpreted::decoded(event, |event: Event| {
+    Interpreted::decoded(event, "distribution", |event: Event| {
         let label = match event.action {
             Action::Push => "distribution push",
             Action::Pull => "distribution pull",

@@ -27,8 +27,9 @@ struct Repository {
 }
 
 pub(super) fn interpret(event: &Value, origin: &Origin) -> Interpreted {
-    Interpreted::decoded(event, |event: Event| {
-        Interpreted::new("docker-hub push", event.meaning(origin))
+    const LABEL: &str = "docker-hub push";
+    Interpreted::decoded(event, LABEL, |event: Event| {
+        Interpreted::new(LABEL, event.meaning(origin))
     })
 }
 

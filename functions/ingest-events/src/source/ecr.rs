@@ -22,15 +22,16 @@ use crate::lookup::Lookup;
 pub(super) fn interpret(event: &Value, origin: &Origin, region: &str) -> Interpreted {
     let has = |member: &str| event.get(member).is_some();
     if has("detail-type") {
-        Interpreted::decoded(event, |event: Event| event.interpret(region))
+        Interpreted::decoded(event, "EventBridge event", |event: Event| event.interpret(region))
     } else if has("eventSource") && has("eventName") {
-        Interpreted::decoded(event, |record: Record| {
-            let meaning = record.meaning(origin.registry.as_str(), region);
-            Interpreted::new("CloudTrail record", meaning)
+        const LABEL: &str = "CloudTrail record";
+        Interpreted::decoded(event, LABEL, |record: Record| {
+            Interpreted::new(LABEL, record.meaning(origin.registry.as_str(), region))
         })
     } else if has("specversion") {
-        Interpreted::decoded(event, |event: CloudEvent| {
-            Interpreted::new("CloudEvent", event.meaning(region))
+        const LABEL: &str = "CloudEvent";
+        Interpreted::decoded(event, LABEL, |event: CloudEvent| {
+            Interpreted::new(LABEL, event.meaning(region))
         })
     } else {
         let error = "neither an EventBridge event ('detail-type'), nor a CloudTrail record \

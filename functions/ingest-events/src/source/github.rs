@@ -61,7 +61,9 @@ pub(super) fn interpret(event: &Value, origin: &Origin) -> Interpreted {
     if event.get("zen").is_some() {
         return Interpreted::new(LABEL, ignored("a ping"));
     }
-    Interpreted::decoded(event, |event: Event| Interpreted::new(LABEL, event.meaning(origin)))
+    Interpreted::decoded(event, LABEL, |event: Event| {
+        Interpreted::new(LABEL, event.meaning(origin))
+    })
 }
 
 impl Event {

@@ -74,7 +74,7 @@ struct Summary {
 }
 
 pub(super) fn interpret(event: &Value, origin: &Origin) -> Interpreted {
-    Interpreted::decoded(event, |event: Event| {
+    Interpreted::decoded(event, "harbor", |event: Event| {
         let label = match event.event_type {
             EventType::Push => "harbor push",
             EventType::Pull => "harbor pull",

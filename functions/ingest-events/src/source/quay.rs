@@ -27,7 +27,10 @@ enum Tags {
 }
 
 pub(super) fn interpret(event: &Value, origin: &Origin) -> Interpreted {
-    Interpreted::decoded(event, |event: Event| Interpreted::new("quay push", event.meaning(origin)))
+    const LABEL: &str = "quay push";
+    Interpreted::decoded(event, LABEL, |event: Event| {
+        Interpreted::new(LABEL, event.meaning(origin))
+    })
 }
 
 impl Event {

@@ -48,7 +48,7 @@ struct Data {
 }
 
 pub(super) fn interpret(event: &Value, origin: &Origin) -> Interpreted {
-    Interpreted::decoded(event, |event: Event| {
+    Interpreted::decoded(event, "zot", |event: Event| {
         let label = match event.event_type {
             EventType::Push => "zot push",
             EventType::Delete => "zot delete",

@@ -22,7 +22,9 @@ pub async fn remove_expired(engine: Engine) {
         match tokio::task::spawn_blocking(move || engine.remove_expired()).await {
             Ok(Ok(0)) => {}
             Ok(Ok(items)) => tracing::info!(items, "removed expired items"),
-            Ok(Err(error)) => tracing::warn!(%error, "expired items cannot be removed"),
+            Ok(Err(error)) => {
+                tracing::warn!(error = causes(&error), "expired items cannot be removed");
+            }
             Err(error) => tracing::warn!(%error, "expired items cannot be removed"),
         }
     }

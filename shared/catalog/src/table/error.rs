@@ -5,7 +5,7 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use super::FORMAT;
 
 /// Why an operation on the table failed.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum StoreError {
     /// Too many requests for the table or the account; can be retried.
     #[error("DynamoDB throttles the catalog's requests")]
@@ -39,6 +39,13 @@ pub enum StoreError {
     /// Anything else: no connection, no permission, no such table.
     #[error("the request to DynamoDB failed")]
     Other(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// As its text. A main function prints its error by `Debug`, and the SDK's contains whole responses.
+impl std::fmt::Debug for StoreError {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&causes(self))
+    }
 }
 
 impl<E, R> From<SdkError<E, R>> for StoreError

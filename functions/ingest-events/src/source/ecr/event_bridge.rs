@@ -43,6 +43,17 @@ enum DetailType {
     Other(String),
 }
 
+impl DetailType {
+    /// Whether the detail is a CloudTrail record.
+    fn contains_record(&self) -> bool {
+        match self {
+            Self::ApiCall | Self::ServiceEvent => true,
+            Self::Other(name) => name.ends_with("via CloudTrail"),
+            _ => false,
+        }
+    }
+}
+
 impl Event {
     pub(super) fn interpret(self, region: &str) -> Interpreted {
         let label = self.label();
@@ -63,7 +74,7 @@ impl Event {
     }
 
     fn meaning(self, region: &str) -> Result<Meaning, MalformedEvent> {
-        if matches!(self.detail_type, DetailType::ApiCall | DetailType::ServiceEvent) {
+        if self.detail_type.contains_record() {
             let record: Record = decode(&self.detail)?;
             return record.meaning(&self.account, region);
         }
