@@ -5,7 +5,7 @@ SHELL := bash
 # The features are the same everywhere: others would build everything anew.
 TEST := cargo test --workspace --no-fail-fast --features end-to-end/external
 
-# These mostly wait for programs that they build and start; they run beside the other external ones.
+# These mostly wait for programs that they build and start, so they run beside the others.
 BESIDE := deployment:: amazon_ecr::
 
 # Every test. What is printed is kept, for the summary at the end.
@@ -15,8 +15,8 @@ test: export REPOSITORIES = 10000
 test: tools
 	$(TEST) --no-run
 	status=0; \
-	$(TEST) --lib --bins --test quick 2>&1 | tee target/test-output || status=$$?; \
 	RUST_TEST_THREADS=16 $(TEST) --test external -- $(BESIDE) > target/test-output-beside 2>&1 & \
+	$(TEST) --lib --bins --test quick 2>&1 | tee target/test-output || status=$$?; \
 	RUST_TEST_THREADS=4 $(TEST) --test external -- $(BESIDE:%=--skip %) 2>&1 \
 		| tee -a target/test-output || status=$$?; \
 	wait $$! || status=$$?; \
