@@ -9,7 +9,7 @@ mod server;
 use std::sync::Arc;
 
 use catalog::reader::Filter;
-use catalog::{Change, RegistryId};
+use catalog::{Change, RegistryId, Service};
 use end_to_end::harness::{REGISTRY, Store, digest};
 use futures_util::{StreamExt as _, stream};
 use reconcile::Reconcile;
@@ -40,7 +40,7 @@ async fn catalogued(store: &Store) -> Everything {
     let filter = Filter { tag_status: None, image_status: None };
     let mut everything = Everything::new();
     for repository in
-        store.reader.repositories(&RegistryId::parse(REGISTRY).unwrap()).await.unwrap()
+        store.reader.repositories(Service::Ecr, &RegistryId::parse(REGISTRY).unwrap()).await.unwrap()
     {
         let page = store.page(&repository, &filter, None, 10 * IMAGES).await.unwrap();
         let images = page.images.into_iter().map(|image| {
@@ -70,8 +70,8 @@ async fn reconcile(store: &Store, ecr: EcrClient) -> Vec<Change> {
         registries: Registries::new(subscriptions, Some(ecr)),
         max_tags: usize::MAX,
     };
-    let all = RegistryTargets::new(Some(account()), &Subscriptions::default());
-    let target = RegistryTarget::ecr(account());
+    let all = RegistryTargets::new(Some(&account()), &Subscriptions::default());
+    let target = RegistryTarget::from_account(Service::Ecr, account());
     let listed = reconcile.repositories(&all, &target).await.unwrap();
     let drift = stream::iter(&listed).map(async |listed| {
         let drift = reconcile.find_drift(&target, listed).await.unwrap();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use catalog::RegistryId;
+use catalog::{RegistryId, Service};
 use describe_images::page_token::Keyring;
 use image_catalog::aws::api_gateway::Server;
 use image_catalog::aws::iam::Authentication;
@@ -87,6 +87,7 @@ impl Catalog {
             ingest: Arc::new(store.ingest_of(subscriptions.clone().unwrap_or_default())),
             subscriptions,
             default_registry,
+            default_service: Service::Ecr,
         };
         let (stop, stopped) = oneshot::channel();
         let stopped = async {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use catalog::{Digest, RegistryId, Repository, RepositoryName, Tag, Timestamp};
+use catalog::{Digest, RegistryId, Repository, RepositoryName, Service, Tag, Timestamp};
 
 /// The default registry.
 pub const REGISTRY: &str = "123456789012";
@@ -28,9 +28,10 @@ pub fn tag(name: &str) -> Tag {
     Tag::parse(name).unwrap()
 }
 
-/// A repository of the registry [`REGISTRY`].
+/// A repository of the registry [`REGISTRY`] in Amazon ECR.
 pub fn repository(name: &str) -> Repository {
     Repository {
+        service: Service::Ecr,
         registry: RegistryId::parse(REGISTRY).unwrap(),
         name: RepositoryName::parse(name).unwrap(),
     }

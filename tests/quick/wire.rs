@@ -27,7 +27,7 @@ use std::fmt;
 use std::time::Duration;
 
 use catalog::change::Content;
-use catalog::{Change, ChangeKind, Repository, Timestamp};
+use catalog::{Change, ChangeKind, Repository, Service, Timestamp};
 use end_to_end::harness::{Catalog, REGISTRY, Store, digest, repository, tag, time};
 use http::HeaderMap;
 use reqwest::Method;
@@ -112,9 +112,13 @@ impl Wire {
         Reply::new(status, headers, body)
     }
 
+    /// Applies a change to the repository of this name in both services.
     async fn apply(&self, repository: &Repository, at: Timestamp, kind: ChangeKind) {
-        let change = Change { repository: repository.clone(), time: at, kind };
-        self.store().writer.apply(&change).await.unwrap();
+        for service in Service::ALL {
+            let repository = Repository { service, ..repository.clone() };
+            let change = Change { repository, time: at, kind: kind.clone() };
+            self.store().writer.apply(&change).await.unwrap();
+        }
     }
 
     /// An empty repository.

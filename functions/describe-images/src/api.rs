@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use catalog::table::causes;
-use catalog::{Reader, RegistryId};
+use catalog::{Reader, RegistryId, Service};
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use metrics::{Unit, counter, histogram};
@@ -16,7 +16,7 @@ use crate::describe_images::{Described, describe_images};
 use crate::error::DescribeImagesError;
 use crate::page_token::Keyring;
 use crate::request::DescribeImagesRequest;
-use crate::service::Service;
+use crate::service;
 
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 
@@ -100,11 +100,11 @@ impl Api {
         let request =
             decoded.request.insert(DescribeImagesRequest::parse(service, registry, body)?);
         if let Some(caller) = caller {
-            caller.authorize(service, &request.repository)?;
+            caller.authorize(&request.repository)?;
         }
         let keyring = self.keyring.value().await.map_err(DescribeImagesError::Server)?;
         let Described { response, consumed_capacity } =
-            describe_images(&self.reader, &keyring, service, request).await?;
+            describe_images(&self.reader, &keyring, request).await?;
         let body = serde_json::to_string(&response)
             .map_err(|error| DescribeImagesError::Server(Box::new(error)))?;
         Ok(Answer { body, images: response.image_details.len(), consumed_capacity })
@@ -145,11 +145,11 @@ fn find_service(path: &str, target: Option<&HeaderValue>) -> Result<Service, Des
         .to_str()
         .ok()
         .and_then(|target| target.split_once('.'))
-        .and_then(|(service, operation)| Some((Service::from_target(service)?, operation)))
+        .and_then(|(service, operation)| Some((service::from_target(service)?, operation)))
         .ok_or(DescribeImagesError::UnknownOperation)?;
     match operation {
         "DescribeImages" => Ok(service),
-        operation if service.has_operation(operation) => {
+        operation if service::has_operation(service, operation) => {
             Err(DescribeImagesError::UnsupportedCommand(operation.to_owned()))
         }
         _ => Err(DescribeImagesError::UnknownOperation),

@@ -4,7 +4,7 @@ use catalog::{RegistryId, Repository};
 use regex_lite::Regex;
 
 use crate::error::DescribeImagesError;
-use crate::service::Service;
+use crate::service;
 
 /// Who signed a request.
 #[derive(Debug, Clone)]
@@ -22,7 +22,8 @@ pub struct Permissions {
     pub arn: String,
     /// The region in the ARNs of repositories.
     pub region: String,
-    /// The repositories, as `<registryId>/<repositoryName>`.
+    /// The repositories, as `<registryId>/<repositoryName>`, or
+    /// `ecr-public/<registryId>/<repositoryName>`.
     pub repositories: Vec<RepositoryPattern>,
 }
 
@@ -43,7 +44,6 @@ impl Caller {
     /// `AccessDeniedException` for a repository that the caller may not read.
     pub(crate) fn authorize(
         &self,
-        service: Service,
         repository: &Repository,
     ) -> Result<(), DescribeImagesError> {
         let Some(permissions) = &self.permissions else { return Ok(()) };
@@ -53,8 +53,8 @@ impl Caller {
         }
         Err(DescribeImagesError::AccessDenied {
             caller: permissions.arn.clone(),
-            action: format!("{}:DescribeImages", service.as_str()),
-            resource: service.repository_arn(&permissions.region, repository),
+            action: format!("{}:DescribeImages", repository.service),
+            resource: service::repository_arn(&permissions.region, repository),
             policy: if repository.registry == self.account {
                 "identity-based"
             } else {

@@ -10,7 +10,6 @@ use crate::error::DescribeImagesError;
 use crate::page_token::{Keyring, ListingKey};
 use crate::request::{DescribeImagesRequest, RequestedImage, Selection};
 use crate::response::{DescribeImagesResponse, ImageDetail};
-use crate::service::Service;
 
 /// The weight of all images of a response. Lambda's limit for a response is 6 MB, API Gateway's
 /// envelope included.
@@ -29,16 +28,15 @@ pub(crate) struct Described {
 pub(crate) async fn describe_images(
     reader: &Reader,
     keyring: &Keyring,
-    service: Service,
     request: &DescribeImagesRequest,
 ) -> Result<Described, DescribeImagesError> {
     let repository = &request.repository;
     match &request.selection {
         Selection::Images { image_ids, filter } => {
-            describe_requested(reader, service, repository, image_ids, filter).await
+            describe_requested(reader, repository, image_ids, filter).await
         }
         Selection::Page { filter, max_results, next_token } => {
-            let key = ListingKey { service, repository, filter };
+            let key = ListingKey { repository, filter };
             let after = match next_token {
                 None => None,
                 Some(token) => Some(keyring.open(&key, token).map_err(|_| {
@@ -59,7 +57,6 @@ pub(crate) async fn describe_images(
 
 async fn describe_requested(
     reader: &Reader,
-    service: Service,
     repository: &Repository,
     image_ids: &[RequestedImage],
     filter: &Filter,
@@ -84,7 +81,7 @@ async fn describe_requested(
     let mut image_details = Vec::with_capacity(requested.len());
     let mut bytes = 0;
     for image in requested {
-        let detail = detail(service, repository, image)?;
+        let detail = detail(repository, image)?;
         bytes += weight(detail.get());
         if bytes > MAX_RESPONSE_BYTES {
             return Err(too_large());
@@ -125,7 +122,7 @@ async fn describe_page(
     let mut last: Option<Position> = None;
     let mut next_token = None;
     while let Some(image) = listing.next().await.map_err(DescribeImagesError::from)? {
-        let detail = detail(key.service, key.repository, &image)?;
+        let detail = detail(key.repository, &image)?;
         let weight = weight(detail.get());
         if let Some(last) = &last
             && (image_details.len() == max_results || bytes + weight > MAX_PAGE_BYTES)
@@ -153,11 +150,10 @@ fn weight(detail: &str) -> usize {
 }
 
 fn detail(
-    service: Service,
     repository: &Repository,
     image: &Image,
 ) -> Result<Box<serde_json::value::RawValue>, DescribeImagesError> {
-    ImageDetail::new(service, repository, image)
+    ImageDetail::new(repository, image)
         .to_json()
         .map_err(|error| DescribeImagesError::Server(Box::new(error)))
 }

@@ -14,8 +14,6 @@ use catalog::image::{ImageStatus, Position, TagStatus};
 use catalog::reader::Filter;
 use catalog::{Digest, Repository};
 
-use crate::service::Service;
-
 const VERSION: u8 = 2;
 const KEY_ID_LENGTH: usize = 4;
 const HEADER_LENGTH: usize = 1 + KEY_ID_LENGTH + NONCE_LEN;
@@ -48,7 +46,6 @@ impl std::fmt::Debug for Keyring {
 /// What a token belongs to.
 #[derive(Debug, Clone, Copy)]
 pub struct ListingKey<'a> {
-    pub service: Service,
     pub repository: &'a Repository,
     /// With defaults.
     pub filter: &'a Filter,
@@ -59,7 +56,7 @@ impl ListingKey<'_> {
     fn associated_data(&self) -> String {
         format!(
             "{}\n{}\n{}\n{}\n",
-            self.service.as_str(),
+            self.repository.service,
             self.repository,
             self.filter.tag_status.map_or("ANY", TagStatus::as_str),
             self.filter.image_status.map_or("ANY", ImageStatus::as_str),

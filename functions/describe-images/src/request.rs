@@ -12,13 +12,13 @@ use std::sync::LazyLock;
 use catalog::identifier::{DIGEST_PATTERN, InvalidIdentifier, REGISTRY_ID_PATTERN, whole};
 use catalog::image::{ImageStatus, TagStatus};
 use catalog::reader::{Filter, ImageIdentifier};
-use catalog::{Digest, RegistryId, Repository, Tag};
+use catalog::{Digest, RegistryId, Repository, Service, Tag};
 use regex_lite::Regex;
 use serde_json::Number;
 use serde_json::value::RawValue;
 
 use crate::error::DescribeImagesError;
-use crate::service::Service;
+use crate::service;
 
 const DEFAULT_PAGE_SIZE: usize = 100;
 const MAX_PAGE_SIZE: usize = 1000;
@@ -72,7 +72,7 @@ impl DescribeImagesRequest {
         let name =
             body.repository_name.ok_or_else(|| invalid("repositoryName", "must not be null"))?;
         let name =
-            service.parse_repository_name(&name).map_err(|rule| invalid("repositoryName", rule))?;
+            service::parse_repository_name(service, &name).map_err(|rule| invalid("repositoryName", rule))?;
         let registry = match body.registry_id {
             None => default_registry.clone(),
             Some(id) => RegistryId::parse(&id).map_err(|_| {
@@ -82,7 +82,7 @@ impl DescribeImagesRequest {
                 )
             })?,
         };
-        let repository = Repository { registry, name };
+        let repository = Repository { service, registry, name };
 
         match body.image_ids.as_ref().map(Vec::len) {
             Some(0) => return Err(member("imageIds", "length greater than or equal to 1")),

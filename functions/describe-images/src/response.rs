@@ -6,7 +6,6 @@ use catalog::image::Image;
 use catalog::{Digest, Repository, Tag, Timestamp};
 use serde::{Serialize, Serializer};
 
-use crate::service::Service;
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -70,7 +69,7 @@ struct ImageScanFindingsSummary<'a> {
 }
 
 impl<'a> ImageDetail<'a> {
-    pub(crate) fn new(service: Service, repository: &'a Repository, image: &'a Image) -> Self {
+    pub(crate) fn new(repository: &'a Repository, image: &'a Image) -> Self {
         let private = || PrivateMembers {
             image_scan_status: image
                 .scan
@@ -97,7 +96,7 @@ impl<'a> ImageDetail<'a> {
             image_pushed_at: image.image_pushed_at,
             image_manifest_media_type: image.image_manifest_media_type.as_deref(),
             artifact_media_type: image.artifact_media_type.as_deref(),
-            private: (service == Service::Ecr).then(private),
+            private: (repository.service == Service::Ecr).then(private),
         }
     }
 

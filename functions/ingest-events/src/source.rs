@@ -15,7 +15,7 @@ pub mod zot;
 use std::str::FromStr;
 
 use catalog::change::Content;
-use catalog::{Change, ChangeKind, Digest, RegistryId, Repository, Tag, Timestamp};
+use catalog::{Change, ChangeKind, Digest, RegistryId, Repository, Service, Tag, Timestamp};
 use registries::{Registry, RegistryAddress, Source, Subscription};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -27,6 +27,8 @@ use crate::lookup::Lookup;
 #[derive(Debug, Clone)]
 pub struct Origin {
     pub source: Source,
+    /// The service of its images in the catalog. Amazon's events contain their own.
+    pub service: Service,
     /// The registry id of its images in the catalog. Amazon ECR's events contain their own, except
     /// some CloudTrail records.
     pub registry: RegistryId,
@@ -66,16 +68,17 @@ pub struct Interpreted {
 }
 
 impl Origin {
-    /// An origin without a subscription.
+    /// An origin without a subscription, of Amazon ECR's service.
     #[must_use]
     pub fn new(source: Source, registry: RegistryId, received_at: Timestamp) -> Self {
-        Self { source, registry, subscription: None, received_at }
+        Self { source, service: Service::Ecr, registry, subscription: None, received_at }
     }
 
     #[must_use]
     pub fn from_subscription(subscription: Subscription, received_at: Timestamp) -> Self {
         Self {
             source: subscription.source,
+            service: subscription.service.unwrap_or_default(),
             registry: subscription.registry_id.clone(),
             subscription: Some(subscription),
             received_at,
@@ -89,7 +92,11 @@ impl Origin {
             Some(subscription) => subscription.repository_name(name),
             None => name.to_owned(),
         };
-        Ok(Repository { registry: self.registry.clone(), name: parse(member, &name)? })
+        Ok(Repository {
+            service: self.service,
+            registry: self.registry.clone(),
+            name: parse(member, &name)?,
+        })
     }
 
     /// Where the registry serves manifests: as its subscription says, or else at the host of the

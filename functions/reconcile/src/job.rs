@@ -84,7 +84,7 @@ impl Jobs {
         let message: Message = serde_json::from_str(body)?;
         let subscriptions =
             self.subscriptions.value().await.map_err(MessageError::Subscriptions)?;
-        let targets = RegistryTargets::new(Some(self.account.clone()), &subscriptions);
+        let targets = RegistryTargets::new(Some(&self.account), &subscriptions);
         match timeout_at(deadline, self.follow(&targets, &message, deadline)).await {
             Ok(followed) => followed,
             Err(_) => Err(MessageError::DeadlineExceeded),

@@ -138,7 +138,7 @@ impl Reconcile {
             tracing::warn!(registry = target.id, "the registry does not list its repositories");
         }
         let mut repositories = BTreeMap::new();
-        for repository in self.reader.repositories(&target.registry_id).await? {
+        for repository in self.reader.repositories(target.scope.service, &target.scope.registry_id).await? {
             if let Some(name) = target.name_of(&repository)
                 && targets.is_exclusive(&repository, target)
             {

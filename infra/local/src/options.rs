@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use aws_config::{BehaviorVersion, SdkConfig};
-use catalog::{RegistryId, Table};
+use catalog::{RegistryId, Service, Table};
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Parser, Subcommand};
 use ingest_events::Ingest;
@@ -37,6 +37,9 @@ pub struct Options {
     /// Registry id, 12 digits, of requests and events that contain none
     #[arg(long, default_value = "123456789012", value_name = "ID", global = true)]
     pub registry: RegistryId,
+    /// Service, ecr or ecr-public, of the repositories of events and registries that name none
+    #[arg(long, default_value_t, value_name = "SERVICE", global = true)]
+    pub service: Service,
     /// Region whose Amazon ECR events are accepted, and that signatures must be for
     #[arg(
         long, default_value = "us-east-1", value_name = "REGION", global = true,

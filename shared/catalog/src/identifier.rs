@@ -2,6 +2,7 @@
 //! values of these types are valid.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::LazyLock;
 
 use regex_lite::Regex;
@@ -211,17 +212,69 @@ impl<'de> Deserialize<'de> for Digest {
     }
 }
 
+/// One of the two services that the catalog answers as. Each has repositories of its own (rule 55).
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Service {
+    /// Amazon ECR: private registries.
+    #[default]
+    Ecr,
+    /// Amazon ECR Public.
+    EcrPublic,
+}
+
+/// No service has this name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the services are {}", Service::ALL.map(Service::as_str).join(", "))]
+pub struct UnknownService;
+
+impl Service {
+    pub const ALL: [Self; 2] = [Self::Ecr, Self::EcrPublic];
+
+    /// The name in signatures, in IAM, in subscriptions, in logs and in page tokens.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ecr => "ecr",
+            Self::EcrPublic => "ecr-public",
+        }
+    }
+}
+
+impl FromStr for Service {
+    type Err = UnknownService;
+
+    fn from_str(name: &str) -> Result<Self, UnknownService> {
+        Self::ALL.into_iter().find(|service| service.as_str() == name).ok_or(UnknownService)
+    }
+}
+
+impl fmt::Display for Service {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
 /// A repository of a registry: what every image, tag and change belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Repository {
+    /// The service that answers for it.
+    #[serde(default)]
+    pub service: Service,
     /// Whose repository it is.
     pub registry: RegistryId,
     /// Its name there.
     pub name: RepositoryName,
 }
 
+/// `<registryId>/<repositoryName>`, after `ecr-public/` if it is one of Amazon ECR Public.
 impl fmt::Display for Repository {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.service == Service::EcrPublic {
+            write!(formatter, "{}/", self.service)?;
+        }
         write!(formatter, "{}/{}", self.registry, self.name)
     }
 }

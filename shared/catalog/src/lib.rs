@@ -23,7 +23,7 @@ pub mod time;
 pub mod writer;
 
 pub use change::{Change, ChangeKind};
-pub use identifier::{Digest, RegistryId, Repository, RepositoryName, Tag};
+pub use identifier::{Digest, RegistryId, Repository, RepositoryName, Service, Tag};
 pub use image::{Image, ImageStatus};
 pub use pending::PendingLookups;
 pub use reader::Reader;

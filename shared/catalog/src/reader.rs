@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
 
 use crate::history::{ImageHistory, RepositoryHistory, TagHistory};
-use crate::identifier::{Digest, RegistryId, Repository, RepositoryName, Tag};
+use crate::identifier::{Digest, RegistryId, Repository, RepositoryName, Service, Tag};
 use crate::image::{Image, ImageStatus, Position, TagStatus};
 use crate::table::{self, StoreError, Table};
 
@@ -173,8 +173,13 @@ impl Reader {
         Ok(look)
     }
 
-    /// All repositories of a registry.
-    pub async fn repositories(&self, registry: &RegistryId) -> Result<Vec<Repository>, StoreError> {
+    /// All repositories of a registry in a service.
+    pub async fn repositories(
+        &self,
+        service: Service,
+        registry: &RegistryId,
+    ) -> Result<Vec<Repository>, StoreError> {
+        let partition = table::registry_partition(service, registry);
         let mut items = self
             .table
             .client
@@ -183,22 +188,19 @@ impl Reader {
             .index_name(table::TAG_STATUS_INDEX)
             .key_condition_expression("#registry = :registry")
             .expression_attribute_names("#registry", table::REPOSITORY_TAG_STATUS)
-            .expression_attribute_values(
-                ":registry",
-                table::text(table::registry_partition(registry)),
-            )
+            .expression_attribute_values(":registry", table::text(partition.as_str()))
             .into_paginator()
             .items()
             .send();
         let mut repositories = Vec::new();
         while let Some(item) = items.next().await {
             let item = item?;
-            let name = table::repository_name_of(&item).map(str::to_owned);
+            let name = table::repository_name_of(&item, &partition).map(str::to_owned);
             let history: RepositoryHistory = table::parse(item)?;
             if let Some(Ok(name)) = name.as_deref().map(RepositoryName::parse)
                 && history.exists()
             {
-                repositories.push(Repository { registry: registry.clone(), name });
+                repositories.push(Repository { service, registry: registry.clone(), name });
             }
         }
         Ok(repositories)

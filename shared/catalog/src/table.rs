@@ -1,6 +1,7 @@
 //! The DynamoDB table: its definition, its keys and its items. No other module has keys.
 //!
-//! Everything of a repository has one partition key, `<registryId>/<repositoryName>`:
+//! Everything of a repository has one partition key, `<registryId>/<repositoryName>`, or
+//! `ecr-public/<registryId>/<repositoryName>`:
 //!
 //! | sort key | item |
 //! | --- | --- |
@@ -102,10 +103,10 @@ pub(crate) fn sort_of(item: &Item) -> &str {
     item.get(SORT).and_then(|sort| sort.as_s().ok()).map_or("", String::as_str)
 }
 
-/// The name of the repository that an item is in.
-pub(crate) fn repository_name_of(item: &Item) -> Option<&str> {
+/// The name of the repository of a registry that an item is in.
+pub(crate) fn repository_name_of<'a>(item: &'a Item, registry_partition: &str) -> Option<&'a str> {
     let partition = item.get(REPOSITORY)?.as_s().ok()?;
-    partition.split_once('/').map(|(_, name)| name)
+    partition.strip_prefix(registry_partition)?.strip_prefix('/')
 }
 
 /// Reads an item.

@@ -28,7 +28,7 @@ pub use ecr::EcrClient;
 pub use oci::{OciClient, RegistryAddress};
 pub use source::Source;
 pub use subscription::{Subscription, Subscriptions};
-pub use target::{RegistryTarget, RegistryTargets};
+pub use target::{RegistryTarget, RegistryTargets, Scope};
 
 /// A registry that the catalog can send requests to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -38,6 +38,8 @@ pub enum Registry {
     Oci(RegistryAddress),
     /// Amazon ECR's private registry of this account.
     Ecr(RegistryId),
+    /// Amazon ECR Public's registry of this account.
+    EcrPublic(RegistryId),
 }
 
 /// The result of a request for a manifest.
@@ -126,7 +128,7 @@ impl Registries {
                     .map_err(|_| RegistryUnavailable::InvalidDigest(reference.to_owned()))?;
                 ecr.manifest(account, name, &digest).await
             }
-            (Registry::Ecr(_), None) => Ok(ManifestLookup::NotFound(ManifestNotFound::NoEcrClient)),
+            (Registry::Ecr(_) | Registry::EcrPublic(_), _) => Ok(ManifestLookup::NotFound(ManifestNotFound::NoEcrClient)),
         }
     }
 

@@ -16,7 +16,7 @@
 
 use std::collections::HashSet;
 
-use catalog::{RegistryId, RepositoryName};
+use catalog::{RegistryId, RepositoryName, Service};
 use http::HeaderMap;
 use serde::Deserialize;
 use url::Url;
@@ -34,6 +34,9 @@ pub struct Subscription {
     pub source: Source,
     /// The registry id of its images in the catalog.
     pub registry_id: RegistryId,
+    /// The service that answers for its images; Amazon ECR without it. Amazon's own events contain
+    /// theirs.
+    pub service: Option<Service>,
     /// Precedes the names of its repositories in the catalog, followed by a slash.
     pub repository_prefix: Option<String>,
     /// Authenticates its webhooks.
@@ -60,14 +63,16 @@ pub enum InvalidSubscription {
     DuplicateId,
     #[error("an id has 1 to 64 letters, digits, '-', '_' and '.'")]
     Id,
-    #[error("'ecr' stands for the account's own Amazon ECR")]
-    ReservedId,
+    #[error("'{0}' stands for the account's own registry of that service")]
+    ReservedId(Service),
     #[error("no repository can begin with '{0}/'")]
     RepositoryPrefix(String),
     #[error("registryUrl '{0}' is not an http or https URL")]
     RegistryUrl(Url),
     #[error("a subscription to Amazon ECR has no registryUrl")]
     RegistryUrlOfEcr,
+    #[error("a subscription to Amazon ECR has no service: its events contain it")]
+    ServiceOfEcr,
     #[error(transparent)]
     Credential(#[from] InvalidCredential),
 }
@@ -133,8 +138,8 @@ impl Subscription {
         if self.id.is_empty() || self.id.len() > 64 || !self.id.chars().all(is_plain) {
             return Err(InvalidSubscription::Id);
         }
-        if self.id == Source::Ecr.as_str() {
-            return Err(InvalidSubscription::ReservedId);
+        if let Ok(service) = self.id.parse() {
+            return Err(InvalidSubscription::ReservedId(service));
         }
         if let Some(prefix) = &self.repository_prefix
             && RepositoryName::parse(&format!("{prefix}/x")).is_err()
@@ -148,6 +153,9 @@ impl Subscription {
         }
         if self.source == Source::Ecr && self.registry_url.is_some() {
             return Err(InvalidSubscription::RegistryUrlOfEcr);
+        }
+        if self.source == Source::Ecr && self.service.is_some() {
+            return Err(InvalidSubscription::ServiceOfEcr);
         }
         Ok(self.credential.check(self.source)?)
     }

@@ -1,21 +1,24 @@
 //! The registries that the catalog sends requests to, and which of its repositories are theirs.
 
-use catalog::{RegistryId, Repository, RepositoryName};
+use catalog::{RegistryId, Repository, RepositoryName, Service};
 
 use crate::Registry;
 use crate::source::Source;
 use crate::subscription::{Subscription, Subscriptions, prefixed};
 
-/// The id of the Amazon ECR target. No subscription has it.
-pub const ECR: &str = "ecr";
-
 /// A registry that the catalog can be reconciled with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegistryTarget {
-    /// [`ECR`], or the id of its subscription.
+    /// The id of its subscription, or the name of Amazon's service, which no subscription has.
     pub id: String,
     pub registry: Registry,
-    /// The registry id of its images in the catalog.
+    pub scope: Scope,
+}
+
+/// The repositories of the catalog that a registry can have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scope {
+    pub service: Service,
     pub registry_id: RegistryId,
     /// Precedes the names of its repositories in the catalog, followed by a slash.
     pub repository_prefix: Option<String>,
@@ -27,11 +30,15 @@ pub struct RegistryTarget {
 pub struct InvalidRepositoryName(pub String);
 
 impl RegistryTarget {
-    /// Amazon ECR's private registry of an account.
+    /// The registry of an account in one of Amazon's services.
     #[must_use]
-    pub fn ecr(account: RegistryId) -> Self {
-        let registry = Registry::Ecr(account.clone());
-        Self { id: ECR.to_owned(), registry, registry_id: account, repository_prefix: None }
+    pub fn from_account(service: Service, account: RegistryId) -> Self {
+        let registry = match service {
+            Service::Ecr => Registry::Ecr(account.clone()),
+            Service::EcrPublic => Registry::EcrPublic(account.clone()),
+        };
+        let scope = Scope { service, registry_id: account, repository_prefix: None };
+        Self { id: service.to_string(), registry, scope }
     }
 
     /// The registry of a subscription; `None` without a `registryUrl`.
@@ -40,34 +47,54 @@ impl RegistryTarget {
         Some(Self {
             id: subscription.id.clone(),
             registry: Registry::Oci(subscription.registry_address(None)?),
-            registry_id: subscription.registry_id.clone(),
-            repository_prefix: subscription.repository_prefix.clone(),
+            scope: Scope::from_subscription(subscription),
         })
     }
 
     /// The repository in the catalog of a repository in the registry.
     pub fn repository(&self, name: &str) -> Result<Repository, InvalidRepositoryName> {
-        let name = prefixed(self.repository_prefix.as_deref(), name);
-        match RepositoryName::parse(&name) {
-            Ok(name) => Ok(Repository { registry: self.registry_id.clone(), name }),
-            Err(_) => Err(InvalidRepositoryName(name)),
-        }
+        self.scope.repository(name)
     }
 
     /// The name in the registry of a repository in the catalog; `None` if it cannot be there.
     #[must_use]
     pub fn name_of<'a>(&self, repository: &'a Repository) -> Option<&'a str> {
-        let prefix = self.repository_prefix.as_deref();
-        (repository.registry == self.registry_id).then(|| without_prefix(repository, prefix))?
+        self.scope.name_of(repository)
     }
 }
 
-/// The name of a repository behind a prefix.
-fn without_prefix<'a>(repository: &'a Repository, prefix: Option<&str>) -> Option<&'a str> {
-    let name = repository.name.as_str();
-    match prefix {
-        Some(prefix) => name.strip_prefix(prefix)?.strip_prefix('/'),
-        None => Some(name),
+impl Scope {
+    fn from_subscription(subscription: &Subscription) -> Self {
+        Self {
+            service: subscription.service.unwrap_or_default(),
+            registry_id: subscription.registry_id.clone(),
+            repository_prefix: subscription.repository_prefix.clone(),
+        }
+    }
+
+    fn repository(&self, name: &str) -> Result<Repository, InvalidRepositoryName> {
+        let name = prefixed(self.repository_prefix.as_deref(), name);
+        match RepositoryName::parse(&name) {
+            Ok(name) => {
+                Ok(Repository { service: self.service, registry: self.registry_id.clone(), name })
+            }
+            Err(_) => Err(InvalidRepositoryName(name)),
+        }
+    }
+
+    fn name_of<'a>(&self, repository: &'a Repository) -> Option<&'a str> {
+        if repository.service != self.service || repository.registry != self.registry_id {
+            return None;
+        }
+        let name = repository.name.as_str();
+        match &self.repository_prefix {
+            Some(prefix) => name.strip_prefix(prefix)?.strip_prefix('/'),
+            None => Some(name),
+        }
+    }
+
+    fn prefix_length(&self) -> usize {
+        self.repository_prefix.as_ref().map_or(0, String::len)
     }
 }
 
@@ -75,25 +102,26 @@ fn without_prefix<'a>(repository: &'a Repository, prefix: Option<&str>) -> Optio
 #[derive(Debug, Clone, Default)]
 pub struct RegistryTargets {
     pub targets: Vec<RegistryTarget>,
-    /// The registry ids and prefixes of subscriptions without a `registryUrl`.
-    unreachable: Vec<(RegistryId, Option<String>)>,
+    /// Of subscriptions without a `registryUrl`.
+    unreachable: Vec<Scope>,
 }
 
 impl RegistryTargets {
-    /// Amazon ECR's registry of an account, if there is one, and the registries of subscriptions.
+    /// The registries of an account in Amazon's services, if there is one, and those of
+    /// subscriptions.
     #[must_use]
-    pub fn new(account: Option<RegistryId>, subscriptions: &Subscriptions) -> Self {
-        let targets = account.map(RegistryTarget::ecr).into_iter().collect();
+    pub fn new(account: Option<&RegistryId>, subscriptions: &Subscriptions) -> Self {
+        let of_account = |account: &RegistryId| {
+            Service::ALL.map(|service| RegistryTarget::from_account(service, account.clone()))
+        };
+        let targets = account.map(of_account).into_iter().flatten().collect();
         let mut all = Self { targets, unreachable: Vec::new() };
         for subscription in subscriptions.iter() {
             match RegistryTarget::from_subscription(subscription) {
                 Some(target) => all.targets.push(target),
                 // It is the account's own, or one that has its registry id for itself.
                 None if subscription.source == Source::Ecr => {}
-                None => {
-                    let prefix = subscription.repository_prefix.clone();
-                    all.unreachable.push((subscription.registry_id.clone(), prefix));
-                }
+                None => all.unreachable.push(Scope::from_subscription(subscription)),
             }
         }
         all
@@ -109,17 +137,12 @@ impl RegistryTargets {
     /// their credentials may allow different repositories.
     #[must_use]
     pub fn is_exclusive(&self, repository: &Repository, target: &RegistryTarget) -> bool {
-        let length = |prefix: Option<&str>| prefix.map_or(0, str::len);
-        let own = length(target.repository_prefix.as_deref());
-        let reachable = self.targets.iter().filter(|other| other.id != target.id);
-        let reachable = reachable.map(|other| (&other.registry_id, &other.repository_prefix));
-        let unreachable = self.unreachable.iter().map(|(registry, prefix)| (registry, prefix));
-        let mut others = reachable
-            .chain(unreachable)
-            .map(|(registry, prefix)| (registry, prefix.as_deref()))
-            .filter(|(registry, prefix)| {
-                **registry == repository.registry && without_prefix(repository, *prefix).is_some()
-            });
-        target.name_of(repository).is_some() && others.all(|(_, prefix)| length(prefix) < own)
+        let others = self.targets.iter().filter(|other| other.id != target.id);
+        let mut others = others
+            .map(|other| &other.scope)
+            .chain(&self.unreachable)
+            .filter(|scope| scope.name_of(repository).is_some());
+        target.name_of(repository).is_some()
+            && others.all(|other| other.prefix_length() < target.scope.prefix_length())
     }
 }

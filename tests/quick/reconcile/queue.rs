@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use catalog::change::Content;
-use catalog::{Change, ChangeKind, RegistryId};
+use catalog::{Change, ChangeKind, RegistryId, Service};
 use end_to_end::harness::{REGISTRY, digest, print, repository};
 use reconcile::ReconcileJob;
 use reconcile::job::Message;
@@ -91,7 +91,7 @@ async fn a_repository_that_takes_long_is_put_back_until_it_is_done() {
     }
     assert_eq!(runs.last(), Some(&3000));
     assert!(put_back > 0, "{runs:?}");
-    let target = RegistryTarget::ecr(RegistryId::parse(REGISTRY).unwrap());
+    let target = RegistryTarget::from_account(Service::Ecr, RegistryId::parse(REGISTRY).unwrap());
     assert_eq!(jobs.reconcile.find_drift(&target, &listed).await.unwrap().changes, []);
 }
 

@@ -34,7 +34,7 @@ fn a_repository_is_of_the_registry_with_the_longest_prefix() {
         json!({ "id": "ecr-1", "source": "ecr", "registryId": REGISTRY, "credential": { "bearer": "token" } }),
     ]);
     let subscriptions = Subscriptions::parse(&all.to_string()).unwrap();
-    let all = RegistryTargets::new(Some(RegistryId::parse(REGISTRY).unwrap()), &subscriptions);
+    let all = RegistryTargets::new(Some(&RegistryId::parse(REGISTRY).unwrap()), &subscriptions);
     assert!(all.get("rome").is_none(), "it cannot be listed");
     let owners = |registry: &str, name: &str| -> Vec<&str> {
         let registry = RegistryId::parse(registry).unwrap();

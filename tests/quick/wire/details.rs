@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use catalog::ChangeKind;
+use catalog::{ChangeKind, Service};
 use catalog::change::Content;
 use catalog::image::{ImageStatus, Scan};
 use end_to_end::harness::{digest, repository, sample, tag, time};
@@ -172,7 +172,9 @@ async fn r39_an_index_is_as_large_as_the_largest_of_its_manifests() {
 async fn r39_the_size_of_an_image_is_that_of_its_configuration_and_layers() {
     let wire = Wire::start().await;
     let event = sample("cncf-distribution/v2.8-push-manifest-tagged-with-references.json");
-    wire.ingest("/events/distribution", event).await;
+    for service in Service::ALL {
+        wire.ingest(&format!("/events/distribution?service={service}"), event.clone()).await;
+    }
     for target in [ECR, ECR_PUBLIC] {
         let request =
             json!({ "repositoryName": "team/app", "imageIds": [{ "imageTag": "1.0.0" }] });

@@ -1,7 +1,7 @@
 //! Lookups of images by digest or tag, and repositories and images that do not exist.
 
 use catalog::change::Content;
-use catalog::{ChangeKind, RegistryId, Repository, RepositoryName};
+use catalog::{ChangeKind, RegistryId, Repository, RepositoryName, Service};
 use end_to_end::harness::{REGISTRY, digest, repository, sample, tag, time};
 use serde_json::{Value, json};
 
@@ -42,6 +42,7 @@ async fn r24_a_repository_that_does_not_exist() {
 async fn r24_registries_are_apart() {
     let wire = Wire::start().await;
     let elsewhere = Repository {
+        service: Service::Ecr,
         registry: RegistryId::parse("210987654321").unwrap(),
         name: RepositoryName::parse("app").unwrap(),
     };

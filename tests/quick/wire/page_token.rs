@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use catalog::change::Content;
 use catalog::image::ImageStatus;
-use catalog::{ChangeKind, Digest, RegistryId, Repository, RepositoryName};
+use catalog::{ChangeKind, Digest, RegistryId, Repository, RepositoryName, Service};
 use describe_images::page_token::Keyring;
 use end_to_end::harness::{Catalog, REGISTRY, Store, digest, repository, time};
 use serde_json::{Value, json};
@@ -64,6 +64,7 @@ async fn r35_a_token_may_be_used_twice_and_with_another_page_size() {
 async fn r35_a_token_belongs_to_service_registry_and_repository() {
     let wire = Wire::start().await;
     let repository = |registry: &str, name: &str| Repository {
+        service: Service::Ecr,
         registry: RegistryId::parse(registry).unwrap(),
         name: RepositoryName::parse(name).unwrap(),
     };

@@ -10,7 +10,7 @@ mod cloud_trail;
 mod event_bridge;
 
 use catalog::{Change, ChangeKind};
-use registries::Registry;
+use registries::RegistryTarget;
 use serde_json::Value;
 
 use self::cloud_event::CloudEvent;
@@ -51,7 +51,11 @@ fn effect(change: Change) -> Effect {
             if content.size_in_bytes.is_none() && content.manifests.is_none() =>
         {
             Effect::Lookup(Lookup {
-                registry: Registry::Ecr(repository.registry.clone()),
+                registry: RegistryTarget::from_account(
+                    repository.service,
+                    repository.registry.clone(),
+                )
+                .registry,
                 name: repository.name.as_str().to_owned(),
                 repository,
                 digest: Some(digest),

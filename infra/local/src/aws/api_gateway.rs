@@ -11,7 +11,8 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use catalog::table::causes;
-use catalog::{RegistryId, Timestamp};
+use catalog::identifier::UnknownService;
+use catalog::{RegistryId, Service, Timestamp};
 use describe_images::Api;
 use describe_images::api::MAX_BODY_BYTES as MAX_REQUEST_BYTES;
 use describe_images::error::DescribeImagesError;
@@ -49,15 +50,37 @@ pub struct Server {
     pub subscriptions: Option<Subscriptions>,
     /// The registry of events that contain none.
     pub default_registry: RegistryId,
+    /// The service of events that contain none.
+    pub default_service: Service,
+}
+
+/// Why a parameter of the address of events is not valid.
+#[derive(Debug, thiserror::Error)]
+enum InvalidParameter {
+    #[error("the parameter 'registry' must be 12 digits")]
+    Registry,
+    #[error("the parameter 'service' is not valid: {0}")]
+    Service(UnknownService),
 }
 
 impl Server {
-    /// The registry in the query of an address, or the default one; `None` if it is not valid.
-    fn registry_of(&self, query: &str) -> Option<RegistryId> {
-        match url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "registry") {
-            Some((_, registry)) => RegistryId::parse(&registry).ok(),
-            None => Some(self.default_registry.clone()),
-        }
+    /// The origin of a delivery without a subscription: the registry and the service are those in
+    /// the query of its address, or the default ones.
+    fn origin(&self, source: Source, query: &str) -> Result<Origin, InvalidParameter> {
+        let parameter = |name: &str| {
+            url::form_urlencoded::parse(query.as_bytes())
+                .find(|(key, _)| key == name)
+                .map(|(_, value)| value)
+        };
+        let registry = match parameter("registry") {
+            Some(registry) => registry.parse().map_err(|_| InvalidParameter::Registry)?,
+            None => self.default_registry.clone(),
+        };
+        let service = match parameter("service") {
+            Some(service) => service.parse().map_err(InvalidParameter::Service)?,
+            None => self.default_service,
+        };
+        Ok(Origin { service, ..Origin::new(source, registry, Timestamp::now()) })
     }
 
     pub fn router(self) -> Router {
@@ -172,17 +195,9 @@ async fn ingest(
                 Err(error) => return refusal(error.status(), &error.to_string()),
             }
         }
-        None => match server.registry_of(&query) {
-            Some(registry) => (
-                Origin::new(source, registry, Timestamp::now()),
-                webhook::structured(&headers, &body),
-            ),
-            None => {
-                return refusal(
-                    StatusCode::BAD_REQUEST,
-                    "the parameter 'registry' must be 12 digits",
-                );
-            }
+        None => match server.origin(source, &query) {
+            Ok(origin) => (origin, webhook::structured(&headers, &body)),
+            Err(error) => return refusal(StatusCode::BAD_REQUEST, &error.to_string()),
         },
     };
     match server.ingest.ingest(&origin, &body).await {

@@ -29,10 +29,10 @@ use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, si
 use aws_sigv4::sign::v4;
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
-use catalog::RegistryId;
+use catalog::{RegistryId, Service};
 use describe_images::caller::{Caller, Permissions, RepositoryPattern};
 use describe_images::error::DescribeImagesError;
-use describe_images::service::Service;
+use describe_images::service;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -170,7 +170,7 @@ impl Authentication {
             )));
         }
         let target = text(headers, "x-amz-target").and_then(|target| target.split_once('.'));
-        let service = target.and_then(|(service, _)| Service::from_target(service));
+        let service = target.and_then(|(service, _)| service::from_target(service));
         let expected = match &self.signing_name {
             Some(name) => name,
             None => service.unwrap_or(Service::EcrPublic).as_str(),

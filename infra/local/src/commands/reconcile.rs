@@ -4,15 +4,14 @@ use std::error::Error;
 use std::sync::Arc;
 
 use catalog::table::causes;
-use catalog::{Change, Reader, RegistryId, Timestamp, Writer};
+use catalog::{Change, Reader, Service, Timestamp, Writer};
 use clap::Args;
 use futures_util::{StreamExt as _, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 use reconcile::drift::Description;
 use reconcile::{Reconcile, ReconcileError, ReconcileJob, Repaired};
-use registries::target::ECR;
 use registries::{
-    EcrClient, Registries, Registry, RegistryAddress, RegistryTarget, RegistryTargets,
+    EcrClient, Registries, Registry, RegistryAddress, RegistryTarget, RegistryTargets, Scope,
     Subscriptions,
 };
 use secret::Secret;
@@ -27,8 +26,9 @@ const CONCURRENT_REPOSITORIES: usize = 4;
 #[derive(Debug, Clone, Args)]
 pub struct ReconcileOptions {
     /// The registry: its address, such as https://registry.example.com; the id of a subscription
-    /// with a registryUrl; or ecr for Amazon ECR, with the AWS credentials of the environment
-    #[arg(long, value_name = "URL|ID|ecr")]
+    /// with a registryUrl; or ecr or ecr-public for the account's registry in that service, with the
+    /// AWS credentials of the environment
+    #[arg(long, value_name = "URL|ID|ecr|ecr-public")]
     from: String,
     /// Name of a repository in the registry; may be repeated [default: all that the registry lists]
     #[arg(long, value_name = "NAME")]
@@ -46,9 +46,9 @@ pub struct ReconcileOptions {
 /// the command, but is an error at its end.
 pub async fn run(options: &Options, command: &ReconcileOptions) -> Result<(), Box<dyn Error>> {
     let subscriptions = options.read_subscriptions()?.unwrap_or_default();
-    let (target, targets) = command.target(&subscriptions, &options.registry)?;
+    let (target, targets) = command.target(&subscriptions, options)?;
     let ecr = match target.registry {
-        Registry::Ecr(_) => Some(EcrClient::new(&options.aws().await)),
+        Registry::Ecr(_) | Registry::EcrPublic(_) => Some(EcrClient::new(&options.aws().await)),
         Registry::Oci(_) => None,
     };
     let (table, _) = data::open_table(options).await?;
@@ -77,9 +77,9 @@ impl ReconcileOptions {
     fn target(
         &self,
         subscriptions: &Subscriptions,
-        registry: &RegistryId,
+        options: &Options,
     ) -> Result<(RegistryTarget, RegistryTargets), String> {
-        let account = (self.from == ECR).then(|| registry.clone());
+        let account = self.from.parse::<Service>().is_ok().then_some(&options.registry);
         let mut targets = RegistryTargets::new(account, subscriptions);
         if let Some(target) = targets.get(&self.from) {
             return Ok((target.clone(), targets));
@@ -90,15 +90,19 @@ impl ReconcileOptions {
         let url = Url::parse(&self.from).ok();
         let address = url.as_ref().and_then(RegistryAddress::from_url).ok_or_else(|| {
             format!(
-                "'{}' is neither an http or https URL nor the id of a subscription nor 'ecr'",
+                "'{}' is neither an http or https URL nor the id of a subscription nor 'ecr' nor \
+                 'ecr-public'",
                 self.from
             )
         })?;
         let target = RegistryTarget {
             id: self.from.clone(),
             registry: Registry::Oci(address),
-            registry_id: registry.clone(),
-            repository_prefix: None,
+            scope: Scope {
+                service: options.service,
+                registry_id: options.registry.clone(),
+                repository_prefix: None,
+            },
         };
         targets.targets.push(target.clone());
         Ok((target, targets))

@@ -100,7 +100,7 @@ pub async fn run(options: &Options, command: &ReplayOptions) -> Result<(), Box<d
     let ingest = options.ingest(table, subscriptions).await;
     let registry = &options.registry;
     let summary = match (&command.file, &command.queue) {
-        (Some(file), _) => command.replay_file(file, &ingest, registry).await?,
+        (Some(file), _) => command.replay_file(file, &ingest, options).await?,
         (None, Some(queue)) => replay_queue(queue, &ingest, registry, &options.aws().await).await?,
         (None, None) => Summary::default(),
     };
@@ -112,7 +112,7 @@ impl ReplayOptions {
         &self,
         file: &PathBuf,
         ingest: &Ingest,
-        default_registry: &RegistryId,
+        options: &Options,
     ) -> Result<Summary, Box<dyn Error>> {
         let named = |error: std::io::Error| format!("{}: {error}", file.display());
         let received_at = match self.received_at {
@@ -126,7 +126,10 @@ impl ReplayOptions {
         };
         let origin = match &self.subscription {
             Some(id) => Origin::from_subscription(ingest.subscription(id).await?, received_at),
-            None => Origin::new(self.source, default_registry.clone(), received_at),
+            None => Origin {
+                service: options.service,
+                ..Origin::new(self.source, options.registry.clone(), received_at)
+            },
         };
         let text = std::fs::read_to_string(file).map_err(named)?;
         let mut summary = Summary::default();

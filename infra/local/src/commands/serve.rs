@@ -51,6 +51,7 @@ pub async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         ingest,
         subscriptions,
         default_registry: options.registry.clone(),
+        default_service: options.service,
     };
     let ended = async move {
         tokio::select! {

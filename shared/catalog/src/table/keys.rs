@@ -1,7 +1,7 @@
 //! The keys of the items of a repository.
 
 use crate::draft::Owner;
-use crate::identifier::{Digest, RegistryId, Repository, Tag};
+use crate::identifier::{Digest, RegistryId, Repository, Service, Tag};
 use crate::image::{ImageStatus, Position, TagStatus};
 use crate::time::Timestamp;
 
@@ -21,9 +21,12 @@ pub(crate) fn tag_status_partition(repository: &Repository, tag_status: TagStatu
     format!("{repository}#{}", tag_status.as_str())
 }
 
-/// The index's partition key of a registry's repositories.
-pub(crate) fn registry_partition(registry: &RegistryId) -> String {
-    registry.to_string()
+/// The index's partition key of the repositories of a registry in a service.
+pub(crate) fn registry_partition(service: Service, registry: &RegistryId) -> String {
+    match service {
+        Service::Ecr => registry.to_string(),
+        Service::EcrPublic => format!("{service}/{registry}"),
+    }
 }
 
 /// The images of one Query.

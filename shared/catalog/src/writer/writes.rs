@@ -44,7 +44,7 @@ impl Writes {
             manifests: Vec::new(),
         };
         if let Some(history) = &drafted.repository {
-            let registry = table::registry_partition(&repository.registry);
+            let registry = table::registry_partition(repository.service, &repository.registry);
             let listed_in = Some((table::REPOSITORY_TAG_STATUS, registry));
             writes.put_history(table::REPOSITORY_ITEM.to_owned(), history, listed_in, false)?;
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use catalog::{Change, ChangeKind};
+use catalog::{Change, ChangeKind, Service};
 use end_to_end::harness::{digest, repository, time};
 use serde_json::json;
 
@@ -81,7 +81,7 @@ async fn reconcile_processes_its_queue() {
         assert!(listed.images.iter().all(|image| image.image_size_in_bytes == Some(5)));
     }
     let mut known =
-        surroundings.store.reader.repositories(&repository("any").registry).await.unwrap();
+        surroundings.store.reader.repositories(Service::Ecr, &repository("any").registry).await.unwrap();
     known.sort_by_key(ToString::to_string);
     assert_eq!(known, [repository("gone"), repository("team/app"), repository("team/tool")]);
     assert_eq!(function.metrics(&[])["RepositoriesReconciled"], 1);

@@ -1,7 +1,7 @@
 //! CloudEvents that an EventBridge input transformer makes of a push.
 
 use catalog::change::Content;
-use catalog::{Change, ChangeKind, Repository};
+use catalog::{Change, ChangeKind, Repository, Service};
 use serde::Deserialize;
 
 use super::changes;
@@ -39,6 +39,7 @@ impl CloudEvent {
         let data = self.data;
         changes([Change {
             repository: Repository {
+                service: Service::Ecr,
                 registry: parse("registryId", &data.registry_id)?,
                 name: parse("repositoryName", &data.repository_name)?,
             },

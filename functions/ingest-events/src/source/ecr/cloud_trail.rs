@@ -1,6 +1,6 @@
-//! CloudTrail records of Amazon ECR.
+//! CloudTrail records of Amazon ECR and Amazon ECR Public.
 
-use catalog::{Change, ChangeKind, Digest, Repository, Timestamp};
+use catalog::{Change, ChangeKind, Digest, Repository, Service, Timestamp};
 use registries::manifest;
 use serde::Deserialize;
 use serde_json::Value;
@@ -69,10 +69,13 @@ struct LifecycleImage {
 impl Record {
     /// What a record of this account means.
     pub(super) fn meaning(&self, account: &str, region: &str) -> Result<Meaning, MalformedEvent> {
-        if self.event_source != "ecr.amazonaws.com" {
-            return ignored(format!("the source {}", self.event_source));
-        }
-        if self.aws_region != region {
+        let service = match self.event_source.as_str() {
+            "ecr.amazonaws.com" => Service::Ecr,
+            "ecr-public.amazonaws.com" => Service::EcrPublic,
+            other => return ignored(format!("the source {other}")),
+        };
+        // Public registries belong to no region (rule 54).
+        if service == Service::Ecr && self.aws_region != region {
             return ignored(format!("the region {}", self.aws_region));
         }
         if let Some(code) = &self.error_code {
@@ -86,7 +89,7 @@ impl Record {
             "PolicyExecutionEvent" => self.policy_execution()?,
             other => return ignored(format!("the event {other}")),
         };
-        let repository = self.repository(account)?;
+        let repository = self.repository(service, account)?;
         let time: Timestamp = parse("eventTime", &self.event_time)?;
         let change = |kind| Change { repository: repository.clone(), time, kind };
         changes(kinds.into_iter().map(change))
@@ -99,13 +102,14 @@ impl Record {
         places.iter().find_map(|place| roots.iter().find_map(|root| root.pointer(place)?.as_str()))
     }
 
-    fn repository(&self, account: &str) -> Result<Repository, MalformedEvent> {
+    fn repository(&self, service: Service, account: &str) -> Result<Repository, MalformedEvent> {
         let name =
             self.text(&["/repository/repositoryName", "/image/repositoryName", "/repositoryName"]);
         let registry = self
             .text(&["/repository/registryId", "/image/registryId", "/registryId"])
             .or(self.recipient_account_id.as_deref());
         Ok(Repository {
+            service,
             registry: parse("registryId", registry.unwrap_or(account))?,
             name: parse("repositoryName", name.unwrap_or_default())?,
         })

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use catalog::change::Content;
 use catalog::image::Scan;
-use catalog::{Change, ChangeKind, Repository};
+use catalog::{Change, ChangeKind, Repository, Service};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -101,6 +101,7 @@ impl Event {
     fn change(&self, repository_name: &str, kind: ChangeKind) -> Result<Change, MalformedEvent> {
         Ok(Change {
             repository: Repository {
+                service: Service::Ecr,
                 registry: parse("account", &self.account)?,
                 name: parse("repository-name", repository_name)?,
             },
