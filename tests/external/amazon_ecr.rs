@@ -39,8 +39,11 @@ async fn put(client: &aws_sdk_ecr::Client, repository: &str, tag: &str, number: 
 async fn catalogued(store: &Store) -> Everything {
     let filter = Filter { tag_status: None, image_status: None };
     let mut everything = Everything::new();
-    for repository in
-        store.reader.repositories(Service::Ecr, &RegistryId::parse(REGISTRY).unwrap()).await.unwrap()
+    for repository in store
+        .reader
+        .repositories(Service::Ecr, &RegistryId::parse(REGISTRY).unwrap())
+        .await
+        .unwrap()
     {
         let page = store.page(&repository, &filter, None, 10 * IMAGES).await.unwrap();
         let images = page.images.into_iter().map(|image| {

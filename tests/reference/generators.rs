@@ -73,9 +73,23 @@ pub fn any_kind(tags: Vec<Tag>) -> impl Strategy<Value = ChangeKind> {
                 ChangeKind::ImageObserved { digest: digest(number), pushed_at: time(at), content }
             })
         });
+    let found_tag = any_tag.clone();
+    let found = any_digest().prop_flat_map(move |number| {
+        let tag = proptest::option::of(found_tag());
+        (tag, any_time(), any_time(), any_content(number)).prop_map(
+            move |(tag, pushed_at, found_at, content)| ChangeKind::ImageFound {
+                digest: digest(number),
+                tag,
+                pushed_at: time(pushed_at),
+                found_at: time(found_at),
+                content,
+            },
+        )
+    });
     prop_oneof![
         10 => push,
         2 => observed,
+        3 => found,
         2 => any_digest().prop_map(|number| ChangeKind::ImageDeleted { digest: digest(number) }),
         4 => (any_digest(), any_tag())
             .prop_map(|(number, tag)| ChangeKind::ImageUntagged { digest: digest(number), tag }),
@@ -167,8 +181,9 @@ pub fn any_events(periods: usize, lateness: Duration) -> impl Strategy<Value = V
 /// When a deleted image has expired, its manifest and the time of its deletion are lost. So every
 /// event contains the whole manifest, and none contains an earlier push.
 fn with_all(mut kind: ChangeKind, at: Timestamp) -> ChangeKind {
-    if let ChangeKind::ImagePushed { content, .. } | ChangeKind::ImageObserved { content, .. } =
-        &mut kind
+    if let ChangeKind::ImagePushed { content, .. }
+    | ChangeKind::ImageObserved { content, .. }
+    | ChangeKind::ImageFound { content, .. } = &mut kind
     {
         let media_type = "application/vnd.oci.image.manifest.v1+json".to_owned();
         *content = Content {
@@ -177,7 +192,9 @@ fn with_all(mut kind: ChangeKind, at: Timestamp) -> ChangeKind {
             ..Content::default()
         };
     }
-    if let ChangeKind::ImageObserved { pushed_at, .. } = &mut kind {
+    if let ChangeKind::ImageObserved { pushed_at, .. } | ChangeKind::ImageFound { pushed_at, .. } =
+        &mut kind
+    {
         *pushed_at = at;
     }
     kind

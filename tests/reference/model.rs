@@ -97,7 +97,8 @@ pub fn identifiers(changes: &[Change]) -> Vec<ImageIdentifier> {
     );
     for change in changes {
         match &change.kind {
-            ChangeKind::ImagePushed { digest, tag, content } => {
+            ChangeKind::ImagePushed { digest, tag, content }
+            | ChangeKind::ImageFound { digest, tag, content, .. } => {
                 digests.insert(digest.clone());
                 digests.extend(content.manifests.iter().flatten().cloned());
                 tags.extend(tag.clone());
@@ -126,19 +127,20 @@ pub fn identifiers(changes: &[Change]) -> Vec<ImageIdentifier> {
 }
 
 /// The order of changes at equal times.
-fn rank(kind: &ChangeKind) -> (u8, Option<&Digest>) {
+fn rank(kind: &ChangeKind) -> (u8, Option<&Digest>, u8) {
     match kind {
-        ChangeKind::RepositoryDeleted | ChangeKind::ImageDeleted { .. } => (0, None),
-        ChangeKind::ImageUntagged { .. } => (1, None),
-        ChangeKind::TagDeleted { .. } => (2, None),
-        ChangeKind::RepositoryCreated => (3, None),
+        ChangeKind::RepositoryDeleted | ChangeKind::ImageDeleted { .. } => (0, None, 0),
+        ChangeKind::ImageUntagged { .. } => (1, None, 0),
+        ChangeKind::TagDeleted { .. } => (2, None, 0),
+        ChangeKind::RepositoryCreated => (3, None, 0),
         ChangeKind::ImagePushed { digest, .. } | ChangeKind::ImageObserved { digest, .. } => {
-            (4, Some(digest))
+            (4, Some(digest), 0)
         }
-        ChangeKind::ImageRestored { .. } => (6, None),
+        ChangeKind::ImageFound { digest, .. } => (4, Some(digest), 1),
+        ChangeKind::ImageRestored { .. } => (6, None, 0),
         ChangeKind::ImageScanned { .. }
         | ChangeKind::ImagePulled { .. }
-        | ChangeKind::ImageArchived { .. } => (5, None),
+        | ChangeKind::ImageArchived { .. } => (5, None, 0),
     }
 }
 
@@ -149,6 +151,8 @@ struct Repository {
     images: BTreeMap<Digest, Timestamp>,
     /// For each image the time of its last observation, and the push time that was observed.
     observed: BTreeMap<Digest, (Timestamp, Timestamp)>,
+    /// The images whose push times are assumed, and when each was found.
+    found: BTreeMap<Digest, Timestamp>,
     repository_deleted_at: Option<Timestamp>,
     deleted_at: BTreeMap<Digest, Timestamp>,
     tags: BTreeMap<Tag, Digest>,
@@ -170,7 +174,25 @@ impl Repository {
             ChangeKind::ImagePushed { digest, tag, content } => {
                 self.exists = true;
                 self.contents.entry(digest.clone()).or_default().push((time, content.clone()));
+                if self.found.get(digest) >= Some(&time) {
+                    self.found.remove(digest);
+                    self.images.insert(digest.clone(), time);
+                }
                 self.images.entry(digest.clone()).or_insert(time);
+                if let Some(tag) = tag {
+                    self.tags.insert(tag.clone(), digest.clone());
+                }
+            }
+            ChangeKind::ImageFound { digest, tag, pushed_at, found_at, content } => {
+                self.exists = true;
+                self.contents.entry(digest.clone()).or_default().push((time, content.clone()));
+                if !self.images.contains_key(digest) {
+                    let deleted_at =
+                        self.repository_deleted_at.max(self.deleted_at.get(digest).copied());
+                    let pushed_at = Some((*pushed_at).min(time)).max(deleted_at).unwrap();
+                    self.images.insert(digest.clone(), pushed_at);
+                    self.found.insert(digest.clone(), *found_at);
+                }
                 if let Some(tag) = tag {
                     self.tags.insert(tag.clone(), digest.clone());
                 }
@@ -185,6 +207,7 @@ impl Repository {
                 *observed = (*observed).max((time, (*pushed_at).min(time)));
                 let pushed_at = Some(observed.1).max(deleted_at).unwrap();
                 self.images.insert(digest.clone(), pushed_at);
+                self.found.remove(digest);
             }
             ChangeKind::ImageDeleted { digest } => {
                 self.remove(digest);
@@ -210,6 +233,7 @@ impl Repository {
                 self.exists = false;
                 self.repository_deleted_at = Some(time);
                 self.images.clear();
+                self.found.clear();
                 self.tags.clear();
                 self.scans.clear();
                 self.pulls.clear();
@@ -233,6 +257,7 @@ impl Repository {
 
     fn remove(&mut self, digest: &Digest) {
         self.images.remove(digest);
+        self.found.remove(digest);
         self.tags.retain(|_, target| target != digest);
     }
 

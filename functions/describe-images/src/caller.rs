@@ -42,10 +42,7 @@ impl RepositoryPattern {
 
 impl Caller {
     /// `AccessDeniedException` for a repository that the caller may not read.
-    pub(crate) fn authorize(
-        &self,
-        repository: &Repository,
-    ) -> Result<(), DescribeImagesError> {
+    pub(crate) fn authorize(&self, repository: &Repository) -> Result<(), DescribeImagesError> {
         let Some(permissions) = &self.permissions else { return Ok(()) };
         let name = repository.to_string();
         if permissions.repositories.iter().any(|pattern| pattern.0.is_match(&name)) {

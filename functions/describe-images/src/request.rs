@@ -71,8 +71,8 @@ impl DescribeImagesRequest {
 
         let name =
             body.repository_name.ok_or_else(|| invalid("repositoryName", "must not be null"))?;
-        let name =
-            service::parse_repository_name(service, &name).map_err(|rule| invalid("repositoryName", rule))?;
+        let name = service::parse_repository_name(service, &name)
+            .map_err(|rule| invalid("repositoryName", rule))?;
         let registry = match body.registry_id {
             None => default_registry.clone(),
             Some(id) => RegistryId::parse(&id).map_err(|_| {

@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use catalog::image::Image;
-use catalog::{Digest, Repository, Tag, Timestamp};
+use catalog::{Digest, Repository, Service, Tag, Timestamp};
 use serde::{Serialize, Serializer};
-
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -75,7 +75,7 @@ impl Lookup {
     }
 
     fn is_ecr(&self) -> bool {
-        matches!(self.registry, Registry::Ecr(_))
+        matches!(self.registry, Registry::Ecr { .. })
     }
 
     /// Whether Amazon ECR's responses may be older than the push.
@@ -110,8 +110,8 @@ impl Lookups {
         }
         let (repository, reference) = (&lookup.repository, lookup.reference());
         match self.look_up(lookup).await {
-            Ok(ManifestLookup::Found(digest, content)) => {
-                return Ok(Some(lookup.completed(digest, *content)));
+            Ok(ManifestLookup::Found(found)) => {
+                return Ok(Some(lookup.completed(found.digest, found.content)));
             }
             Ok(ManifestLookup::NotFound(_)) if lookup.is_early() => {}
             Ok(ManifestLookup::NotFound(reason)) => {
@@ -176,8 +176,8 @@ impl Lookups {
             return Ok(false);
         }
         match self.look_up(lookup).await {
-            Ok(ManifestLookup::Found(digest, content)) => {
-                apply(writer, &lookup.completed(digest, *content)).await?;
+            Ok(ManifestLookup::Found(found)) => {
+                apply(writer, &lookup.completed(found.digest, found.content)).await?;
             }
             Ok(ManifestLookup::NotFound(_)) if lookup.is_early() => return Ok(false),
             Ok(ManifestLookup::NotFound(_)) => {}

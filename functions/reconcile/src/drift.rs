@@ -142,8 +142,11 @@ fn is_same(one: Timestamp, other: Timestamp) -> bool {
 #[must_use]
 pub fn kind(change: &Change) -> &'static str {
     match &change.kind {
-        ChangeKind::ImageObserved { .. } | ChangeKind::ImagePushed { tag: None, .. } => "Image",
-        ChangeKind::ImagePushed { tag: Some(_), .. } => "Tag",
+        ChangeKind::ImageObserved { .. }
+        | ChangeKind::ImagePushed { tag: None, .. }
+        | ChangeKind::ImageFound { tag: None, .. } => "Image",
+        ChangeKind::ImagePushed { tag: Some(_), .. }
+        | ChangeKind::ImageFound { tag: Some(_), .. } => "Tag",
         ChangeKind::ImageUntagged { .. } | ChangeKind::TagDeleted { .. } => "TagDeleted",
         ChangeKind::ImageDeleted { .. } => "ImageDeleted",
         ChangeKind::RepositoryCreated => "Repository",
@@ -162,11 +165,13 @@ impl fmt::Display for Description<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}: ", self.0.repository)?;
         match &self.0.kind {
-            ChangeKind::ImagePushed { digest, tag: Some(tag), .. } => {
+            ChangeKind::ImagePushed { digest, tag: Some(tag), .. }
+            | ChangeKind::ImageFound { digest, tag: Some(tag), .. } => {
                 write!(formatter, "the tag {tag} points to {digest}")
             }
             ChangeKind::ImageObserved { digest, .. }
-            | ChangeKind::ImagePushed { digest, tag: None, .. } => {
+            | ChangeKind::ImagePushed { digest, tag: None, .. }
+            | ChangeKind::ImageFound { digest, tag: None, .. } => {
                 write!(formatter, "the image {digest} is missing or incomplete")
             }
             ChangeKind::TagDeleted { tag } | ChangeKind::ImageUntagged { tag, .. } => {

@@ -127,7 +127,9 @@ impl Reconcile {
         target: &RegistryTarget,
     ) -> Result<Vec<ReconcileJob>, ReconcileError> {
         let (listed, is_complete) = match &target.registry {
-            Registry::Ecr(account) => (self.registries.ecr()?.repositories(account).await?, true),
+            Registry::Ecr { account, .. } => {
+                (self.registries.ecr()?.repositories(account).await?, true)
+            }
             Registry::Oci(address) => {
                 let listed = self.registries.oci.repositories(address).await?.unwrap_or_default();
                 let is_complete = !listed.is_empty();
@@ -138,7 +140,9 @@ impl Reconcile {
             tracing::warn!(registry = target.id, "the registry does not list its repositories");
         }
         let mut repositories = BTreeMap::new();
-        for repository in self.reader.repositories(target.scope.service, &target.scope.registry_id).await? {
+        for repository in
+            self.reader.repositories(target.scope.service, &target.scope.registry_id).await?
+        {
             if let Some(name) = target.name_of(&repository)
                 && targets.is_exclusive(&repository, target)
             {
@@ -166,7 +170,7 @@ impl Reconcile {
         let repository = target.repository(&job.name)?;
         let known = known(&self.reader, &repository).await?;
         let (observed, range) = match &target.registry {
-            Registry::Ecr(account) => {
+            Registry::Ecr { account, .. } => {
                 let known = known.as_deref().unwrap_or_default();
                 let ecr = self.registries.ecr()?;
                 (observation::of_ecr(ecr, account, &job.name, known).await?, None)

@@ -8,7 +8,8 @@ use catalog::{Digest, RegistryId, Tag, Timestamp};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use registries::ecr::{self, ECR_DELAY};
 use registries::{
-    EcrClient, Listed, ManifestLookup, OciClient, RegistryAddress, RegistryUnavailable,
+    EcrClient, FoundManifest, Listed, ManifestLookup, OciClient, RegistryAddress,
+    RegistryUnavailable,
 };
 
 use crate::ReconcileJob;
@@ -167,9 +168,10 @@ pub(crate) async fn of_oci(
                 .await?;
         for lookup in lookups {
             // It may have been deleted since.
-            let ManifestLookup::Found(digest, content) = lookup else { continue };
+            let ManifestLookup::Found(found) = lookup else { continue };
+            let FoundManifest { digest, content, .. } = *found;
             let manifests = content.manifests.clone().unwrap_or_default();
-            images.insert(digest, ObservedImage { content: *content, ..ObservedImage::default() });
+            images.insert(digest, ObservedImage { content, ..ObservedImage::default() });
             wanted.extend(manifests.into_iter().filter(|manifest| !images.contains_key(manifest)));
         }
     }

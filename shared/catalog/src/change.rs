@@ -44,6 +44,7 @@ impl Change {
         self.time = event_time(self.time, received_at);
         match &mut self.kind {
             ChangeKind::ImageObserved { pushed_at: time, .. }
+            | ChangeKind::ImageFound { pushed_at: time, .. }
             | ChangeKind::ImageRestored { activated_at: time, .. }
             | ChangeKind::ImageScanned { scan: Scan { completed_at: time, .. }, .. } => {
                 *time = event_time(*time, received_at);
@@ -58,7 +59,8 @@ impl Change {
     pub fn sized(&self) -> Option<&Digest> {
         match &self.kind {
             ChangeKind::ImagePushed { digest, content, .. }
-            | ChangeKind::ImageObserved { digest, content, .. } => {
+            | ChangeKind::ImageObserved { digest, content, .. }
+            | ChangeKind::ImageFound { digest, content, .. } => {
                 (content.size_in_bytes.is_some() || content.manifests.is_some()).then_some(digest)
             }
             _ => None,
@@ -76,12 +78,24 @@ pub enum ChangeKind {
         /// As far as the event contains it.
         content: Content,
     },
-    /// A registry returned the image, which has existed since `pushed_at`, whatever events say of
-    /// that time. This does not concern its tags.
+    /// A registry returned the image, and the exact time of its push. The image has existed since
+    /// then, whatever events say of that time. This does not concern its tags.
     ImageObserved {
         digest: Digest,
         /// Not later than the time of the change.
         pushed_at: Timestamp,
+        /// As far as the registry returned it.
+        content: Content,
+    },
+    /// A registry that does not return the exact time of a push has the image. Its tag, if it has
+    /// one, points to the image. The event of the push is missing, or is still to come (rule 59).
+    ImageFound {
+        digest: Digest,
+        tag: Option<Tag>,
+        /// The push time until an event of a push is known. Not later than the time of the change.
+        pushed_at: Timestamp,
+        /// When the registry returned it. A push after that is not the one that is missing.
+        found_at: Timestamp,
         /// As far as the registry returned it.
         content: Content,
     },

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::change::{Change, ChangeKind};
 use crate::history::log::{Event, unpack};
 use crate::history::{
-    Effect, ImageHistory, Move, RepositoryHistory, TagEvent, TagEventKind, TagHistory,
+    Effect, Found, ImageHistory, Move, RepositoryHistory, TagEvent, TagEventKind, TagHistory,
 };
 use crate::identifier::{Digest, Tag};
 use crate::image::Image;
@@ -94,7 +94,8 @@ pub fn draft(
 /// The digest and the tag of a change.
 fn named_by(kind: &ChangeKind) -> (Option<&Digest>, Option<&Tag>) {
     match kind {
-        ChangeKind::ImagePushed { digest, tag, .. } => (Some(digest), tag.as_ref()),
+        ChangeKind::ImagePushed { digest, tag, .. }
+        | ChangeKind::ImageFound { digest, tag, .. } => (Some(digest), tag.as_ref()),
         ChangeKind::TagDeleted { tag } => (None, Some(tag)),
         ChangeKind::ImageObserved { digest, .. }
         | ChangeKind::ImageDeleted { digest }
@@ -125,14 +126,16 @@ impl Draft<'_> {
         let mut effect = Effect::Applied;
         match &change.kind {
             ChangeKind::ImagePushed { digest, tag, content } => {
-                let mut tag = tag.as_ref();
-                if let Some(name) = tag {
-                    effect = self.move_tag(name, &Move { time, digest: Some(digest.clone()) })?;
-                    // The tag has been moved since. The image was pushed nevertheless.
-                    tag = tag.filter(|_| effect == Effect::Applied);
-                }
+                let (tag, moved) = self.move_tag_to(digest, tag.as_ref(), time)?;
                 let pushed = self.touch(digest, time)?.push(time, tag, content);
-                effect = if pushed == Effect::TooLate { pushed } else { effect };
+                effect = if pushed == Effect::TooLate { pushed } else { moved };
+                self.update_size(digest)?;
+            }
+            ChangeKind::ImageFound { digest, tag, pushed_at, found_at, content } => {
+                let (tag, moved) = self.move_tag_to(digest, tag.as_ref(), time)?;
+                let found = Found { pushed_at: *pushed_at, found_at: *found_at };
+                let found = self.touch(digest, time)?.find(time, tag, found, content);
+                effect = if found == Effect::TooLate { found } else { moved };
                 self.update_size(digest)?;
             }
             ChangeKind::ImageObserved { digest, pushed_at, content } => {
@@ -248,6 +251,19 @@ impl Draft<'_> {
             None => Effect::Applied,
         };
         Ok(history)
+    }
+
+    /// Moves a tag, if there is one, to an image. Returns it unless it has been moved since: the
+    /// image exists nevertheless.
+    fn move_tag_to<'a>(
+        &mut self,
+        digest: &Digest,
+        tag: Option<&'a Tag>,
+        time: Timestamp,
+    ) -> Result<(Option<&'a Tag>, Effect), Missing> {
+        let Some(name) = tag else { return Ok((None, Effect::Applied)) };
+        let effect = self.move_tag(name, &Move { time, digest: Some(digest.clone()) })?;
+        Ok((tag.filter(|_| effect == Effect::Applied), effect))
     }
 
     /// Moves a tag, and adds the events of the images before and after the move.

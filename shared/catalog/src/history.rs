@@ -28,7 +28,7 @@ pub mod register;
 pub mod repository;
 pub mod tag;
 
-pub use image::{Effect, ImageHistory, TagEvent, TagEventKind};
+pub use image::{Effect, Found, ImageHistory, TagEvent, TagEventKind};
 pub use log::SegmentWrite;
 pub use repository::RepositoryHistory;
 pub use tag::{Move, TagHistory};

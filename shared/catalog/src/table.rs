@@ -62,7 +62,7 @@ pub const EXPIRES_AT: &str = "expiresAt";
 pub const VERSION: &str = "version";
 
 /// The format of the table's items. A program does not read or write a table of another format.
-pub const FORMAT: u64 = 3;
+pub const FORMAT: u64 = 4;
 
 /// The partition key and the sort key of the item that holds the format, and its attribute. No
 /// repository's partition has its name: those have a slash.

@@ -66,8 +66,9 @@ impl Writer {
 
     /// Applies a change. One that failed can be applied again.
     pub async fn apply(&self, change: &Change) -> Result<Applied, StoreError> {
-        if let ChangeKind::ImagePushed { content, .. } | ChangeKind::ImageObserved { content, .. } =
-            &change.kind
+        if let ChangeKind::ImagePushed { content, .. }
+        | ChangeKind::ImageObserved { content, .. }
+        | ChangeKind::ImageFound { content, .. } = &change.kind
             && content.manifests.as_ref().is_some_and(|manifests| manifests.len() > MAX_MANIFESTS)
         {
             return Err(StoreError::ItemTooLarge);

@@ -32,7 +32,7 @@ use jiff::fmt::rfc2822;
 use tokio::sync::{Mutex, oneshot};
 use tokio::time::timeout;
 
-use crate::{Listed, ManifestLookup, ManifestNotFound, RegistryUnavailable};
+use crate::{FoundManifest, Listed, ManifestLookup, ManifestNotFound, RegistryUnavailable};
 
 /// Images of one request.
 const MAX_IMAGE_IDS: usize = 100;
@@ -132,13 +132,13 @@ impl EcrClient {
         let lookups: Vec<_> = waiting.drain(..size).collect();
         drop(waiting);
         let digests = lookups.iter().map(|lookup| lookup.digest.clone()).collect();
-        let contents = timeout(TIMEOUT, self.contents(registry, name, digests))
+        let manifests = timeout(TIMEOUT, self.manifests(registry, name, digests))
             .await
             .unwrap_or(Err(RegistryUnavailable::TimedOut));
         for Lookup { digest, result } in lookups {
-            let found = contents.as_ref().map_err(Clone::clone).map(|contents| {
-                match contents.get(&digest) {
-                    Some(content) => ManifestLookup::Found(digest, Box::new(content.clone())),
+            let found = manifests.as_ref().map_err(Clone::clone).map(|manifests| {
+                match manifests.get(&digest) {
+                    Some(found) => ManifestLookup::Found(Box::new(found.clone())),
                     None => ManifestLookup::NotFound(ManifestNotFound::Unknown),
                 }
             });
@@ -147,14 +147,14 @@ impl EcrClient {
         }
     }
 
-    /// The contents of those of these images that exist.
-    async fn contents(
+    /// Those of these images that exist.
+    async fn manifests(
         &self,
         registry: &RegistryId,
         name: &str,
         digests: Vec<Digest>,
-    ) -> Result<HashMap<Digest, Content>, RegistryUnavailable> {
-        let mut contents = HashMap::new();
+    ) -> Result<HashMap<Digest, FoundManifest>, RegistryUnavailable> {
+        let mut manifests = HashMap::new();
         let mut groups = vec![digests];
         while let Some(group) = groups.pop() {
             let ids = group
@@ -172,8 +172,8 @@ impl EcrClient {
                 Ok(described) => {
                     let images =
                         described.image_details.unwrap_or_default().into_iter().filter_map(image);
-                    contents
-                        .extend(images.map(|image| (image.image_digest.clone(), content(&image))));
+                    manifests
+                        .extend(images.map(|image| (image.image_digest.clone(), found(&image))));
                 }
                 // One image that does not exist fails the whole request.
                 Err(error) if is_image_missing(&error) && group.len() > 1 => {
@@ -184,7 +184,7 @@ impl EcrClient {
                 Err(error) => return Err(RegistryUnavailable::request(error)),
             }
         }
-        Ok(contents)
+        Ok(manifests)
     }
 
     /// Lists all images of a repository, in no order.
@@ -256,6 +256,14 @@ fn is_image_missing<R>(error: &SdkError<DescribeImagesError, R>) -> bool {
 
 fn is_repository_missing<R>(error: &SdkError<DescribeImagesError, R>) -> bool {
     error.as_service_error().is_some_and(DescribeImagesError::is_repository_not_found_exception)
+}
+
+fn found(image: &Image) -> FoundManifest {
+    FoundManifest {
+        digest: image.image_digest.clone(),
+        content: content(image),
+        pushed_at: Some(image.image_pushed_at),
+    }
 }
 
 /// The members of an image that describe its manifest.

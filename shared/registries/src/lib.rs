@@ -20,7 +20,7 @@ use std::error::Error;
 use std::sync::Arc;
 
 use catalog::change::Content;
-use catalog::{Digest, RegistryId, Timestamp};
+use catalog::{Digest, RegistryId, Service, Timestamp};
 use secret::Secret;
 use serde::{Deserialize, Serialize};
 
@@ -36,17 +36,24 @@ pub use target::{RegistryTarget, RegistryTargets, Scope};
 pub enum Registry {
     /// It implements the OCI distribution API at this address.
     Oci(RegistryAddress),
-    /// Amazon ECR's private registry of this account.
-    Ecr(RegistryId),
-    /// Amazon ECR Public's registry of this account.
-    EcrPublic(RegistryId),
+    /// An account's registry in one of Amazon's services.
+    Ecr { service: Service, account: RegistryId },
 }
 
 /// The result of a request for a manifest.
 #[derive(Debug)]
 pub enum ManifestLookup {
-    Found(Digest, Box<Content>),
+    Found(Box<FoundManifest>),
     NotFound(ManifestNotFound),
+}
+
+/// A manifest that a registry returned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundManifest {
+    pub digest: Digest,
+    pub content: Content,
+    /// The exact time of its push, which only Amazon's services return.
+    pub pushed_at: Option<Timestamp>,
 }
 
 /// Why a registry has no such manifest.
@@ -123,12 +130,14 @@ impl Registries {
     ) -> Result<ManifestLookup, RegistryUnavailable> {
         match (registry, &self.ecr) {
             (Registry::Oci(address), _) => self.oci.manifest(address, name, reference).await,
-            (Registry::Ecr(account), Some(ecr)) => {
+            (Registry::Ecr { service: Service::Ecr, account }, Some(ecr)) => {
                 let digest = Digest::parse(reference)
                     .map_err(|_| RegistryUnavailable::InvalidDigest(reference.to_owned()))?;
                 ecr.manifest(account, name, &digest).await
             }
-            (Registry::Ecr(_) | Registry::EcrPublic(_), _) => Ok(ManifestLookup::NotFound(ManifestNotFound::NoEcrClient)),
+            (Registry::Ecr { .. }, _) => {
+                Ok(ManifestLookup::NotFound(ManifestNotFound::NoEcrClient))
+            }
         }
     }
 

@@ -21,7 +21,7 @@ use url::Url;
 
 use crate::manifest;
 use crate::subscription::Subscriptions;
-use crate::{Listed, ManifestLookup, ManifestNotFound, RegistryUnavailable};
+use crate::{FoundManifest, Listed, ManifestLookup, ManifestNotFound, RegistryUnavailable};
 
 /// The `User-Agent` of the catalog's requests. Registries send events of these requests, too.
 pub const USER_AGENT: &str = concat!("image-catalog/", env!("CARGO_PKG_VERSION"));
@@ -157,7 +157,9 @@ impl OciClient {
             Err(_) => response.digest()?,
         };
         Ok(match manifest::read(&digest, &response.bytes) {
-            Ok(content) => ManifestLookup::Found(digest, Box::new(content)),
+            Ok(content) => {
+                ManifestLookup::Found(Box::new(FoundManifest { digest, content, pushed_at: None }))
+            }
             Err(error) => ManifestLookup::NotFound(ManifestNotFound::Invalid(error)),
         })
     }

@@ -33,10 +33,7 @@ impl RegistryTarget {
     /// The registry of an account in one of Amazon's services.
     #[must_use]
     pub fn from_account(service: Service, account: RegistryId) -> Self {
-        let registry = match service {
-            Service::Ecr => Registry::Ecr(account.clone()),
-            Service::EcrPublic => Registry::EcrPublic(account.clone()),
-        };
+        let registry = Registry::Ecr { service, account: account.clone() };
         let scope = Scope { service, registry_id: account, repository_prefix: None };
         Self { id: service.to_string(), registry, scope }
     }

@@ -1,11 +1,11 @@
 //! Reconciliation of a catalog that received no notification.
 
-use registries::{Registries, RegistryAddress, RegistryTarget, RegistryTargets};
+use registries::{Registries, RegistryAddress, RegistryTarget, RegistryTargets, Scope};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
 
-use catalog::{Change, ChangeKind, RegistryId, Timestamp};
+use catalog::{Change, ChangeKind, RegistryId, Service, Timestamp};
 use end_to_end::harness::{OCI_IMAGE, REGISTRY, Store, binary, digest, print, repository, tag};
 use reconcile::{Reconcile, ReconcileJob};
 use secret::Secret;
@@ -22,8 +22,11 @@ pub(super) fn target(setup: &Setup) -> RegistryTarget {
     RegistryTarget {
         id: "registry".to_owned(),
         registry: registries::Registry::Oci(address),
-        registry_id: RegistryId::parse(REGISTRY).unwrap(),
-        repository_prefix: None,
+        scope: Scope {
+            service: Service::Ecr,
+            registry_id: RegistryId::parse(REGISTRY).unwrap(),
+            repository_prefix: None,
+        },
     }
 }
 

@@ -1,11 +1,11 @@
 //! Repairs of drift, and drift that cannot be repaired.
 
-use registries::{Registries, Registry, RegistryAddress, RegistryTarget, Subscriptions};
+use registries::{Registries, Registry, RegistryAddress, RegistryTarget, Scope, Subscriptions};
 use std::sync::Arc;
 
 use catalog::change::Content;
 use catalog::table::StoreError;
-use catalog::{Change, ChangeKind, RegistryId, Timestamp};
+use catalog::{Change, ChangeKind, RegistryId, Service, Timestamp};
 use end_to_end::harness::stand_in::{StandIn, digest_of, image_manifest, index_manifest};
 use end_to_end::harness::{REGISTRY, Store, digest, repository, tag};
 use reconcile::{Reconcile, ReconcileJob};
@@ -35,8 +35,11 @@ async fn what_cannot_be_repaired_is_never_called_repaired() {
     let target = RegistryTarget {
         id: "registry".to_owned(),
         registry: Registry::Oci(RegistryAddress::from_url(&registry.url.parse().unwrap()).unwrap()),
-        registry_id: RegistryId::parse(REGISTRY).unwrap(),
-        repository_prefix: None,
+        scope: Scope {
+            service: Service::Ecr,
+            registry_id: RegistryId::parse(REGISTRY).unwrap(),
+            repository_prefix: None,
+        },
     };
     let listed = ReconcileJob { name: "app".to_owned(), prune: true, after: None };
     let found = reconcile.find_drift(&target, &listed).await.unwrap();

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use catalog::{ChangeKind, Service};
 use catalog::change::Content;
 use catalog::image::{ImageStatus, Scan};
+use catalog::{ChangeKind, Service};
 use end_to_end::harness::{digest, repository, sample, tag, time};
 use serde_json::{Value, json};
 

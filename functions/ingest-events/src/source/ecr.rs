@@ -10,7 +10,7 @@ mod cloud_trail;
 mod event_bridge;
 
 use catalog::{Change, ChangeKind};
-use registries::RegistryTarget;
+use registries::Registry;
 use serde_json::Value;
 
 use self::cloud_event::CloudEvent;
@@ -51,11 +51,10 @@ fn effect(change: Change) -> Effect {
             if content.size_in_bytes.is_none() && content.manifests.is_none() =>
         {
             Effect::Lookup(Lookup {
-                registry: RegistryTarget::from_account(
-                    repository.service,
-                    repository.registry.clone(),
-                )
-                .registry,
+                registry: Registry::Ecr {
+                    service: repository.service,
+                    account: repository.registry.clone(),
+                },
                 name: repository.name.as_str().to_owned(),
                 repository,
                 digest: Some(digest),

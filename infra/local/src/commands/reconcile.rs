@@ -48,7 +48,7 @@ pub async fn run(options: &Options, command: &ReconcileOptions) -> Result<(), Bo
     let subscriptions = options.read_subscriptions()?.unwrap_or_default();
     let (target, targets) = command.target(&subscriptions, options)?;
     let ecr = match target.registry {
-        Registry::Ecr(_) | Registry::EcrPublic(_) => Some(EcrClient::new(&options.aws().await)),
+        Registry::Ecr { .. } => Some(EcrClient::new(&options.aws().await)),
         Registry::Oci(_) => None,
     };
     let (table, _) = data::open_table(options).await?;

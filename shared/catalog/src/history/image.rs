@@ -22,6 +22,8 @@ pub enum TagEventKind {
     MovedToSmaller,
     /// The image was pushed under the tag.
     Pushed,
+    /// A registry has the image under the tag.
+    Found,
     /// The tag was pushed to an image of a greater digest.
     MovedToGreater,
 }
@@ -33,18 +35,37 @@ pub struct TagEvent {
     pub kind: TagEventKind,
 }
 
-/// One event of an image: a push without a tag, or an event of a tag.
+/// One event of an image: a push or a find, with or without a tag, or an event of a tag.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct ImageEvent {
     time: Timestamp,
     kind: TagEventKind,
     tag: Option<Tag>,
+    /// Of a find.
+    found: Option<Found>,
+}
+
+/// What a registry that has an image tells of its push.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Found {
+    /// The push time until an event of a push is known.
+    pub pushed_at: Timestamp,
+    /// A push after this time is not the one that is missing.
+    pub found_at: Timestamp,
+}
+
+/// The push time of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct PushTime {
+    time: Timestamp,
+    /// If it is assumed: a push up to this time is the one that is missing.
+    found_at: Option<Timestamp>,
 }
 
 impl ImageEvent {
     /// The first event after a deletion. Of one time, a push comes after the deletion.
     fn first_after_deletion(time: Timestamp) -> Self {
-        Self { time, kind: TagEventKind::Pushed, tag: None }
+        Self { time, kind: TagEventKind::Pushed, tag: None, found: None }
     }
 }
 
@@ -54,7 +75,8 @@ impl Event for ImageEvent {
     }
 
     fn bytes(&self) -> usize {
-        12 + self.tag.as_ref().map_or(0, |tag| tag.as_str().len())
+        let found = if self.found.is_some() { 24 } else { 1 };
+        12 + found + self.tag.as_ref().map_or(0, |tag| tag.as_str().len())
     }
 }
 
@@ -83,7 +105,7 @@ pub struct ImageHistory {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last_pushed_at: Option<Timestamp>,
     #[serde(default, rename = "log", skip_serializing_if = "Log::is_empty")]
-    events: Log<ImageEvent, Option<Timestamp>>,
+    events: Log<ImageEvent, Option<PushTime>>,
     /// The time of the last observation, and the push time that the registry returned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     observed: Option<Register<Timestamp>>,
@@ -141,10 +163,24 @@ impl ImageHistory {
     pub fn push(&mut self, time: Timestamp, tag: Option<&Tag>, content: &Content) -> Effect {
         self.last_pushed_at = self.last_pushed_at.max(Some(time));
         self.state_content(time, content);
-        self.add(ImageEvent { time, kind: TagEventKind::Pushed, tag: tag.cloned() })
+        self.add(ImageEvent { time, kind: TagEventKind::Pushed, tag: tag.cloned(), found: None })
     }
 
-    /// A registry returned the image, which has existed since `pushed_at`.
+    /// A registry has the image, under a tag or without.
+    pub fn find(
+        &mut self,
+        time: Timestamp,
+        tag: Option<&Tag>,
+        found: Found,
+        content: &Content,
+    ) -> Effect {
+        self.last_pushed_at = self.last_pushed_at.max(Some(time));
+        self.state_content(time, content);
+        let found = Some(Found { pushed_at: found.pushed_at.min(time), ..found });
+        self.add(ImageEvent { time, kind: TagEventKind::Found, tag: tag.cloned(), found })
+    }
+
+    /// A registry returned the image, which was pushed at `pushed_at`.
     pub fn observe(&mut self, time: Timestamp, pushed_at: Timestamp, content: &Content) {
         self.last_pushed_at = self.last_pushed_at.max(Some(time));
         self.state_content(time, content);
@@ -177,7 +213,8 @@ impl ImageHistory {
 
     /// Adds an event of a tag.
     pub fn tag_event(&mut self, tag: &Tag, event: TagEvent) -> Effect {
-        self.add(ImageEvent { time: event.time, kind: event.kind, tag: Some(tag.clone()) })
+        let TagEvent { time, kind } = event;
+        self.add(ImageEvent { time, kind, tag: Some(tag.clone()), found: None })
     }
 
     fn add(&mut self, event: ImageEvent) -> Effect {
@@ -200,7 +237,8 @@ impl ImageHistory {
 
     fn has_pushed_before(&self, event: &ImageEvent) -> bool {
         let mut before = self.events.events().range(..event);
-        before.any(|before| before.kind == TagEventKind::Pushed && before.tag == event.tag)
+        let opens = |kind| matches!(kind, TagEventKind::Pushed | TagEventKind::Found);
+        before.any(|before| opens(before.kind) && before.tag == event.tag)
     }
 
     /// Whether a deletion is from before the end of the expired events, so that the later pushes
@@ -296,8 +334,8 @@ impl ImageHistory {
     /// The image, if it exists.
     #[must_use]
     pub fn image(&self, digest: &Digest) -> Option<Image> {
-        let ImageState { pushed_at, tags, .. } = self.events.replay(self.initial_state());
-        let pushed_at = pushed_at?;
+        let ImageState { pushed, tags, .. } = self.events.replay(self.initial_state());
+        let pushed_at = pushed?.time;
         let since_push = |time: Timestamp| time >= pushed_at;
         let archived_at = self.archived_at.filter(|time| since_push(*time));
         let restored = self.restored.as_ref().filter(|restored| since_push(restored.time));
@@ -342,53 +380,84 @@ impl ImageHistory {
 
     /// The state before the first event.
     fn initial_state(&self) -> ImageState {
-        // The image did not exist at the time of a deletion.
-        let pushed_at =
-            self.observed.as_ref().map(|observed| Some(observed.value).max(self.deleted_at));
+        let deleted_at = self.deleted_at;
+        let observed = self.observed.as_ref();
         ImageState {
-            observed_at: self.observed.as_ref().map(|observed| observed.time),
-            pushed_at: pushed_at.flatten(),
+            deleted_at,
+            observed_at: observed.map(|observed| observed.time),
+            pushed: observed.map(|observed| {
+                PushTime::exact(observed.value.max(deleted_at.unwrap_or(observed.value)))
+            }),
             tags: BTreeMap::new(),
         }
+    }
+}
+
+impl PushTime {
+    fn exact(time: Timestamp) -> Self {
+        Self { time, found_at: None }
+    }
+
+    /// Whether a push at a time is the one that is missing.
+    fn misses(self, time: Timestamp) -> bool {
+        self.found_at >= Some(time)
     }
 }
 
 /// The push time and the tags of an image.
 #[derive(Debug, Clone)]
 struct ImageState {
+    /// The image did not exist then.
+    deleted_at: Option<Timestamp>,
     /// Until this time, the image existed, whatever the events say.
     observed_at: Option<Timestamp>,
-    pushed_at: Option<Timestamp>,
-    /// Each tag with the time of its last push.
-    tags: BTreeMap<Tag, Timestamp>,
+    pushed: Option<PushTime>,
+    /// Each tag with the event by which the image has it.
+    tags: BTreeMap<Tag, ImageEvent>,
+}
+
+impl ImageState {
+    /// The push time by a push or a find alone.
+    fn pushed_by(&self, event: &ImageEvent) -> PushTime {
+        match event.found {
+            None => PushTime::exact(event.time),
+            Some(Found { pushed_at, found_at }) => PushTime {
+                time: pushed_at.max(self.deleted_at.unwrap_or(pushed_at)),
+                found_at: Some(found_at),
+            },
+        }
+    }
 }
 
 impl Replay for ImageState {
     type Event = ImageEvent;
-    /// The push time; `None` if the image does not exist.
-    type State = Option<Timestamp>;
+    /// `None` if the image does not exist.
+    type State = Option<PushTime>;
 
-    fn resume(&mut self, until: Timestamp, pushed_at: &Option<Timestamp>) {
+    fn resume(&mut self, until: Timestamp, pushed: &Option<PushTime>) {
         if Some(until) > self.observed_at {
             // A tag that arrived later shows that the image existed.
-            self.pushed_at = pushed_at.or(self.tags.values().min().copied());
+            let shown = || self.tags.values().map(|event| self.pushed_by(event)).min();
+            self.pushed = pushed.or_else(shown);
         }
     }
 
     fn apply(&mut self, event: &ImageEvent) {
         let is_unknown = Some(event.time) > self.observed_at;
         match (event.kind, &event.tag) {
-            (TagEventKind::Pushed, tag) => {
-                if is_unknown {
-                    self.pushed_at.get_or_insert(event.time);
+            (kind @ (TagEventKind::Pushed | TagEventKind::Found), tag) => {
+                let is_missing =
+                    |pushed: PushTime| kind == TagEventKind::Pushed && pushed.misses(event.time);
+                if is_unknown && self.pushed.is_none_or(is_missing) {
+                    self.pushed = Some(self.pushed_by(event));
                 }
                 if let Some(tag) = tag {
-                    self.tags.insert(tag.clone(), event.time);
+                    self.tags.insert(tag.clone(), event.clone());
                 }
             }
             (TagEventKind::Untagged, Some(tag)) => {
                 if self.tags.remove(tag).is_some() && self.tags.is_empty() && is_unknown {
-                    self.pushed_at = None;
+                    self.pushed = None;
                 }
             }
             (_, Some(tag)) => drop(self.tags.remove(tag)),
@@ -396,16 +465,11 @@ impl Replay for ImageState {
         }
     }
 
-    fn state(&self) -> Option<Timestamp> {
-        self.pushed_at
+    fn state(&self) -> Option<PushTime> {
+        self.pushed
     }
 
     fn live(&self) -> BTreeSet<ImageEvent> {
-        let opened = |(tag, time): (&Tag, &Timestamp)| ImageEvent {
-            time: *time,
-            kind: TagEventKind::Pushed,
-            tag: Some(tag.clone()),
-        };
-        self.tags.iter().map(opened).collect()
+        self.tags.values().cloned().collect()
     }
 }

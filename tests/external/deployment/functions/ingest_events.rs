@@ -214,7 +214,12 @@ async fn what_cannot_be_applied_becomes_a_dead_letter_with_its_reason() {
     assert_eq!(status, Some(1), "{stdout}");
     assert!(stdout.contains(": the body is not valid JSON: "), "{stdout}");
     assert!(stdout.ends_with("\n1 deliveries applied, 1 not applied\n"), "{stdout}");
-    let known = surroundings.store.reader.repositories(Service::Ecr, &repository("any").registry).await.unwrap();
+    let known = surroundings
+        .store
+        .reader
+        .repositories(Service::Ecr, &repository("any").registry)
+        .await
+        .unwrap();
     assert!(known.contains(&repository("harbor/alpine")), "{known:?}");
 
     // If the dead letter queue is deleted, the event queue's own redrive moves the messages.

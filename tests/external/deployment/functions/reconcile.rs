@@ -80,8 +80,12 @@ async fn reconcile_processes_its_queue() {
         assert_eq!(tags, ["v1", "v2"], "{name}");
         assert!(listed.images.iter().all(|image| image.image_size_in_bytes == Some(5)));
     }
-    let mut known =
-        surroundings.store.reader.repositories(Service::Ecr, &repository("any").registry).await.unwrap();
+    let mut known = surroundings
+        .store
+        .reader
+        .repositories(Service::Ecr, &repository("any").registry)
+        .await
+        .unwrap();
     known.sort_by_key(ToString::to_string);
     assert_eq!(known, [repository("gone"), repository("team/app"), repository("team/tool")]);
     assert_eq!(function.metrics(&[])["RepositoriesReconciled"], 1);
