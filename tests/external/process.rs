@@ -3,6 +3,7 @@
 
 mod crashes;
 mod figures;
+mod lookups;
 mod options;
 mod page_token_keys;
 mod reconcile;

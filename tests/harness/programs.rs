@@ -107,13 +107,20 @@ pub fn wait_until(what: &str, limit: Duration, mut condition: impl FnMut() -> bo
     }
 }
 
-/// Waits until there is any response, including an error.
-pub async fn wait_until_ready(url: &str) {
-    let (http, deadline) = (reqwest::Client::new(), Instant::now() + START_LIMIT);
-    while http.get(url).send().await.is_err() {
-        assert!(Instant::now() < deadline, "there is no response from {url}");
+/// Waits until a condition that takes requests is true.
+pub async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
+    let deadline = Instant::now() + START_LIMIT;
+    while !condition().await {
+        assert!(Instant::now() < deadline, "waited {START_LIMIT:?} for {what}");
         tokio::time::sleep(POLL_INTERVAL).await;
     }
+}
+
+/// Waits until there is any response, including an error.
+pub async fn wait_until_ready(url: &str) {
+    let http = reqwest::Client::new();
+    let what = format!("a response from {url}");
+    eventually(&what, async || http.get(url).send().await.is_ok()).await;
 }
 
 /// Removes the user's own profiles.

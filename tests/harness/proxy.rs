@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex};
 
 /// Starts a proxy on a listener. The functions may change the bytes of requests and of responses.
 /// Returns its address.
@@ -36,4 +37,34 @@ fn forward(mut from: TcpStream, mut to: TcpStream, change: impl Fn(Vec<u8>) -> V
         }
     }
     let _ = to.shutdown(Shutdown::Both);
+}
+
+/// Holds whoever waits until it is opened.
+#[derive(Debug, Clone, Default)]
+pub struct Gate(Arc<(Mutex<GateState>, Condvar)>);
+
+#[derive(Debug, Default)]
+struct GateState {
+    is_open: bool,
+    waiting: usize,
+}
+
+impl Gate {
+    pub fn wait(&self) {
+        let (state, changed) = &*self.0;
+        let mut state = state.lock().unwrap();
+        state.waiting += 1;
+        drop(changed.wait_while(state, |state| !state.is_open).unwrap());
+    }
+
+    pub fn open(&self) {
+        let (state, changed) = &*self.0;
+        state.lock().unwrap().is_open = true;
+        changed.notify_all();
+    }
+
+    /// How many have waited, or wait.
+    pub fn waiting(&self) -> usize {
+        self.0.0.lock().unwrap().waiting
+    }
 }

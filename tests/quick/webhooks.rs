@@ -5,8 +5,10 @@ mod credentials;
 mod hostile;
 mod pending_lookups;
 mod products;
+mod slow_registries;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use catalog::table::Item;
 use end_to_end::harness::{Catalog, Store, sample};
 
 use serde_json::{Value, json};
@@ -85,6 +87,11 @@ async fn images(catalog: &Catalog, repository: &str) -> Value {
 
 /// The sort keys of pending lookups.
 async fn pending_lookups(catalog: &Catalog) -> Vec<String> {
+    let items = pending_items(catalog).await;
+    items.iter().map(|item| item["sort"].as_s().unwrap().clone()).collect()
+}
+
+async fn pending_items(catalog: &Catalog) -> Vec<Item> {
     let table = &catalog.store.table;
     let open = table
         .client
@@ -95,7 +102,7 @@ async fn pending_lookups(catalog: &Catalog) -> Vec<String> {
         .send()
         .await
         .unwrap();
-    open.items().iter().map(|item| item["sort"].as_s().unwrap().clone()).collect()
+    open.items.unwrap()
 }
 
 /// An image without the time of its push, which is the time of its event's arrival.

@@ -12,7 +12,7 @@ use catalog::{Change, ChangeKind, Digest, Tag, Timestamp};
 /// The images of a repository, the newest first; `None` if it does not exist.
 pub fn fold(changes: &[Change]) -> Option<Vec<Image>> {
     let mut changes: Vec<&Change> = changes.iter().collect();
-    changes.sort_by_key(|change| (change.time, rank(&change.kind)));
+    changes.sort_by_key(|&change| (change.time, rank(change)));
     let mut repository = Repository::default();
     for change in &changes {
         repository.apply(change);
@@ -30,7 +30,7 @@ pub fn fold(changes: &[Change]) -> Option<Vec<Image>> {
 /// image that does not have it.
 pub fn are_possible(changes: &[Change]) -> Vec<bool> {
     let mut order: Vec<usize> = (0..changes.len()).collect();
-    order.sort_by_key(|place| (changes[*place].time, rank(&changes[*place].kind)));
+    order.sort_by_key(|place| (changes[*place].time, rank(&changes[*place])));
     let mut repository = Repository::default();
     let mut possible = vec![true; changes.len()];
     for place in order {
@@ -126,21 +126,26 @@ pub fn identifiers(changes: &[Change]) -> Vec<ImageIdentifier> {
     by_digest.chain(by_tag).collect()
 }
 
-/// The order of changes at equal times.
-fn rank(kind: &ChangeKind) -> (u8, Option<&Digest>, u8) {
-    match kind {
-        ChangeKind::RepositoryDeleted | ChangeKind::ImageDeleted { .. } => (0, None, 0),
-        ChangeKind::ImageUntagged { .. } => (1, None, 0),
-        ChangeKind::TagDeleted { .. } => (2, None, 0),
-        ChangeKind::RepositoryCreated => (3, None, 0),
+/// The order of changes at equal times. Of one digest, pushes come before finds.
+type Rank<'a> = (u8, Option<&'a Digest>, Option<(Option<&'a Tag>, Timestamp, Timestamp)>);
+
+fn rank(change: &Change) -> Rank<'_> {
+    match &change.kind {
+        ChangeKind::RepositoryDeleted | ChangeKind::ImageDeleted { .. } => (0, None, None),
+        ChangeKind::ImageUntagged { .. } => (1, None, None),
+        ChangeKind::TagDeleted { .. } => (2, None, None),
+        ChangeKind::RepositoryCreated => (3, None, None),
         ChangeKind::ImagePushed { digest, .. } | ChangeKind::ImageObserved { digest, .. } => {
-            (4, Some(digest), 0)
+            (4, Some(digest), None)
         }
-        ChangeKind::ImageFound { digest, .. } => (4, Some(digest), 1),
-        ChangeKind::ImageRestored { .. } => (6, None, 0),
+        ChangeKind::ImageFound { digest, tag, pushed_at, found_at, .. } => {
+            let found = (tag.as_ref(), (*pushed_at).min(change.time), *found_at);
+            (4, Some(digest), Some(found))
+        }
+        ChangeKind::ImageRestored { .. } => (6, None, None),
         ChangeKind::ImageScanned { .. }
         | ChangeKind::ImagePulled { .. }
-        | ChangeKind::ImageArchived { .. } => (5, None, 0),
+        | ChangeKind::ImageArchived { .. } => (5, None, None),
     }
 }
 

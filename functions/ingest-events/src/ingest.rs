@@ -7,21 +7,25 @@
 use std::sync::Arc;
 
 use catalog::change::event_time;
-use catalog::table::StoreError;
+use catalog::table::{StoreError, causes};
 use catalog::writer::Applied;
-use catalog::{Change, PendingLookups, Table, Timestamp, Writer};
+use catalog::{Change, Table, Timestamp, Writer};
 use metrics::{Unit, counter, histogram};
 use registries::{EcrClient, Registries, Source, Subscription, Subscriptions};
 use secret::Secret;
 use serde::Serialize;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::lookup::Lookups;
+use crate::lookup::{Lookup, Lookups};
 use crate::source::{Effect, Interpreted, MalformedEvent, Meaning, Origin, interpret};
 
 /// The units of the histograms that are not counts.
 pub const METRIC_UNITS: [(&str, Unit); 1] = [("EventAge", Unit::Milliseconds)];
+
+/// Deliveries whose lookups are in progress at the same time. Those of others are retried later.
+const MAX_DELIVERIES: usize = 1000;
 
 /// Why a delivery was not applied.
 #[derive(Debug, thiserror::Error)]
@@ -72,11 +76,21 @@ pub struct Malformed {
     pub reason: String,
 }
 
+/// A delivery whose events were applied.
+#[derive(Debug)]
+pub struct Ingested {
+    pub report: Report,
+    /// What its events do not contain, and their registries return.
+    pub lookups: Vec<Lookup>,
+}
+
 /// Applies events to a table.
 #[derive(Debug)]
 pub struct Ingest {
     writer: Writer,
     lookups: Lookups,
+    /// Those whose lookups are in progress.
+    deliveries: Arc<Semaphore>,
     subscriptions: Arc<Secret<Subscriptions>>,
     region: String,
 }
@@ -95,7 +109,8 @@ impl Ingest {
         let registries = Registries::new(Arc::clone(&subscriptions), ecr);
         Self {
             writer: Writer::new(table.clone(), Timestamp::now),
-            lookups: Lookups::new(registries, PendingLookups::new(table)),
+            lookups: Lookups::new(table, registries),
+            deliveries: Arc::new(Semaphore::new(MAX_DELIVERIES)),
             subscriptions,
             region,
         }
@@ -109,14 +124,17 @@ impl Ingest {
         subscriptions.get(id).cloned().ok_or_else(unknown)
     }
 
-    /// Applies the events of a delivery.
-    pub async fn ingest(&self, origin: &Origin, delivery: &[u8]) -> Result<Report, IngestError> {
+    /// Applies the events of a delivery, as far as they contain what the catalog holds.
+    pub async fn ingest(&self, origin: &Origin, delivery: &[u8]) -> Result<Ingested, IngestError> {
         let mut report = Report::default();
+        let mut lookups = Vec::new();
         let mut consumption = Consumption::default();
         for (number, event) in events_of(origin.source, delivery)?.iter().enumerate() {
             let Interpreted { label, meaning } = interpret(event, origin, &self.region);
             let result = match meaning {
-                Ok(meaning) => self.ingest_event(origin, meaning, &mut consumption).await,
+                Ok(meaning) => {
+                    self.ingest_event(origin, meaning, &mut lookups, &mut consumption).await
+                }
                 Err(error) => Err(error.into()),
             };
             let outcome = match result {
@@ -148,13 +166,14 @@ impl Ingest {
             outcome?;
         }
         consumption.record();
-        Ok(report)
+        Ok(Ingested { report, lookups })
     }
 
     async fn ingest_event(
         &self,
         origin: &Origin,
         meaning: Meaning,
+        lookups: &mut Vec<Lookup>,
         consumption: &mut Consumption,
     ) -> Result<Outcome, IngestError> {
         let effects = match meaning {
@@ -170,7 +189,9 @@ impl Ingest {
                 Effect::Change(change) => Some(change),
                 Effect::Lookup(mut lookup) => {
                     lookup.time = event_time(lookup.time, origin.received_at);
-                    self.lookups.complete(&lookup).await?
+                    let incomplete = lookup.incomplete();
+                    lookups.extend(Some(lookup).filter(|lookup| self.lookups.can_begin(lookup)));
+                    incomplete
                 }
             };
             if let Some(change) = change {
@@ -183,6 +204,29 @@ impl Ingest {
             }
         }
         Ok(outcome)
+    }
+
+    /// Completes lookups until the time is up. Those that may be completed later are kept.
+    pub async fn complete(&self, lookups: &[Lookup], until: Instant) -> Result<(), StoreError> {
+        self.lookups.complete(&self.writer, lookups, until).await
+    }
+
+    /// Keeps lookups, and completes them after this function has returned. They outlive this
+    /// process: what it does not complete is retried.
+    pub async fn complete_later(self: &Arc<Self>, lookups: Vec<Lookup>) -> Result<(), StoreError> {
+        self.lookups.keep(&lookups).await?;
+        let slot = Arc::clone(&self.deliveries).try_acquire_owned();
+        if let (false, Ok(slot)) = (lookups.is_empty(), slot) {
+            let ingest = Arc::clone(self);
+            tokio::spawn(async move {
+                let completed = ingest.lookups.complete_kept(&ingest.writer, &lookups).await;
+                if let Err(error) = completed {
+                    tracing::warn!(error = causes(&error), "lookups will be retried");
+                }
+                drop(slot);
+            });
+        }
+        Ok(())
     }
 
     /// Retries the pending lookups, until there are no more or the time is up. Returns how many are

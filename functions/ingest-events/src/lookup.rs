@@ -1,25 +1,35 @@
 //! Manifest lookups: an event of a push that does not contain the manifest leads to a request to
 //! the registry for it, by the digest or, where the event contains only a tag, by the tag.
 //!
-//! While a registry is unavailable, what the event contains is applied, and the lookup is kept. It
-//! is retried until the registry responds, or until it expires.
+//! What the event contains is applied before the request, which delays no acknowledgement. A lookup
+//! that its registry does not complete is kept, and retried until it does, or until it expires.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
 
 use catalog::change::Content;
 use catalog::table::{StoreError, causes};
-use catalog::{Change, ChangeKind, Digest, PendingLookups, Repository, Tag, Timestamp, Writer};
+use catalog::{
+    Change, ChangeKind, Digest, PendingLookups, Reader, Repository, Table, Tag, Timestamp, Writer,
+};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use registries::ecr::ECR_DELAY;
-use registries::{ManifestLookup, Registries, Registry, RegistryUnavailable};
+use registries::{FoundManifest, ManifestLookup, Registries, Registry, RegistryUnavailable};
 use serde::{Deserialize, Serialize};
-use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
 
 use crate::ingest::apply;
 
-/// Pending lookups that are retried at the same time.
-const CONCURRENT_LOOKUPS: usize = 8;
+/// Lookups of one delivery, or of one round of retries, at the same time.
+const CONCURRENT_LOOKUPS: usize = 64;
+
+/// Requests to one registry at the same time.
+const CONCURRENT_REQUESTS: usize = 16;
+
+/// For all lookups of a delivery that was acknowledged.
+const TIMEOUT: Duration = Duration::from_mins(2);
 
 /// A push whose manifest is to be looked up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,12 +61,21 @@ impl Lookup {
     /// The push without the manifest; `None` without a digest.
     #[must_use]
     pub fn incomplete(&self) -> Option<Change> {
-        Some(self.completed(self.digest.clone()?, Content::default()))
+        Some(self.push(self.digest.clone()?, Content::default()))
     }
 
-    /// The push with the manifest.
+    /// The push with the manifest that the registry returned. An exact push time replaces the
+    /// event's (rule 57).
     #[must_use]
-    pub fn completed(&self, digest: Digest, content: Content) -> Change {
+    pub fn completed(&self, found: FoundManifest) -> Change {
+        let FoundManifest { digest, content, pushed_at } = found;
+        let Some(pushed_at) = pushed_at else { return self.push(digest, content) };
+        let kind = ChangeKind::ImageObserved { digest, pushed_at, content };
+        let time = self.time.max(pushed_at);
+        Change { repository: self.repository.clone(), time, kind }.received_at(Timestamp::now())
+    }
+
+    fn push(&self, digest: Digest, content: Content) -> Change {
         let content = Content {
             manifest_media_type: content
                 .manifest_media_type
@@ -88,44 +107,130 @@ impl Lookup {
 /// Looks up manifests.
 #[derive(Debug)]
 pub struct Lookups {
-    registries: Registries,
+    reader: Reader,
     pending: PendingLookups,
+    registries: Registries,
+    slots: Slots,
+}
+
+/// The result of a lookup.
+enum Outcome {
+    /// There is nothing more to look up.
+    Completed,
+    /// The registry may return it later.
+    TooEarly,
+    Unavailable,
 }
 
 impl Lookups {
     #[must_use]
-    pub fn new(registries: Registries, pending: PendingLookups) -> Self {
-        Self { registries, pending }
+    pub fn new(table: Table, registries: Registries) -> Self {
+        let pending = PendingLookups::new(table.clone());
+        Self { reader: Reader::new(table), pending, registries, slots: Slots::default() }
     }
 
-    async fn look_up(&self, lookup: &Lookup) -> Result<ManifestLookup, RegistryUnavailable> {
-        self.registries.manifest(&lookup.registry, &lookup.name, lookup.reference()).await
+    /// Whether requests are sent to the registry at all.
+    pub(crate) fn can_begin(&self, lookup: &Lookup) -> bool {
+        !lookup.is_ecr() || self.registries.ecr.is_some()
     }
 
-    /// The push, complete if the registry has the manifest now. A lookup that may succeed later is
-    /// kept.
-    pub(crate) async fn complete(&self, lookup: &Lookup) -> Result<Option<Change>, StoreError> {
-        if lookup.is_ecr() && self.registries.ecr.is_none() {
-            return Ok(lookup.incomplete());
+    pub(crate) async fn keep(&self, lookups: &[Lookup]) -> Result<(), StoreError> {
+        for lookup in lookups {
+            self.pending.put(&lookup.id(), lookup.time, lookup).await?;
         }
-        let (repository, reference) = (&lookup.repository, lookup.reference());
-        match self.look_up(lookup).await {
-            Ok(ManifestLookup::Found(found)) => {
-                return Ok(Some(lookup.completed(found.digest, found.content)));
+        Ok(())
+    }
+
+    /// Completes lookups until the time is up, and keeps those that may be completed later.
+    pub(crate) async fn complete(
+        &self,
+        writer: &Writer,
+        lookups: &[Lookup],
+        until: Instant,
+    ) -> Result<(), StoreError> {
+        let complete = async |lookup: &Lookup| match self.look_up(writer, lookup, until).await? {
+            Outcome::Completed => Ok(()),
+            Outcome::TooEarly | Outcome::Unavailable => {
+                self.keep(std::slice::from_ref(lookup)).await
             }
-            Ok(ManifestLookup::NotFound(_)) if lookup.is_early() => {}
+        };
+        stream::iter(lookups.iter().map(complete))
+            .buffer_unordered(CONCURRENT_LOOKUPS)
+            .try_collect()
+            .await
+    }
+
+    /// Completes lookups that were kept.
+    pub(crate) async fn complete_kept(
+        &self,
+        writer: &Writer,
+        lookups: &[Lookup],
+    ) -> Result<(), StoreError> {
+        let until = Instant::now() + TIMEOUT;
+        let complete = async |lookup: &Lookup| match self.look_up(writer, lookup, until).await? {
+            Outcome::Completed => self.pending.remove(&lookup.id(), lookup).await,
+            Outcome::TooEarly | Outcome::Unavailable => Ok(()),
+        };
+        stream::iter(lookups.iter().map(complete))
+            .buffer_unordered(CONCURRENT_LOOKUPS)
+            .try_collect()
+            .await
+    }
+
+    /// Looks up a manifest, and applies the push with it.
+    async fn look_up(
+        &self,
+        writer: &Writer,
+        lookup: &Lookup,
+        until: Instant,
+    ) -> Result<Outcome, StoreError> {
+        let (repository, reference) = (&lookup.repository, lookup.reference());
+        let request = async {
+            // A request of Amazon ECR's client is for many images.
+            let _slot = match lookup.is_ecr() {
+                true => None,
+                false => Some(self.slots.wait(&lookup.registry).await),
+            };
+            self.registries.manifest(&lookup.registry, &lookup.name, reference).await
+        };
+        let found = timeout_at(until, request).await.unwrap_or(Err(RegistryUnavailable::TimedOut));
+        let found = match found {
+            Ok(ManifestLookup::Found(found)) => *found,
+            Ok(ManifestLookup::NotFound(_)) if lookup.is_early() => return Ok(Outcome::TooEarly),
             Ok(ManifestLookup::NotFound(reason)) => {
                 let reason = causes(&reason);
                 tracing::warn!(%repository, reference, reason, "the manifest was not found");
-                return Ok(lookup.incomplete());
+                return Ok(Outcome::Completed);
             }
             Err(error) => {
                 let error = causes(&error);
-                tracing::warn!(%repository, reference, error, "the lookup will be retried");
+                tracing::info!(%repository, reference, error, "the lookup will be retried");
+                return Ok(Outcome::Unavailable);
             }
+        };
+        if self.is_superseded(lookup, &found.digest).await? {
+            tracing::info!(%repository, reference, "the tag was pushed again since");
+            return Ok(Outcome::Completed);
         }
-        self.pending.put(&lookup.id(), lookup).await?;
-        Ok(lookup.incomplete())
+        match apply(writer, &lookup.completed(found)).await {
+            Err(error @ StoreError::ItemTooLarge) => {
+                let error = causes(&error);
+                tracing::warn!(%repository, reference, error, "the manifest cannot be stored");
+                Ok(Outcome::Completed)
+            }
+            applied => applied.map(|_| Outcome::Completed),
+        }
+    }
+
+    /// Whether a digest that the registry returned for a tag is of another push than that of the
+    /// event. A registry returns what the tag points to now.
+    async fn is_superseded(&self, lookup: &Lookup, digest: &Digest) -> Result<bool, StoreError> {
+        let (None, Some(tag)) = (&lookup.digest, &lookup.tag) else { return Ok(false) };
+        let last = self.reader.last_move(&lookup.repository, tag).await?;
+        Ok(last.is_some_and(|last| {
+            last.time > lookup.time
+                || (last.time == lookup.time && last.digest.as_ref() != Some(digest))
+        }))
     }
 
     /// Retries the pending lookups, until there are no more or the time is up. Returns how many are
@@ -175,20 +280,32 @@ impl Lookups {
         if Instant::now() > until || unavailable.lock().await.contains(&target) {
             return Ok(false);
         }
-        match self.look_up(lookup).await {
-            Ok(ManifestLookup::Found(found)) => {
-                apply(writer, &lookup.completed(found.digest, found.content)).await?;
+        match self.look_up(writer, lookup, until).await? {
+            Outcome::Completed => {
+                self.pending.remove(id, lookup).await?;
+                Ok(true)
             }
-            Ok(ManifestLookup::NotFound(_)) if lookup.is_early() => return Ok(false),
-            Ok(ManifestLookup::NotFound(_)) => {}
-            Err(error) => {
-                let error = causes(&error);
-                tracing::info!(registry = ?lookup.registry, error, "a registry is unavailable");
+            Outcome::TooEarly => Ok(false),
+            Outcome::Unavailable => {
                 unavailable.lock().await.insert(target);
-                return Ok(false);
+                Ok(false)
             }
         }
-        self.pending.remove(id, lookup).await?;
-        Ok(true)
+    }
+}
+
+/// Bounds the requests to each registry, so that a slow one does not delay the lookups of others.
+#[derive(Debug, Default)]
+struct Slots(Mutex<HashMap<Registry, Arc<Semaphore>>>);
+
+impl Slots {
+    /// Waits until fewer than [`CONCURRENT_REQUESTS`] requests to the registry are in progress.
+    async fn wait(&self, registry: &Registry) -> Option<OwnedSemaphorePermit> {
+        let mut registries = self.0.lock().await;
+        registries.retain(|_, requests| Arc::strong_count(requests) > 1);
+        let new = || Arc::new(Semaphore::new(CONCURRENT_REQUESTS));
+        let requests = Arc::clone(registries.entry(registry.clone()).or_insert_with(new));
+        drop(registries);
+        requests.acquire_owned().await.ok()
     }
 }

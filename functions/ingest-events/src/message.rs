@@ -8,11 +8,14 @@ use events::Message;
 use registries::Source;
 use tokio::time::Instant;
 
-use crate::ingest::{Ingest, IngestError, SubscriptionError};
+use crate::ingest::{Ingest, IngestError, Ingested, SubscriptionError};
 use crate::source::Origin;
 
 /// How long one message may retry pending lookups. The next message continues.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long the lookups of one message may take. Those that take longer are retried later.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why a message was not applied, or not all of it. It can be applied again.
 #[derive(Debug, thiserror::Error)]
@@ -49,17 +52,22 @@ pub async fn apply_message(
         }
         None => Origin::new(Source::Ecr, default_registry.clone(), message.received_at),
     };
-    apply_delivery(ingest, &origin, message.body.as_bytes()).await
+    apply_delivery(ingest, &origin, message.body.as_bytes(), deadline).await
 }
 
-/// Applies a delivery, all of whose events must be applied. Returns how many came too late to make
-/// a difference.
+/// Applies a delivery, all of whose events must be applied, and completes its lookups or keeps them.
+/// Returns how many events came too late to make a difference.
 pub async fn apply_delivery(
     ingest: &Ingest,
     origin: &Origin,
     delivery: &[u8],
+    deadline: Instant,
 ) -> Result<usize, MessageError> {
-    let report = ingest.ingest(origin, delivery).await?;
+    let Ingested { report, lookups } = ingest.ingest(origin, delivery).await?;
+    // The second half of the time is for keeping the lookups.
+    let now = Instant::now();
+    let until = now + LOOKUP_TIMEOUT.min(deadline.saturating_duration_since(now) / 2);
+    ingest.complete(&lookups, until).await?;
     match report.malformed.into_iter().next() {
         None => Ok(report.too_late),
         Some(malformed) => Err(MessageError::Malformed(malformed.reason)),

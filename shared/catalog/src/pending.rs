@@ -19,10 +19,15 @@ impl PendingLookups {
         Self { table }
     }
 
-    /// Keeps a lookup for as long as late events are accepted. It replaces an earlier one of the same
-    /// id.
-    pub async fn put<T: Serialize>(&self, id: &str, lookup: &T) -> Result<(), StoreError> {
-        self.table.put_pending(id, table::to_attribute(lookup)?, Timestamp::now()).await
+    /// Keeps a lookup for as long as late events are accepted. Of two with the same id, the one
+    /// with the later time is kept.
+    pub async fn put<T: Serialize>(
+        &self,
+        id: &str,
+        time: Timestamp,
+        lookup: &T,
+    ) -> Result<(), StoreError> {
+        self.table.put_pending(id, time, table::to_attribute(lookup)?, Timestamp::now()).await
     }
 
     /// A page of lookups, those after an id if there is one, each with its id. An empty page is the

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
 
-use crate::history::{ImageHistory, RepositoryHistory, TagHistory};
+use crate::history::{ImageHistory, Move, RepositoryHistory, TagHistory};
 use crate::identifier::{Digest, RegistryId, Repository, RepositoryName, Service, Tag};
 use crate::image::{Image, ImageStatus, Position, TagStatus};
 use crate::table::{self, StoreError, Table};
@@ -171,6 +171,18 @@ impl Reader {
             look.images.extend(history.image(&digest).map(|image| (digest, image)));
         }
         Ok(look)
+    }
+
+    /// The last move of a tag that is known, also of one that was deleted.
+    pub async fn last_move(
+        &self,
+        repository: &Repository,
+        tag: &Tag,
+    ) -> Result<Option<Move>, StoreError> {
+        let sorts = [table::tag_sort(tag)];
+        let (items, _) = self.table.get(&table::partition(repository), sorts, true).await?;
+        let history = items.into_iter().next().map(table::parse::<TagHistory>).transpose()?;
+        Ok(history.and_then(|history| history.last_move().cloned()))
     }
 
     /// All repositories of a registry in a service.

@@ -28,6 +28,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement,
@@ -72,6 +73,8 @@ const FORMAT_ITEM: &str = "format";
 /// partition has this name: those have a slash.
 const PENDING: &str = "pending";
 const LOOKUP: &str = "lookup";
+/// The time of a pending lookup, in milliseconds since the beginning of 1970.
+const LOOKUP_TIME: &str = "time";
 
 /// Pending lookups of one page.
 const PENDING_PAGE_SIZE: i32 = 100;
@@ -260,34 +263,33 @@ impl Table {
             .expression_attribute_names("#sort", SORT)
             .send()
             .await;
-        match put {
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(|error| error.is_conditional_check_failed_exception()) =>
-            {
-                Ok(())
-            }
-            result => Ok(result.map(drop)?),
-        }
+        unless_condition_failed(put)
     }
 
+    /// Writes a pending lookup, unless there is a later one of this id.
     pub(crate) async fn put_pending(
         &self,
         id: &str,
+        time: Timestamp,
         lookup: AttributeValue,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let expires_at = now.as_seconds() + TOMBSTONE_LIFETIME.as_secs().cast_signed();
-        self.client
+        let time = AttributeValue::N(time.as_milliseconds().to_string());
+        let put = self
+            .client
             .put_item()
             .table_name(&self.name)
             .set_item(Some(key(PENDING, id)))
             .item(LOOKUP, lookup)
+            .item(LOOKUP_TIME, time.clone())
             .item(EXPIRES_AT, AttributeValue::N(expires_at.to_string()))
+            .condition_expression("attribute_not_exists(#time) OR #time <= :time")
+            .expression_attribute_names("#time", LOOKUP_TIME)
+            .expression_attribute_values(":time", time)
             .send()
-            .await?;
-        Ok(())
+            .await;
+        unless_condition_failed(put)
     }
 
     /// A page of pending lookups, those after an id if there is one.
@@ -331,16 +333,7 @@ impl Table {
             .expression_attribute_values(":lookup", lookup)
             .send()
             .await;
-        match removed {
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(|error| error.is_conditional_check_failed_exception()) =>
-            {
-                Ok(())
-            }
-            result => Ok(result.map(drop)?),
-        }
+        unless_condition_failed(removed)
     }
 
     async fn expires(&self) -> Result<bool, StoreError> {
@@ -406,6 +399,19 @@ impl Table {
             waiting.extend(rest);
         }
         Ok((found, capacity))
+    }
+}
+
+/// The result of a write that is not to happen if its condition fails.
+fn unless_condition_failed<T, E, R>(result: Result<T, SdkError<E, R>>) -> Result<(), StoreError>
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    R: std::fmt::Debug + Send + Sync + 'static,
+{
+    match result {
+        Ok(_) => Ok(()),
+        Err(error) if error.code() == Some("ConditionalCheckFailedException") => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -17,6 +17,7 @@ use secret::Secret;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 use url::Url;
 
 use crate::manifest;
@@ -38,8 +39,11 @@ const PAGE_SIZE: usize = 1000;
 /// The repositories whose authorization is kept for the next request.
 const MAX_AUTHORIZATIONS: usize = 1000;
 
-/// For one response, its body included.
+/// For one response until its body begins.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// For one body: the largest manifest at four mebibytes a minute, and some.
+const BODY_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// The address of a registry.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -245,10 +249,7 @@ impl OciClient {
         max_bytes: usize,
         refusals: &[StatusCode],
     ) -> Result<Response, RegistryUnavailable> {
-        let sent = self.send(method, address, name, path, max_bytes);
-        let response = tokio::time::timeout(TIMEOUT, sent)
-            .await
-            .map_err(|_| RegistryUnavailable::TimedOut)??;
+        let response = self.send(method, address, name, path, max_bytes).await?;
         if response.status != StatusCode::OK && !refusals.contains(&response.status) {
             return Err(RegistryUnavailable::Status(response.status.as_u16()));
         }
@@ -278,15 +279,20 @@ impl OciClient {
             request.send().await.map_err(RegistryUnavailable::request)
         };
         let key = (address.clone(), name.to_owned());
-        let kept = self.authorizations.lock().await.get(&key).cloned();
-        let mut response = match kept {
-            Some(authorization) => request(authorization).await?,
-            None => request(self.authorize(&key).await?).await?,
+        let authorized = async {
+            let kept = self.authorizations.lock().await.get(&key).cloned();
+            let response = match kept {
+                Some(authorization) => request(authorization).await?,
+                None => request(self.authorize(&key).await?).await?,
+            };
+            if response.status() != StatusCode::UNAUTHORIZED {
+                return Ok(response);
+            }
+            // The authorization that was kept may have expired.
+            request(self.authorize(&key).await?).await
         };
-        // The authorization that was kept may have expired.
-        if response.status() == StatusCode::UNAUTHORIZED {
-            response = request(self.authorize(&key).await?).await?;
-        }
+        let mut response =
+            timeout(TIMEOUT, authorized).await.map_err(|_| RegistryUnavailable::TimedOut)??;
         let header =
             |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
         let date = header("date").and_then(|date| rfc2822::parse(date).ok());
@@ -297,13 +303,16 @@ impl OciClient {
             next: header("link").and_then(next_page),
             bytes: Vec::new(),
         };
-        while let Some(chunk) = response.chunk().await.map_err(RegistryUnavailable::request)? {
-            read.bytes.extend(chunk);
-            if read.bytes.len() > max_bytes {
-                break;
+        let body = async {
+            while let Some(chunk) = response.chunk().await.map_err(RegistryUnavailable::request)? {
+                read.bytes.extend(chunk);
+                if read.bytes.len() > max_bytes {
+                    break;
+                }
             }
-        }
-        Ok(read)
+            Ok(read)
+        };
+        timeout(BODY_TIMEOUT, body).await.map_err(|_| RegistryUnavailable::TimedOut)?
     }
 
     /// Negotiates the authorization for a repository, and keeps it. `oci_client` does nothing else

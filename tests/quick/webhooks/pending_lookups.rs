@@ -33,7 +33,7 @@ async fn a_pending_lookup_that_cannot_be_read_does_not_block_the_others() {
         artifact_media_type: None,
         time: time(0),
     };
-    PendingLookups::new(store.table.clone()).put("1", &lookup).await.unwrap();
+    PendingLookups::new(store.table.clone()).put("1", lookup.time, &lookup).await.unwrap();
     let until = tokio::time::Instant::now() + Duration::from_mins(1);
     assert_eq!(store.ingest().retry_pending_lookups(until).await.unwrap(), 1);
     let page = store.page(&repository("app"), &Filter::default(), None, 10).await.unwrap();

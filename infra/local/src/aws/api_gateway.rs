@@ -18,7 +18,7 @@ use describe_images::api::MAX_BODY_BYTES as MAX_REQUEST_BYTES;
 use describe_images::error::DescribeImagesError;
 use futures_util::StreamExt as _;
 use ingest_events::Ingest;
-use ingest_events::ingest::IngestError;
+use ingest_events::ingest::{IngestError, Ingested, Report};
 use ingest_events::source::Origin;
 use receive_webhook::webhook;
 use registries::{Source, Subscriptions};
@@ -161,7 +161,8 @@ async fn answer(State(server): State<Arc<Server>>, request: Request) -> Response
     server.api.handle(&request, caller.as_ref()).await.map(Body::from)
 }
 
-/// Applies the events of a webhook, and then answers it.
+/// Applies the events of a webhook, and then answers it. What registries return is added later: a
+/// sender does not wait for it, and may be the registry itself.
 async fn ingest(
     State(server): State<Arc<Server>>,
     Path(source): Path<String>,
@@ -200,7 +201,7 @@ async fn ingest(
             Err(error) => return refusal(StatusCode::BAD_REQUEST, &error.to_string()),
         },
     };
-    match server.ingest.ingest(&origin, &body).await {
+    match apply(&server.ingest, &origin, &body).await {
         // A distribution registry would repeat a notification that fails for ever, and send none of
         // those after it.
         Ok(report) if report.malformed.is_empty() || source == Source::Distribution => {
@@ -216,6 +217,12 @@ async fn ingest(
             )
         }
     }
+}
+
+async fn apply(ingest: &Arc<Ingest>, origin: &Origin, body: &[u8]) -> Result<Report, IngestError> {
+    let Ingested { report, lookups } = ingest.ingest(origin, body).await?;
+    ingest.complete_later(lookups).await?;
+    Ok(report)
 }
 
 fn refusal(status: StatusCode, message: &str) -> Response {

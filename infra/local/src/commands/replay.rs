@@ -140,7 +140,8 @@ impl ReplayOptions {
             let delivery =
                 delivery.map_err(|error| format!("{name} of {}: {error}", file.display()))?;
             let delivery = delivery.get().as_bytes();
-            summary.add(&name, apply_delivery(ingest, &origin, delivery).await);
+            let deadline = Instant::now() + TIMEOUT;
+            summary.add(&name, apply_delivery(ingest, &origin, delivery, deadline).await);
         }
         Ok(summary)
     }

@@ -91,7 +91,13 @@ impl TagHistory {
     /// the image decides whether it still has the tag.
     #[must_use]
     pub fn target(&self) -> Option<&Digest> {
-        self.moves.events().last().and_then(|moved| moved.digest.as_ref())
+        self.last_move().and_then(|moved| moved.digest.as_ref())
+    }
+
+    /// The last push of the tag, or its deletion.
+    #[must_use]
+    pub fn last_move(&self) -> Option<&Move> {
+        self.moves.events().last()
     }
 
     pub(crate) fn segment_to_extend(&self) -> Option<u32> {
