@@ -34,24 +34,26 @@ pub fn public_repository(name: &str) -> Repository {
 
 /// A manifest of an index of these manifests.
 pub fn index_of(manifests: &[&Value]) -> Value {
-    let manifests = manifests.iter().map(|manifest| {
+    let descriptor = |manifest: &&Value| {
         json!({
             "mediaType": OCI_IMAGE,
             "digest": digest_of(manifest),
             "size": manifest.to_string().len(),
         })
-    });
-    json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests.collect::<Vec<_>>() })
+    };
+    let manifests: Vec<Value> = manifests.iter().map(descriptor).collect();
+    json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests })
 }
 
 impl Call {
     /// The record of the call in this second of 2026.
     pub fn record(&self, repository: &Repository, second: i64) -> Value {
         let name = &repository.name;
+        let registry = &repository.registry;
         let created = json!({
             "repository": {
-                "repositoryArn": format!("arn:aws:ecr-public::{}:repository/{name}", repository.registry),
-                "registryId": repository.registry,
+                "repositoryArn": format!("arn:aws:ecr-public::{registry}:repository/{name}"),
+                "registryId": registry,
                 "repositoryName": name,
                 "repositoryUri": format!("public.ecr.aws/j3y4example/{name}"),
             },

@@ -1,5 +1,5 @@
-//! The sample images: events of Amazon ECR, of Amazon ECR Public and of a CNCF distribution registry,
-//! whose repository is in both services.
+//! The sample images: events of Amazon ECR, of Amazon ECR Public, and of a CNCF distribution
+//! registry, whose repository is in both services.
 
 use catalog::table::StoreError;
 use catalog::{RegistryId, Service, Table, Timestamp};

@@ -310,7 +310,7 @@ fn image(detail: ImageDetail) -> Option<Image> {
     })
 }
 
-/// The nearest millisecond. The SDK reads decimals as a binary fraction, which may be a little less.
+/// The nearest millisecond. The SDK reads decimals as a binary fraction, which may be a bit less.
 fn timestamp(time: &DateTime) -> Option<Timestamp> {
     let milliseconds = (time.as_nanos() + 500_000).div_euclid(1_000_000);
     Timestamp::from_milliseconds(i64::try_from(milliseconds).ok()?).ok()

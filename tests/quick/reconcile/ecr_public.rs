@@ -1,5 +1,5 @@
-//! Amazon ECR Public: its client, lookups in it, and reconciliation with it. The server is a catalog
-//! of its own, whose public service answers as Amazon ECR Public does.
+//! Amazon ECR Public: its client, lookups in it, and reconciliation with it. The server is another
+//! catalog, whose public service answers as Amazon ECR Public does.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -266,7 +266,7 @@ async fn a_record_without_a_manifest_is_completed_by_a_lookup_in_ecr_public() {
     assert_eq!(listed(&here, &repository("app")).await, None);
 }
 
-/// `template.yaml` has a parameter for accounts without Amazon ECR Public, and for other partitions.
+/// `template.yaml` has a parameter for accounts without Amazon ECR Public.
 #[tokio::test]
 async fn the_schedule_reconciles_ecr_public_only_if_it_is_wanted() {
     for has_ecr_public in [true, false] {
