@@ -2,6 +2,7 @@
 //! catalog, whose public service answers as Amazon ECR Public does.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -38,11 +39,14 @@ struct Account {
     catalog: Catalog,
     /// The host and the target of each request.
     requests: Arc<Mutex<Vec<(String, String)>>>,
+    /// The second of the `Date` in responses.
+    second: Arc<AtomicU32>,
 }
 
 impl Account {
     async fn start() -> Self {
-        Self { catalog: Catalog::start().await, requests: Arc::default() }
+        let catalog = Catalog::start().await;
+        Self { catalog, requests: Arc::default(), second: Arc::default() }
     }
 
     async fn push(&self, repository: &Repository, milliseconds: i64, number: u64, name: &str) {
@@ -64,9 +68,10 @@ impl Account {
     /// The client of a catalog in this region.
     fn client(&self, region: &'static str) -> EcrClient {
         let (url, requests) = (self.catalog.url.clone(), Arc::clone(&self.requests));
-        let reader = self.catalog.store.reader.clone();
+        let (reader, second) = (self.catalog.store.reader.clone(), Arc::clone(&self.second));
         let respond = move |request: HttpRequest| {
             let (url, requests) = (url.clone(), Arc::clone(&requests));
+            let second = second.load(Ordering::Relaxed);
             let reader = reader.clone();
             async move {
                 let host = request.uri().split('/').nth(2).unwrap_or_default().to_owned();
@@ -89,7 +94,7 @@ impl Account {
                 let request = reqwest::Client::new().post(&url).header("x-amz-target", target);
                 let response = request.body(body.to_string()).send().await;
                 let response = response.map_err(|error| ConnectorError::io(error.into()))?;
-                let date = response.headers()["date"].to_str().unwrap().to_owned();
+                let date = format!("Sun, 22 Nov 2026 00:00:{second:02} GMT");
                 let status = response.status().as_u16();
                 let mut response = json_response(status, &response.json().await.unwrap());
                 response.headers_mut().insert("date", date);
@@ -156,6 +161,7 @@ async fn each_service_is_filled_from_its_own_registry_and_its_drift_is_repaired(
     there.push(&public, 6_000, 5, "latest").await;
     let only = public_repository("team/only");
     there.apply(&only, 6_000, ChangeKind::RepositoryDeleted).await;
+    there.second.store(1, Ordering::Relaxed);
     assert_eq!(reconcile_all(&reconcile, Service::Ecr).await, 0);
     assert_eq!(reconcile_all(&reconcile, Service::EcrPublic).await, 4);
     let expected = everything(&there.catalog.store, Service::EcrPublic).await;
