@@ -13,12 +13,15 @@ use std::path::Path;
 
 use catalog::change::Content;
 use catalog::image::Scan;
-use catalog::{Change, ChangeKind, Reader, RegistryId, Repository, Table};
+use catalog::{Change, ChangeKind, Digest, Reader, RegistryId, Repository, Table};
 use describe_images::page_token::Keyring;
+use end_to_end::harness::stand_in::{digest_of, image_manifest};
 use end_to_end::harness::{
     Catalog, Ended, OCI_CONFIGURATION, OCI_IMAGE, Store, clean_command, digest, repository, tag,
     temporary_folder, time, tools, without_aws_configuration,
 };
+use end_to_end::reference::cloud_trail::{Call, public_repository};
+use serde_json::Value;
 use tokio::runtime::Runtime;
 
 const SERVICES: [&str; 2] = ["ecr", "ecr-public"];
@@ -40,19 +43,65 @@ fn push(number: u64, tag_name: Option<&str>) -> ChangeKind {
     }
 }
 
+/// The image of this many bytes in a service. Images of the public service have real manifests,
+/// because CloudTrail's records contain them.
+fn digest_in(service: &str, size: u64) -> Digest {
+    if service == "ecr" { digest(size) } else { digest_of(&image_manifest(size)) }
+}
+
+/// A push of an image of this many bytes to the public service.
+fn put_image(size: u64, tag_name: Option<&str>) -> Call {
+    Call::PutImage { manifest: image_manifest(size), tag: tag_name.map(tag) }
+}
+
+/// Fills the public service by CloudTrail's records alone, which are sent to a catalog. Each call
+/// has its second.
+async fn record(store: &Store, calls: &[(i64, &Repository, Call)]) {
+    let keys = Keyring::generate_key().unwrap();
+    let catalog = Catalog::start_with(store.clone(), &keys).await;
+    let records: Value =
+        calls.iter().map(|(second, repository, call)| call.record(repository, *second)).collect();
+    let request = reqwest::Client::new().post(format!("{}/events/ecr", catalog.url));
+    let response = request.body(records.to_string()).send().await.unwrap();
+    let report: Value = response.error_for_status().unwrap().json().await.unwrap();
+    assert_eq!(report["applied"], calls.len(), "{report}");
+}
+
 async fn apply(store: &Store, repository: &Repository, milliseconds: i64, kind: ChangeKind) {
     let change = Change { repository: repository.clone(), time: time(milliseconds), kind };
     store.writer.apply(&change).await.unwrap();
 }
 
-/// Four repositories:
+/// Four repositories in the private service:
 ///
 /// - `team/app`: images 1 (`latest` and `v2`), 2 (no tag) and 3 (`stable` and `v1`), the newest
 ///   first, and the archived image 4 (`old`), which is older;
 /// - `team/app` of another registry: image 5 (`theirs`);
 /// - `team/complete`: an image with every member;
 /// - `team/empty`.
+///
+/// And the same in the public service, as far as it has it: no image is archived there, and times
+/// are whole seconds.
 async fn seed(store: &Store) {
+    seed_private(store).await;
+    let app = public_repository("team/app");
+    let theirs = Repository { registry: RegistryId::parse(OTHER_REGISTRY).unwrap(), ..app.clone() };
+    let complete = public_repository("team/complete");
+    let calls = [
+        (0, &app, put_image(3, Some("v1"))),
+        (1, &app, put_image(2, None)),
+        (2, &app, put_image(1, Some("v2"))),
+        (3, &app, put_image(1, Some("latest"))),
+        (9, &app, put_image(3, Some("stable"))),
+        (0, &theirs, put_image(5, Some("theirs"))),
+        (0, &public_repository("team/empty"), Call::CreateRepository),
+        (1, &complete, put_image(5_000_000_000, Some("v9"))),
+        (2, &complete, put_image(5_000_000_000, Some("latest"))),
+    ];
+    record(store, &calls).await;
+}
+
+async fn seed_private(store: &Store) {
     let app = repository("team/app");
     apply(store, &app, -1, push(4, Some("old"))).await;
     apply(store, &app, 0, push(3, Some("v1"))).await;

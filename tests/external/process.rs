@@ -23,13 +23,14 @@ use serde_json::{Value, json};
 
 /// How long a process may take to end, or for any other step.
 const LIMIT: Duration = Duration::from_secs(5);
-const OPTIONS: [&str; 13] = [
+const OPTIONS: [&str; 14] = [
     "reconcile",
     "replay",
     "--listen",
     "--data",
     "--in-memory",
     "--registry",
+    "--service",
     "--region",
     "--callers",
     "--signing-name",

@@ -5,26 +5,28 @@ use std::time::{Duration, SystemTime};
 use aws_sdk_ecr::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_ecr::error::ProvideErrorMetadata;
 use aws_smithy_async::time::StaticTimeSource;
-use catalog::{Change, ChangeKind, RegistryId, Repository};
+use catalog::{Change, ChangeKind, RegistryId, Repository, Service};
 use end_to_end::harness::{Catalog, REGISTRY, Store, repository, time};
 use serde_json::{Value, json};
 
 const OTHER_REGISTRY: &str = "210987654321";
 
 /// A catalog with the empty repositories `team/app` and `other/app` of the registry [`REGISTRY`],
-/// and `team/app` of [`OTHER_REGISTRY`].
+/// and `team/app` of [`OTHER_REGISTRY`], each in both services.
 async fn catalog(signing_name: Option<&str>) -> Catalog {
     let store = Store::in_memory().await;
     for (registry, name) in
         [(REGISTRY, "team/app"), (REGISTRY, "other/app"), (OTHER_REGISTRY, "team/app")]
     {
-        let registry = RegistryId::parse(registry).unwrap();
-        let change = Change {
-            repository: Repository { registry, ..repository(name) },
-            time: time(0),
-            kind: ChangeKind::RepositoryCreated,
-        };
-        store.writer.apply(&change).await.unwrap();
+        for service in Service::ALL {
+            let registry = RegistryId::parse(registry).unwrap();
+            let change = Change {
+                repository: Repository { service, registry, ..repository(name) },
+                time: time(0),
+                kind: ChangeKind::RepositoryCreated,
+            };
+            store.writer.apply(&change).await.unwrap();
+        }
     }
     let callers = json!([
         {
@@ -35,6 +37,11 @@ async fn catalog(signing_name: Option<&str>) -> Catalog {
             "accessKeyId": "AKIDTEAM", "secretAccessKey": "team's",
             "arn": "arn:aws:iam::123456789012:user/team",
             "repositories": ["123456789012/team/*", "210987654321/team/app"]
+        },
+        {
+            "accessKeyId": "AKIDPUBLIC", "secretAccessKey": "public's",
+            "arn": "arn:aws:iam::123456789012:user/public",
+            "repositories": ["ecr-public/123456789012/team/*"]
         },
         {
             "accessKeyId": "AKIDOTHER", "secretAccessKey": "other's",
@@ -266,6 +273,15 @@ async fn r44_callers_read_only_what_they_may() {
             "identity-based"
         )
     );
+    // The repository of the same name in the other service is another one (rule 55).
+    assert_eq!(
+        team.ecr_public("team/app").await,
+        denied(
+            "ecr-public:DescribeImages",
+            "arn:aws:ecr-public::123456789012:repository/team/app",
+            "identity-based"
+        )
+    );
     // The error does not depend on whether the repository exists.
     assert_eq!(
         team.ecr(Some(OTHER_REGISTRY), "secret").await,
@@ -279,6 +295,22 @@ async fn r44_callers_read_only_what_they_may() {
         Sender::with(&catalog, reader()).ecr(Some(OTHER_REGISTRY), "team/app").await.unwrap_err().0,
         "AccessDeniedException"
     );
+}
+
+#[tokio::test]
+async fn r44_r55_permissions_are_for_the_repositories_of_one_service() {
+    let catalog = catalog(None).await;
+    let public = Credentials::new("AKIDPUBLIC", "public's", None, None, "tests");
+    let public = Sender::with(&catalog, public);
+    assert_eq!(public.ecr_public("team/app").await, Ok(()));
+    assert_eq!(public.ecr_public("other/app").await.unwrap_err().0, "AccessDeniedException");
+    assert_eq!(public.ecr(None, "team/app").await.unwrap_err().0, "AccessDeniedException");
+    // Without a list, a caller reads all repositories of the account in both services.
+    let reader = Sender::with(&catalog, reader());
+    for name in ["team/app", "other/app"] {
+        assert_eq!(reader.ecr(None, name).await, Ok(()));
+        assert_eq!(reader.ecr_public(name).await, Ok(()));
+    }
 }
 
 /// Sends a request as it was captured from an SDK, but with some other headers or another body.

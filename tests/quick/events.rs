@@ -3,8 +3,10 @@
 mod deletions;
 mod distribution;
 mod ecr;
+mod ecr_public;
 mod malformed;
 mod order;
+mod public_histories;
 mod pushes;
 mod times;
 

@@ -1,5 +1,6 @@
 //! Drift between a registry and the catalog, and reconciliation through a queue.
 
+mod ecr_public;
 mod property;
 mod queue;
 mod repairs;
@@ -122,6 +123,7 @@ impl Simulation {
                 max_tags: usize::MAX,
             },
             account: RegistryId::parse(REGISTRY).unwrap(),
+            has_ecr_public: false,
             subscriptions,
             client: self.queue(),
             queue_url: "http://queue".to_owned(),

@@ -12,8 +12,8 @@ use catalog::{ChangeKind, Digest, Repository, Tag, Timestamp};
 
 use crate::observation::{Observation, ObservedImage};
 
-/// Times that differ by fewer milliseconds count as equal. An event contains whole seconds, and a
-/// time a little after what happened.
+/// Times other than that of the push count as equal if they differ by fewer milliseconds. An event
+/// contains whole seconds, and a time a little after what happened.
 const TIME_TOLERANCE: i64 = 60_000;
 
 /// The changes that turn the images that the catalog has into what was observed. `known` is `None`
@@ -40,10 +40,10 @@ pub fn changes(
         let (digest, content) = (digest.clone(), image.content.clone());
         let is_new = known.is_none_or(|known| has_more(&content, known));
         match image.pushed_at {
-            // An image is not there before it is pushed.
+            // An image is not there before it is pushed. Its exact time replaces the event's whole
+            // second (rule 57).
             Some(pushed_at)
-                if is_new
-                    || known.is_some_and(|known| !is_same(known.image_pushed_at, pushed_at)) =>
+                if is_new || known.is_some_and(|known| known.image_pushed_at != pushed_at) =>
             {
                 let kind = ChangeKind::ImageObserved { digest: digest.clone(), pushed_at, content };
                 changes.push(change(observed.time.max(pushed_at), kind));

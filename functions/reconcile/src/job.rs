@@ -8,8 +8,8 @@ use std::sync::Arc;
 use aws_sdk_sqs::error::{BuildError, SdkError};
 use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchError;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
-use catalog::RegistryId;
 use catalog::table::StoreError;
+use catalog::{RegistryId, Service};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use registries::{RegistryTarget, RegistryTargets, Subscriptions};
 use secret::Secret;
@@ -70,8 +70,10 @@ pub enum MessageError {
 #[derive(Debug)]
 pub struct Jobs {
     pub reconcile: Reconcile,
-    /// The account whose Amazon ECR is a target.
+    /// The account whose registries in Amazon's services are targets.
     pub account: RegistryId,
+    /// Whether its registry in Amazon ECR Public is one of them.
+    pub has_ecr_public: bool,
     /// The other targets.
     pub subscriptions: Arc<Secret<Subscriptions>>,
     pub client: aws_sdk_sqs::Client,
@@ -84,7 +86,10 @@ impl Jobs {
         let message: Message = serde_json::from_str(body)?;
         let subscriptions =
             self.subscriptions.value().await.map_err(MessageError::Subscriptions)?;
-        let targets = RegistryTargets::new(Some(&self.account), &subscriptions);
+        let mut targets = RegistryTargets::new(Some(&self.account), &subscriptions);
+        if !self.has_ecr_public {
+            targets.targets.retain(|target| target.id != Service::EcrPublic.as_str());
+        }
         match timeout_at(deadline, self.follow(&targets, &message, deadline)).await {
             Ok(followed) => followed,
             Err(_) => Err(MessageError::DeadlineExceeded),

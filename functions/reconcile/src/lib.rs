@@ -127,8 +127,8 @@ impl Reconcile {
         target: &RegistryTarget,
     ) -> Result<Vec<ReconcileJob>, ReconcileError> {
         let (listed, is_complete) = match &target.registry {
-            Registry::Ecr { account, .. } => {
-                (self.registries.ecr()?.repositories(account).await?, true)
+            Registry::Ecr { service, account } => {
+                (self.registries.ecr()?.repositories(*service, account).await?, true)
             }
             Registry::Oci(address) => {
                 let listed = self.registries.oci.repositories(address).await?.unwrap_or_default();
@@ -170,10 +170,10 @@ impl Reconcile {
         let repository = target.repository(&job.name)?;
         let known = known(&self.reader, &repository).await?;
         let (observed, range) = match &target.registry {
-            Registry::Ecr { account, .. } => {
+            Registry::Ecr { service, account } => {
                 let known = known.as_deref().unwrap_or_default();
-                let ecr = self.registries.ecr()?;
-                (observation::of_ecr(ecr, account, &job.name, known).await?, None)
+                let listed = self.registries.ecr()?.images(*service, account, &job.name).await?;
+                (observation::of_ecr(listed, known)?, None)
             }
             Registry::Oci(address) => {
                 let oci = &self.registries.oci;
@@ -202,6 +202,7 @@ impl Reconcile {
             counter!("Drift", "Kind" => drift::kind(change)).increment(1);
         }
         tracing::info!(
+            service = %drift.repository.service,
             registry = %drift.repository.registry,
             repository = %drift.repository.name,
             drift = drift.changes.len(),

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `SUBSCRIPTIONS_SECRET_ARN` | the secret with the subscriptions |
 //! | `QUEUE_URL` | the reconcile queue |
+//! | `ECR_PUBLIC` | `true` if the account's registry in Amazon ECR Public is reconciled, too |
 //!
 //! and those of [`lambda::environment`] and [`lambda::telemetry`].
 
@@ -40,6 +41,7 @@ async fn main() -> Result<(), Error> {
             max_tags: MAX_TAGS,
         },
         account: environment.registry_id()?,
+        has_ecr_public: variable("ECR_PUBLIC")?.parse()?,
         subscriptions,
         client: aws_sdk_sqs::Client::new(&environment.configuration),
         queue_url: variable("QUEUE_URL")?,

@@ -4,12 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use catalog::change::{Content, event_time};
 use catalog::image::{Image, Scan};
-use catalog::{Digest, RegistryId, Tag, Timestamp};
+use catalog::{Digest, Tag, Timestamp};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use registries::ecr::{self, ECR_DELAY};
 use registries::{
-    EcrClient, FoundManifest, Listed, ManifestLookup, OciClient, RegistryAddress,
-    RegistryUnavailable,
+    FoundManifest, Listed, ManifestLookup, OciClient, RegistryAddress, RegistryUnavailable,
 };
 
 use crate::ReconcileJob;
@@ -45,14 +44,11 @@ pub struct ObservedImage {
     pub scan: Option<Scan>,
 }
 
-/// Observes a repository in Amazon ECR, which returns all images.
-pub(crate) async fn of_ecr(
-    ecr: &EcrClient,
-    account: &RegistryId,
-    name: &str,
+/// Observes a repository in one of Amazon's services, which return all images.
+pub(crate) fn of_ecr(
+    listed: Listed<Image>,
     known: &[Image],
 ) -> Result<Observation, RegistryUnavailable> {
-    let listed = ecr.images(account, name).await?;
     // The list may not contain an image that was just pushed. That is not a deletion.
     let delay = ECR_DELAY.as_millis() as i64;
     let time = Timestamp::from_milliseconds(listed.date.as_milliseconds() - delay)

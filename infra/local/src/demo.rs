@@ -1,7 +1,8 @@
-//! The sample images: events of Amazon ECR and of a CNCF distribution registry.
+//! The sample images: events of Amazon ECR, of Amazon ECR Public, and of a CNCF distribution
+//! registry, whose repository is in both services.
 
 use catalog::table::StoreError;
-use catalog::{RegistryId, Table, Timestamp};
+use catalog::{RegistryId, Service, Table, Timestamp};
 use ingest_events::Ingest;
 use ingest_events::ingest::IngestError;
 use ingest_events::source::Origin;
@@ -22,6 +23,13 @@ const ECR: [&str; 5] = samples![
     "aws-ecr/scan-resource-change.json",
 ];
 
+/// CloudTrail records: an empty repository, and one with an image and an index of it.
+const ECR_PUBLIC: [&str; 3] = samples![
+    "aws-ecr-public/cloudtrail-create-repository.json",
+    "aws-ecr-public/cloudtrail-put-image.json",
+    "aws-ecr-public/eventbridge-cloudtrail-put-image-index.json",
+];
+
 /// Pushes to the repository `team/app`, complete with references.
 const DISTRIBUTION: [&str; 5] = samples![
     "cncf-distribution/v2.8-push-blob.json",
@@ -31,7 +39,7 @@ const DISTRIBUTION: [&str; 5] = samples![
     "cncf-distribution/v2.8-push-index-second-tag.json",
 ];
 
-/// A repository that the samples fill.
+/// A repository that the samples fill in both services.
 pub const REPOSITORY: &str = "team/app";
 
 /// Applies the sample events if the table is empty. Returns whether it was.
@@ -52,9 +60,13 @@ pub async fn fill(
     if scan.count > 1 {
         return Ok(false);
     }
-    for (source, deliveries) in [(Source::Ecr, ECR), (Source::Distribution, DISTRIBUTION)] {
-        let origin = Origin::new(source, registry.clone(), Timestamp::now());
-        for delivery in deliveries {
+    let origin = |source| Origin::new(source, registry.clone(), Timestamp::now());
+    for delivery in ECR.iter().chain(&ECR_PUBLIC) {
+        ingest.ingest(&origin(Source::Ecr), delivery.as_bytes()).await?;
+    }
+    for service in Service::ALL {
+        let origin = Origin { service, ..origin(Source::Distribution) };
+        for delivery in DISTRIBUTION {
             ingest.ingest(&origin, delivery.as_bytes()).await?;
         }
     }

@@ -46,8 +46,8 @@ pub struct Options {
         value_parser = NonEmptyStringValueParser::new()
     )]
     pub region: String,
-    /// Look up in Amazon ECR what its events do not contain, with the AWS credentials of the
-    /// environment
+    /// Look up in Amazon ECR and Amazon ECR Public what their events do not contain, with the AWS
+    /// credentials of the environment
     #[arg(long, global = true)]
     pub ecr_lookups: bool,
     /// Table in the DynamoDB that AWS_ENDPOINT_URL_DYNAMODB names

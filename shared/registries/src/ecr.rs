@@ -1,25 +1,23 @@
-//! A client of Amazon ECR's private registries. It calls `DescribeImages`, which returns all of an
+//! A client of Amazon ECR and Amazon ECR Public. It calls `DescribeImages`, which returns all of an
 //! image's members and, other than a request for its manifest, does not count as a pull.
 //!
-//! Amazon ECR throttles an account. The SDK's adaptive retry mode limits the rate of requests to
+//! Both services throttle an account. The SDK's adaptive retry mode limits the rate of requests to
 //! what was not throttled.
 //!
 //! <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_DescribeImages.html>
+
+mod private;
+mod public;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, SdkConfig};
-use aws_sdk_ecr::Client;
-use aws_sdk_ecr::error::SdkError;
-use aws_sdk_ecr::operation::describe_images::DescribeImagesError;
 use aws_sdk_ecr::primitives::DateTime;
-use aws_sdk_ecr::types::{
-    DescribeImagesFilter, ImageDetail, ImageIdentifier, ImageScanFindingsSummary, ImageStatusFilter,
-};
+use aws_sdk_ecr::types::{ImageDetail, ImageScanFindingsSummary};
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::Intercept;
 use aws_smithy_runtime_api::client::interceptors::context::BeforeDeserializationInterceptorContextRef;
@@ -27,7 +25,7 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
 use catalog::change::Content;
 use catalog::image::{Image, ImageStatus, Scan};
-use catalog::{Digest, RegistryId, Tag, Timestamp};
+use catalog::{Digest, RegistryId, Service, Tag, Timestamp};
 use jiff::fmt::rfc2822;
 use tokio::sync::{Mutex, oneshot};
 use tokio::time::timeout;
@@ -37,12 +35,12 @@ use crate::{FoundManifest, Listed, ManifestLookup, ManifestNotFound, RegistryUna
 /// Images of one request.
 const MAX_IMAGE_IDS: usize = 100;
 
-/// Images or repositories of one page; Amazon ECR's maximum.
+/// Images or repositories of one page; the services' maximum.
 const PAGE_SIZE: i32 = 1000;
 
 const MAX_ATTEMPTS: u32 = 8;
 
-/// How old Amazon ECR's responses may be. AWS documents no limit; this is an assumption.
+/// How old the services' responses may be. AWS documents no limit; this is an assumption.
 pub const ECR_DELAY: Duration = Duration::from_secs(60);
 
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -50,11 +48,12 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 /// For a request for single images, with all its attempts.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A client of Amazon ECR in one region.
+/// A client of Amazon ECR in one region, and of Amazon ECR Public.
 pub struct EcrClient {
-    client: Client,
-    /// By registry and repository.
-    batches: Mutex<HashMap<(RegistryId, String), Arc<Batch>>>,
+    private: aws_sdk_ecr::Client,
+    public: aws_sdk_ecrpublic::Client,
+    /// By service, registry and repository.
+    batches: Mutex<HashMap<(Service, RegistryId, String), Arc<Batch>>>,
 }
 
 /// Lookups of images of one repository. One request is in flight at a time; the lookups that start
@@ -76,27 +75,46 @@ impl std::fmt::Debug for EcrClient {
     }
 }
 
+/// A page of a list of images.
+struct Page {
+    images: Vec<Image>,
+    next_token: Option<String>,
+}
+
+/// A request for images that failed.
+struct Failure {
+    /// What does not exist, if that is the reason.
+    missing: Option<Missing>,
+    error: RegistryUnavailable,
+}
+
+enum Missing {
+    Image,
+    Repository,
+}
+
 impl EcrClient {
-    /// Sends requests with the credentials and to the region of a configuration.
+    /// Sends requests with the credentials of a configuration, and to Amazon ECR in its region.
     #[must_use]
     pub fn new(configuration: &SdkConfig) -> Self {
+        let retries = RetryConfig::adaptive().with_max_attempts(MAX_ATTEMPTS);
         let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).build();
-        let configuration = aws_sdk_ecr::config::Builder::from(configuration)
-            .behavior_version(BehaviorVersion::latest())
-            .retry_config(RetryConfig::adaptive().with_max_attempts(MAX_ATTEMPTS))
-            .timeout_config(timeouts)
-            .build();
-        Self { client: Client::from_conf(configuration), batches: Mutex::default() }
+        Self {
+            private: private::client(configuration, retries.clone(), timeouts.clone()),
+            public: public::client(configuration, retries, timeouts),
+            batches: Mutex::default(),
+        }
     }
 
     /// Looks up an image. Lookups in the same repository at the same time share a request.
     pub async fn manifest(
         &self,
+        service: Service,
         registry: &RegistryId,
         name: &str,
         digest: &Digest,
     ) -> Result<ManifestLookup, RegistryUnavailable> {
-        let key = (registry.clone(), name.to_owned());
+        let key = (service, registry.clone(), name.to_owned());
         let batch = Arc::clone(self.batches.lock().await.entry(key.clone()).or_default());
         let (result, mut receiver) = oneshot::channel();
         batch.lookups.lock().await.push(Lookup { digest: digest.clone(), result });
@@ -108,7 +126,7 @@ impl EcrClient {
             match receiver.try_recv() {
                 Ok(found) => break found,
                 Err(oneshot::error::TryRecvError::Empty) => {
-                    self.look_up(registry, name, &batch).await;
+                    self.look_up(service, registry, name, &batch).await;
                 }
                 Err(oneshot::error::TryRecvError::Closed) => {
                     break Err(RegistryUnavailable::Cancelled);
@@ -125,14 +143,14 @@ impl EcrClient {
     }
 
     /// Sends one request for the lookups of a batch that are still awaited.
-    async fn look_up(&self, registry: &RegistryId, name: &str, batch: &Batch) {
+    async fn look_up(&self, service: Service, registry: &RegistryId, name: &str, batch: &Batch) {
         let mut waiting = batch.lookups.lock().await;
         waiting.retain(|lookup| !lookup.result.is_closed());
         let size = waiting.len().min(MAX_IMAGE_IDS);
         let lookups: Vec<_> = waiting.drain(..size).collect();
         drop(waiting);
         let digests = lookups.iter().map(|lookup| lookup.digest.clone()).collect();
-        let manifests = timeout(TIMEOUT, self.manifests(registry, name, digests))
+        let manifests = timeout(TIMEOUT, self.manifests(service, registry, name, digests))
             .await
             .unwrap_or(Err(RegistryUnavailable::TimedOut));
         for Lookup { digest, result } in lookups {
@@ -150,6 +168,7 @@ impl EcrClient {
     /// Those of these images that exist.
     async fn manifests(
         &self,
+        service: Service,
         registry: &RegistryId,
         name: &str,
         digests: Vec<Digest>,
@@ -157,31 +176,24 @@ impl EcrClient {
         let mut manifests = HashMap::new();
         let mut groups = vec![digests];
         while let Some(group) = groups.pop() {
-            let ids = group
-                .iter()
-                .map(|digest| ImageIdentifier::builder().image_digest(digest.as_str()).build());
-            let described = self
-                .client
-                .describe_images()
-                .registry_id(registry.as_str())
-                .repository_name(name)
-                .set_image_ids(Some(ids.collect()))
-                .send()
-                .await;
-            match described {
-                Ok(described) => {
-                    let images =
-                        described.image_details.unwrap_or_default().into_iter().filter_map(image);
-                    manifests
-                        .extend(images.map(|image| (image.image_digest.clone(), found(&image))));
+            let described = match service {
+                Service::Ecr => {
+                    private::describe_images(&self.private, registry, name, &group).await
                 }
+                Service::EcrPublic => {
+                    public::describe_images(&self.public, registry, name, &group).await
+                }
+            };
+            match described {
+                Ok(images) => manifests
+                    .extend(images.iter().map(|image| (image.image_digest.clone(), found(image)))),
                 // One image that does not exist fails the whole request.
-                Err(error) if is_image_missing(&error) && group.len() > 1 => {
+                Err(Failure { missing: Some(Missing::Image), .. }) if group.len() > 1 => {
                     let (left, right) = group.split_at(group.len() / 2);
                     groups.extend([left.to_vec(), right.to_vec()]);
                 }
-                Err(error) if is_image_missing(&error) || is_repository_missing(&error) => {}
-                Err(error) => return Err(RegistryUnavailable::request(error)),
+                Err(Failure { missing: Some(_), .. }) => {}
+                Err(failure) => return Err(failure.error),
             }
         }
         Ok(manifests)
@@ -190,39 +202,33 @@ impl EcrClient {
     /// Lists all images of a repository, in no order.
     pub async fn images(
         &self,
+        service: Service,
         registry: &RegistryId,
         name: &str,
     ) -> Result<Listed<Image>, RegistryUnavailable> {
-        let any = DescribeImagesFilter::builder().image_status(ImageStatusFilter::Any).build();
         let clock = Clock::default();
         let mut images = Vec::new();
-        let mut next = None;
+        let mut token = None;
         loop {
-            let described = self
-                .client
-                .describe_images()
-                .registry_id(registry.as_str())
-                .repository_name(name)
-                .filter(any.clone())
-                .max_results(PAGE_SIZE)
-                .set_next_token(next)
-                .customize()
-                .interceptor(clock.clone())
-                .send()
-                .await;
-            match described {
-                Ok(described) => {
-                    images.extend(
-                        described.image_details.unwrap_or_default().into_iter().filter_map(image),
-                    );
-                    next = described.next_token;
+            let listed = match service {
+                Service::Ecr => {
+                    private::list_images(&self.private, registry, name, token, &clock).await
                 }
-                Err(error) if is_repository_missing(&error) => {
+                Service::EcrPublic => {
+                    public::list_images(&self.public, registry, name, token, &clock).await
+                }
+            };
+            match listed {
+                Ok(page) => {
+                    images.extend(page.images);
+                    token = page.next_token;
+                }
+                Err(Failure { missing: Some(Missing::Repository), .. }) => {
                     return Ok(Listed { items: None, date: clock.time()? });
                 }
-                Err(error) => return Err(RegistryUnavailable::request(error)),
+                Err(failure) => return Err(failure.error),
             }
-            if next.is_none() {
+            if token.is_none() {
                 return Ok(Listed { items: Some(images), date: clock.time()? });
             }
         }
@@ -231,31 +237,14 @@ impl EcrClient {
     /// Lists the names of all repositories of a registry.
     pub async fn repositories(
         &self,
+        service: Service,
         registry: &RegistryId,
     ) -> Result<Vec<String>, RegistryUnavailable> {
-        let mut pages = self
-            .client
-            .describe_repositories()
-            .registry_id(registry.as_str())
-            .max_results(PAGE_SIZE)
-            .into_paginator()
-            .items()
-            .send();
-        let mut names = Vec::new();
-        while let Some(repository) = pages.next().await {
-            let repository = repository.map_err(RegistryUnavailable::request)?;
-            names.extend(repository.repository_name);
+        match service {
+            Service::Ecr => private::list_repositories(&self.private, registry).await,
+            Service::EcrPublic => public::list_repositories(&self.public, registry).await,
         }
-        Ok(names)
     }
-}
-
-fn is_image_missing<R>(error: &SdkError<DescribeImagesError, R>) -> bool {
-    error.as_service_error().is_some_and(DescribeImagesError::is_image_not_found_exception)
-}
-
-fn is_repository_missing<R>(error: &SdkError<DescribeImagesError, R>) -> bool {
-    error.as_service_error().is_some_and(DescribeImagesError::is_repository_not_found_exception)
 }
 
 fn found(image: &Image) -> FoundManifest {
@@ -321,8 +310,10 @@ fn image(detail: ImageDetail) -> Option<Image> {
     })
 }
 
+/// The nearest millisecond. The SDK reads decimals as a binary fraction, which may be a bit less.
 fn timestamp(time: &DateTime) -> Option<Timestamp> {
-    Timestamp::from_milliseconds(time.to_millis().ok()?).ok()
+    let milliseconds = (time.as_nanos() + 500_000).div_euclid(1_000_000);
+    Timestamp::from_milliseconds(i64::try_from(milliseconds).ok()?).ok()
 }
 
 /// Keeps the `Date` of the first response.

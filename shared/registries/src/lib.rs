@@ -5,7 +5,7 @@
 //! - [`credential`]: how their webhooks are authenticated
 //! - [`target`]: the registries that it sends requests to, and which repositories are theirs
 //! - [`oci`]: a client of the OCI distribution API
-//! - [`ecr`]: a client of Amazon ECR's own API
+//! - [`ecr`]: a client of the APIs of Amazon ECR and Amazon ECR Public
 //! - [`manifest`]: what the bytes of a manifest contain
 
 pub mod credential;
@@ -65,7 +65,7 @@ pub enum ManifestNotFound {
     TooLarge(usize),
     #[error(transparent)]
     Invalid(manifest::InvalidManifest),
-    #[error("no requests are sent to Amazon ECR")]
+    #[error("no requests are sent to Amazon's services")]
     NoEcrClient,
 }
 
@@ -95,7 +95,7 @@ pub enum RegistryUnavailable {
     NoDate,
     #[error("the subscriptions cannot be read")]
     Credential(#[source] Arc<dyn Error + Send + Sync>),
-    #[error("no requests are sent to Amazon ECR")]
+    #[error("no requests are sent to Amazon's services")]
     NoEcrClient,
     #[error("the request was cancelled")]
     Cancelled,
@@ -111,7 +111,7 @@ impl RegistryUnavailable {
 #[derive(Debug)]
 pub struct Registries {
     pub oci: OciClient,
-    /// `None` where there are no credentials for Amazon ECR.
+    /// `None` where there are no credentials for Amazon's services.
     pub ecr: Option<EcrClient>,
 }
 
@@ -121,7 +121,7 @@ impl Registries {
         Self { oci: OciClient::new(subscriptions), ecr }
     }
 
-    /// Gets a manifest by its digest or, but not from Amazon ECR, by a tag.
+    /// Gets a manifest by its digest or, but not from Amazon's services, by a tag.
     pub async fn manifest(
         &self,
         registry: &Registry,
@@ -130,18 +130,18 @@ impl Registries {
     ) -> Result<ManifestLookup, RegistryUnavailable> {
         match (registry, &self.ecr) {
             (Registry::Oci(address), _) => self.oci.manifest(address, name, reference).await,
-            (Registry::Ecr { service: Service::Ecr, account }, Some(ecr)) => {
+            (Registry::Ecr { service, account }, Some(ecr)) => {
                 let digest = Digest::parse(reference)
                     .map_err(|_| RegistryUnavailable::InvalidDigest(reference.to_owned()))?;
-                ecr.manifest(account, name, &digest).await
+                ecr.manifest(*service, account, name, &digest).await
             }
-            (Registry::Ecr { .. }, _) => {
+            (Registry::Ecr { .. }, None) => {
                 Ok(ManifestLookup::NotFound(ManifestNotFound::NoEcrClient))
             }
         }
     }
 
-    /// The client of Amazon ECR.
+    /// The client of Amazon's services.
     pub fn ecr(&self) -> Result<&EcrClient, RegistryUnavailable> {
         self.ecr.as_ref().ok_or(RegistryUnavailable::NoEcrClient)
     }

@@ -72,8 +72,9 @@ async fn the_command_line_reconciles_with_amazon_ecr() {
     let there = server.everything().await;
     let (digest, image) = there["team/app-00"].first_key_value().unwrap();
     let post = async |path: &str, body: String| -> Value {
-        let posted =
-            reqwest::Client::new().post(format!("{url}{path}")).body(body).send().await.unwrap();
+        let request = reqwest::Client::new().post(format!("{url}{path}")).body(body);
+        let target = "AmazonEC2ContainerRegistry_V20150921.DescribeImages";
+        let posted = request.header("x-amz-target", target).send().await.unwrap();
         posted.error_for_status().unwrap().json().await.unwrap()
     };
     post("/events/ecr", pushed("team/app-00", digest, None)).await;

@@ -94,10 +94,12 @@ impl Server {
                 client.describe_images().repository_name(name).into_paginator().items().send();
             let details: Vec<ImageDetail> = pages.collect::<Result<_, _>>().await.unwrap();
             let seen = |detail: ImageDetail| {
+                let nanoseconds = detail.image_pushed_at.unwrap().as_nanos();
                 let seen = Seen {
                     tags: detail.image_tags().iter().cloned().collect(),
                     size: detail.image_size_in_bytes,
-                    pushed_at: detail.image_pushed_at.unwrap().to_millis().unwrap(),
+                    // The nearest millisecond.
+                    pushed_at: i64::try_from((nanoseconds + 500_000) / 1_000_000).unwrap(),
                     media_type: detail.image_manifest_media_type,
                 };
                 (detail.image_digest.unwrap(), seen)

@@ -97,13 +97,13 @@ pub(super) fn boto3_gives_members_as_python_types() {
       {
         "registryId": "str 123456789012",
         "repositoryName": "str team/complete",
-        "imageDigest": "str sha256:0000000000000000000000000000000000000000000000000000000000000009",
+        "imageDigest": "str sha256:7e53b1edf2c139d85b0699d7c2389e4705c7aaea4e4ddb9e6681ea1c86be8023",
         "imageTags": [
           "str latest",
           "str v9"
         ],
         "imageSizeInBytes": "int 5000000000",
-        "imagePushedAt": "datetime 2026-01-01 00:00:01.234000+00:00",
+        "imagePushedAt": "datetime 2026-01-01 00:00:01+00:00",
         "imageManifestMediaType": "str application/vnd.oci.image.manifest.v1+json",
         "artifactMediaType": "str application/vnd.oci.image.config.v1+json"
       }
@@ -154,13 +154,13 @@ pub(super) fn javascript_gives_members_as_javascript_classes() {
       {
         "registryId": "String 123456789012",
         "repositoryName": "String team/complete",
-        "imageDigest": "String sha256:0000000000000000000000000000000000000000000000000000000000000009",
+        "imageDigest": "String sha256:7e53b1edf2c139d85b0699d7c2389e4705c7aaea4e4ddb9e6681ea1c86be8023",
         "imageTags": [
           "String latest",
           "String v9"
         ],
         "imageSizeInBytes": "Number 5000000000",
-        "imagePushedAt": "Date 2026-01-01T00:00:01.234Z",
+        "imagePushedAt": "Date 2026-01-01T00:00:01.000Z",
         "imageManifestMediaType": "String application/vnd.oci.image.manifest.v1+json",
         "artifactMediaType": "String application/vnd.oci.image.config.v1+json"
       }

@@ -7,20 +7,24 @@ use std::time::Instant;
 use catalog::change::Content;
 use catalog::{ChangeKind, Digest};
 use end_to_end::harness::{Store, digest, print, repository, tag};
+use end_to_end::reference::cloud_trail::public_repository;
 
-use super::{Serving, apply};
+use super::{Serving, apply, digest_in, put_image, record};
 
 pub(super) const LARGE: u64 = 2_500;
 
 /// `None` is the default, 100.
 pub(super) const PAGE_SIZES: [Option<usize>; 5] = [Some(1), Some(7), Some(100), Some(1000), None];
 
-/// A catalog with the repository `large`, which many tests read at once.
+/// A catalog with the repository `large` in both services, which many tests read at once.
 pub(super) struct Large {
     pub(super) serving: Serving,
-    /// The digest and the tags of each image, in the order of a listing.
-    pub(super) images: Vec<(String, Vec<String>)>,
+    private: Images,
+    public: Images,
 }
+
+/// The digest and the tags of each image, in the order of a listing.
+type Images = Vec<(String, Vec<String>)>;
 
 pub(super) static LARGE_CATALOG: LazyLock<Large> = LazyLock::new(Large::start);
 
@@ -28,40 +32,73 @@ impl Large {
     pub(super) fn start() -> Self {
         let serving = Serving::start_with(Store::in_memory());
         let store = &serving.catalog.store;
+        let (private, public) = (images("ecr"), images("ecr-public"));
         let large = repository("large");
-        let mut images: Vec<(i64, Digest, Vec<String>)> = (0..LARGE)
-            .map(|number| {
-                // Digests in random order, and few times: pages end between images of equal times.
-                let digest = digest(number.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-                let milliseconds = (number % 13).cast_signed();
-                let tags = match number % 3 {
-                    0 => Vec::new(),
-                    1 => vec![format!("v{number}")],
-                    _ => vec![format!("stable-{number}"), format!("v{number}")],
-                };
-                (milliseconds, digest, tags)
-            })
-            .collect();
         serving.runtime.block_on(async {
-            for (milliseconds, digest, tags) in &images {
-                let push = |tag| ChangeKind::ImagePushed {
-                    digest: digest.clone(),
-                    tag,
-                    content: Content::default(),
-                };
-                if tags.is_empty() {
-                    apply(store, &large, *milliseconds, push(None)).await;
-                }
-                for name in tags {
-                    apply(store, &large, *milliseconds, push(Some(tag(name)))).await;
+            for image in &private {
+                for name in image.names() {
+                    let push = ChangeKind::ImagePushed {
+                        digest: image.digest.clone(),
+                        tag: name.map(tag),
+                        content: Content::default(),
+                    };
+                    apply(store, &large, image.second * 1000, push).await;
                 }
             }
+            let large = public_repository("large");
+            let put = |image: &Image| -> Vec<_> {
+                let put = |name| (image.second, &large, put_image(image.number, name));
+                image.names().into_iter().map(put).collect()
+            };
+            record(store, &public.iter().flat_map(put).collect::<Vec<_>>()).await;
         });
-        images.sort_by_key(|(milliseconds, digest, _)| (Reverse(*milliseconds), digest.clone()));
-        let images =
-            images.into_iter().map(|(_, digest, tags)| (digest.to_string(), tags)).collect();
-        Self { serving, images }
+        Self { serving, private: in_order(private), public: in_order(public) }
     }
+
+    fn images(&self, service: &str) -> &Images {
+        if service == "ecr" { &self.private } else { &self.public }
+    }
+}
+
+/// An image of the repository `large`.
+struct Image {
+    number: u64,
+    second: i64,
+    digest: Digest,
+    tags: Vec<String>,
+}
+
+impl Image {
+    /// The tag of each push.
+    fn names(&self) -> Vec<Option<&str>> {
+        if self.tags.is_empty() {
+            return vec![None];
+        }
+        self.tags.iter().map(|name| Some(name.as_str())).collect()
+    }
+}
+
+/// Digests in random order, and few times: pages end between images of equal times.
+fn images(service: &str) -> Vec<Image> {
+    let image = |number: u64| Image {
+        number,
+        second: (number % 13).cast_signed(),
+        digest: match service {
+            "ecr" => digest(number.wrapping_mul(0x9E37_79B9_7F4A_7C15)),
+            _ => digest_in(service, number),
+        },
+        tags: match number % 3 {
+            0 => Vec::new(),
+            1 => vec![format!("v{number}")],
+            _ => vec![format!("stable-{number}"), format!("v{number}")],
+        },
+    };
+    (0..LARGE).map(image).collect()
+}
+
+fn in_order(mut images: Vec<Image>) -> Images {
+    images.sort_by_key(|image| (Reverse(image.second), image.digest.clone()));
+    images.into_iter().map(|image| (image.digest.to_string(), image.tags)).collect()
 }
 
 /// The result of a client that reads the repository `large`.
@@ -74,13 +111,17 @@ pub(super) struct Reading {
 }
 
 /// A client reads with every page size: all images, each once, the newest first.
-pub(super) fn reads_every_image_once(client: &str, read: impl Fn(Option<usize>) -> Reading) {
+pub(super) fn reads_every_image_once(
+    client: &str,
+    service: &str,
+    read: impl Fn(Option<usize>) -> Reading,
+) {
     for page_size in PAGE_SIZES {
         let started = Instant::now();
         let Reading { pages, images } = read(page_size);
         let elapsed = started.elapsed();
         let size = page_size.map_or("default".to_owned(), |size| size.to_string());
-        let expected = &LARGE_CATALOG.images;
+        let expected = LARGE_CATALOG.images(service);
         let different = images.iter().zip(expected).position(|(found, expected)| found != expected);
         assert_eq!(
             different, None,
@@ -106,7 +147,7 @@ mod reads_every_image_of_a_large_repository_once {
         let client = format!("AWS CLI {version:?}, {service}");
         let Some(program) = version.require(&client) else { return };
         let aws = Aws { version, program, endpoint: LARGE_CATALOG.serving.catalog.url.clone() };
-        reads_every_image_once(&client, |page_size| {
+        reads_every_image_once(&client, service, |page_size| {
             let option = page_size.map_or(String::new(), |size| format!("--page-size {size}"));
             let images = aws.json(&format!(
                 "{service} describe-images --repository-name large {option} \
@@ -119,7 +160,7 @@ mod reads_every_image_of_a_large_repository_once {
     fn script(language: Language, service: &str) {
         let client = format!("{language:?}, {service}");
         let Some(scripts) = language.require(&client) else { return };
-        reads_every_image_once(&client, |page_size| {
+        reads_every_image_once(&client, service, |page_size| {
             let page_size = page_size.map_or("default".to_owned(), |size| size.to_string());
             let arguments = [service, &LARGE_CATALOG.serving.catalog.url, "large", &page_size];
             let mut read = scripts.lines("paginate", &arguments).remove(0);
@@ -174,7 +215,7 @@ mod reads_every_image_of_a_large_repository_once {
     fn rust_ecr() {
         let serving = &LARGE_CATALOG.serving;
         let client = rust_sdk_ecr::client(&Handler::new(&serving.catalog.store));
-        reads_every_image_once("Rust, ecr", |page_size| {
+        reads_every_image_once("Rust, ecr", "ecr", |page_size| {
             serving.runtime.block_on(rust_sdk_ecr::read(&client, page_size))
         });
     }
@@ -183,7 +224,7 @@ mod reads_every_image_of_a_large_repository_once {
     fn rust_ecr_public() {
         let serving = &LARGE_CATALOG.serving;
         let client = rust_sdk_ecr_public::client(&Handler::new(&serving.catalog.store));
-        reads_every_image_once("Rust, ecr-public", |page_size| {
+        reads_every_image_once("Rust, ecr-public", "ecr-public", |page_size| {
             serving.runtime.block_on(rust_sdk_ecr_public::read(&client, page_size))
         });
     }

@@ -12,9 +12,10 @@ use describe_images::page_token::Keyring;
 use end_to_end::harness::{
     InProcess, OCI_CONFIGURATION, OCI_IMAGE, Store, digest, repository, time,
 };
+use end_to_end::reference::cloud_trail::public_repository;
 
 use super::large_repository::Reading;
-use super::{apply, broken_store, push, seed};
+use super::{apply, broken_store, digest_in, push, put_image, record, seed};
 
 /// The API in front of a store, for the requests of an SDK, without a socket.
 pub(super) struct Handler {
@@ -54,7 +55,7 @@ pub(super) async fn seeded_store() -> Store {
 }
 
 macro_rules! rust_sdk {
-    ($module:ident, $sdk:ident) => {
+    ($module:ident, $sdk:ident, $push_sizes:ident) => {
         pub(super) mod $module {
             use std::time::Duration;
 
@@ -163,25 +164,37 @@ macro_rules! rust_sdk {
             async fn sizes_are_exact() {
                 let store = Store::in_memory().await;
                 let sizes = [0, (1 << 53) + 1, i64::MAX];
-                for (size, number) in sizes.into_iter().zip(0..) {
-                    let mut push = super::push(number, None);
-                    if let super::ChangeKind::ImagePushed { content, .. } = &mut push {
-                        content.size_in_bytes = Some(size);
-                    }
-                    super::apply(&store, &super::repository("team/app"), 0, push).await;
-                }
+                super::$push_sizes(&store, &sizes).await;
                 let request = client(&Handler::new(&store)).describe_images().repository_name("team/app");
                 let images = request.send().await.unwrap().image_details.unwrap();
-                let found: Vec<_> = images.iter().map(|image| image.image_size_in_bytes()).collect();
+                let mut found: Vec<_> = images.iter().map(|image| image.image_size_in_bytes()).collect();
+                found.sort_unstable();
                 assert_eq!(found, sizes.map(Some));
             }
         }
     };
 }
 
-rust_sdk!(rust_sdk_ecr, aws_sdk_ecr);
+rust_sdk!(rust_sdk_ecr, aws_sdk_ecr, push_private_sizes);
 
-rust_sdk!(rust_sdk_ecr_public, aws_sdk_ecrpublic);
+rust_sdk!(rust_sdk_ecr_public, aws_sdk_ecrpublic, push_public_sizes);
+
+/// Pushes images of these sizes to `team/app`.
+async fn push_private_sizes(store: &Store, sizes: &[i64]) {
+    for (size, number) in sizes.iter().zip(0..) {
+        let mut push = push(number, None);
+        if let ChangeKind::ImagePushed { content, .. } = &mut push {
+            content.size_in_bytes = Some(*size);
+        }
+        apply(store, &repository("team/app"), 0, push).await;
+    }
+}
+
+async fn push_public_sizes(store: &Store, sizes: &[i64]) {
+    let app = public_repository("team/app");
+    let put = |size: &i64| (0, &app, put_image(size.cast_unsigned(), None));
+    record(store, &sizes.iter().map(put).collect::<Vec<_>>()).await;
+}
 
 /// A time this many milliseconds after the beginning of 2026, in the SDK's type.
 pub(super) fn date_time(milliseconds: i64) -> DateTime {
@@ -240,11 +253,11 @@ pub(super) async fn the_rust_sdk_reads_every_member_of_a_public_image() {
     let image = ImageDetail::builder()
         .registry_id("123456789012")
         .repository_name("team/complete")
-        .image_digest(digest(9).to_string())
+        .image_digest(digest_in("ecr-public", 5_000_000_000).to_string())
         .image_tags("latest")
         .image_tags("v9")
         .image_size_in_bytes(5_000_000_000)
-        .image_pushed_at(read_as_float(1_234))
+        .image_pushed_at(date_time(1_000))
         .image_manifest_media_type(OCI_IMAGE)
         .artifact_media_type(OCI_CONFIGURATION)
         .build();

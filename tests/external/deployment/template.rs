@@ -1,5 +1,6 @@
 //! The template: linters, and its transformation by CloudFormation.
 
+mod ecr_public;
 mod linters;
 mod policies;
 mod resources;

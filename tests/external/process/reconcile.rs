@@ -1,7 +1,9 @@
 //! `image-catalog reconcile`.
 
 use end_to_end::harness::stand_in::{StandIn, digest_of, image_manifest, index_manifest};
-use end_to_end::harness::{Process, REGISTRY, command};
+use end_to_end::harness::{Catalog, Process, REGISTRY, command, time};
+use end_to_end::reference::cloud_trail::{Call, public_repository};
+use serde_json::{Value, json};
 
 use super::{folder, run};
 
@@ -36,4 +38,45 @@ async fn what_cannot_be_repaired_is_named_and_counted_apart() {
     }
     let process = Process::start_with_data(&folder);
     assert_eq!(process.tags("team/app").await, ["huge", "one"]);
+}
+
+/// Another catalog stands in for Amazon ECR Public: its public service answers as that does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn from_ecr_public_the_public_repositories_are_filled() {
+    let folder = folder("ecr_public");
+    let there = Catalog::start().await;
+    let repository = public_repository("team/app");
+    let push = Call::PutImage { manifest: image_manifest(7), tag: None };
+    let mut change = push.change(&repository, 0);
+    change.time = time(1_234);
+    there.store.writer.apply(&change).await.unwrap();
+    let reconcile = || {
+        let output = run(command(&folder)
+            .args(["reconcile", "--data", "data", "--region", "eu-central-1"])
+            .args(["--from", "ecr-public", "--repository", "team/app"])
+            .env("AWS_ENDPOINT_URL_ECR_PUBLIC", &there.url)
+            .envs([("AWS_ACCESS_KEY_ID", "key"), ("AWS_SECRET_ACCESS_KEY", "secret")]));
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let name = format!("ecr-public/{REGISTRY}/team/app");
+    let image = digest_of(&image_manifest(7));
+    assert_eq!(
+        reconcile(),
+        format!(
+            "{name}: the repository was created\n{name}: the image {image} is missing or incomplete\n\
+             1 repositories reconciled, 2 differences repaired\n"
+        )
+    );
+    assert_eq!(reconcile(), "1 repositories reconciled, 0 differences repaired\n");
+
+    let process = Process::start_with_data(&folder);
+    let request = json!({ "repositoryName": "team/app" });
+    let url = format!("{}/DescribeImages", process.url);
+    let response = process.http.post(url).json(&request).send().await.unwrap();
+    let response: Value = response.json().await.unwrap();
+    assert_eq!(response["imageDetails"][0]["imageSizeInBytes"], 7);
+    assert_eq!(response["imageDetails"][0]["imagePushedAt"], json!(1_767_225_601.234));
+    let error = process.describe(request).await.unwrap_err();
+    assert_eq!(error["__type"], "RepositoryNotFoundException", "in the private service");
 }

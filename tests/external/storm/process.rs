@@ -66,9 +66,13 @@ impl Catalog {
             if !token.is_null() {
                 request["nextToken"] = token;
             }
-            let url = format!("http://{}/DescribeImages", self.address);
-            let response =
-                self.process.http.post(url).body(request.to_string()).send().await.unwrap();
+            let request = self
+                .process
+                .http
+                .post(format!("http://{}/DescribeImages", self.address))
+                .header("x-amz-target", "AmazonEC2ContainerRegistry_V20150921.DescribeImages")
+                .body(request.to_string());
+            let response = request.send().await.unwrap();
             let success = response.status().is_success();
             let page: Value = response.json().await.unwrap();
             assert!(success, "{}: {page}", repository.name);

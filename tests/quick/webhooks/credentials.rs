@@ -134,8 +134,8 @@ async fn signatures_and_passwords_and_prefixes() {
     );
     assert_eq!(send(&url, &[("authorization", &basic("harbor:wrong"))], body).await.0, 401);
     let first = json!({ "registryId": "000000000001", "repositoryName": "harbor/alpine" });
-    let (status, _) =
-        send(&format!("{}/DescribeImages", catalog.url), &[], first.to_string()).await;
+    let target = ("x-amz-target", "AmazonEC2ContainerRegistry_V20150921.DescribeImages");
+    let (status, _) = send(&catalog.url, &[target], first.to_string()).await;
     assert_eq!(status, 200);
 }
 
@@ -152,7 +152,7 @@ fn an_invalid_list_of_subscriptions_names_its_error() {
     for (list, expected) in [
         (json!([right, right]), "the subscription 'a': an earlier subscription has the same id"),
         (with("id", json!("a b")), "1 to 64 letters"),
-        (with("id", json!("ecr")), "'ecr' stands for the account's own Amazon ECR"),
+        (with("id", json!("ecr")), "'ecr' stands for the account's own registry of that service"),
         (with("source", json!("carrier-pigeon")), "unknown variant `carrier-pigeon`"),
         (with("registryId", json!("1")), "must have length greater than or equal to 12"),
         (with("credential", json!({ "bearer": "" })), "its credential is empty"),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use catalog::change::Content;
 use catalog::image::{ImageStatus, Scan};
-use catalog::{ChangeKind, Service};
+use catalog::{ChangeKind, Repository, Service};
 use end_to_end::harness::{digest, repository, sample, tag, time};
 use serde_json::{Value, json};
 
@@ -190,7 +190,10 @@ async fn r39_an_image_may_have_a_thousand_tags_of_300_characters() {
     wire.create("app").await;
     let row =
         Row { number: 1, pushed_at: time(0), status: ImageStatus::Active, tags: tags.clone() };
-    put_rows(wire.store(), &repository("app"), &[row]).await;
+    for service in Service::ALL {
+        let app = Repository { service, ..repository("app") };
+        put_rows(wire.store(), &app, std::slice::from_ref(&row)).await;
+    }
     // Through the writer fewer tags, but of the same length.
     for (index, tag) in (0..).zip(&tags[..20]) {
         wire.push("pushed", time(index), 1, Some(tag)).await;

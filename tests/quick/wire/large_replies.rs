@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use catalog::ChangeKind;
 use catalog::change::Content;
 use catalog::history::ImageHistory;
 use catalog::image::ImageStatus;
 use catalog::table::{Item, REPOSITORY, SORT};
+use catalog::{ChangeKind, Repository, Service};
 use end_to_end::harness::{digest, repository, tag, time};
 use serde_json::{Value, json};
 
@@ -34,7 +34,8 @@ async fn r33_pages_end_before_five_mebibytes() {
     wire.apply(&app, time(4), ChangeKind::ImageArchived { digest: digest(2) }).await;
     let written =
         wire.store().table.client.scan().table_name(&wire.store().table.name).send().await.unwrap();
-    let is_listed = |item: &&Item| item.contains_key("imageDigest");
+    let of_app = AttributeValue::S(app.to_string());
+    let is_listed = |item: &&Item| item.contains_key("imageDigest") && item[REPOSITORY] == of_app;
     let mut written: Vec<Item> = written.items().iter().filter(is_listed).cloned().collect();
     written.sort_by_key(|item| item[SORT].as_s().unwrap().clone());
     let archived = Row::new(2, time(3), ImageStatus::Archived, &[]);
@@ -105,21 +106,24 @@ async fn r33_pages_of_many_short_tags_fit_into_lambda() {
     assert!((LAMBDA_LIMIT * 4 / 5..LAMBDA_LIMIT - 100_000).contains(&bytes), "{bytes} bytes");
 }
 
-/// Puts an image of the repository `app` with more tags than can be pushed in a short time. It
-/// cannot be looked up by a tag.
+/// Puts an image of the repository `app` of both services with more tags than can be pushed in a
+/// short time. It cannot be looked up by a tag.
 async fn put_image_with_tags(wire: &Wire, number: u64, tags: &[String]) {
-    let (app, store) = (repository("app"), wire.store());
+    let store = wire.store();
     let mut history = ImageHistory::default();
     for name in tags {
         history.push(time(0), Some(&tag(name)), &Content::default());
     }
     let mut item: Item = serde_dynamo::to_item(&history).unwrap();
     let sort = AttributeValue::S(format!("digest#{}", digest(number)));
-    item.insert(REPOSITORY.to_owned(), AttributeValue::S(app.to_string()));
     item.insert(SORT.to_owned(), sort);
     let row = Row { number, pushed_at: time(0), status: ImageStatus::Active, tags: tags.to_vec() };
-    put_items(store, vec![item]).await;
-    put_rows(store, &app, &[row]).await;
+    for service in Service::ALL {
+        let app = Repository { service, ..repository("app") };
+        item.insert(REPOSITORY.to_owned(), AttributeValue::S(app.to_string()));
+        put_items(store, vec![item.clone()]).await;
+        put_rows(store, &app, std::slice::from_ref(&row)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

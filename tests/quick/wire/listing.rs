@@ -2,7 +2,7 @@
 
 use catalog::change::Content;
 use catalog::image::ImageStatus;
-use catalog::{ChangeKind, Digest};
+use catalog::{ChangeKind, Digest, Repository, Service};
 use end_to_end::harness::{digest, repository, tag, time};
 use serde_json::json;
 
@@ -81,7 +81,10 @@ async fn r32_a_page_has_100_results_by_default_and_1000_at_most() {
         wire.create(name).await;
         let rows: Vec<Row> =
             (0..count).map(|number| Row::new(number, time(0), ImageStatus::Active, &[])).collect();
-        put_rows(wire.store(), &repository(name), &rows).await;
+        for service in Service::ALL {
+            let repository = Repository { service, ..repository(name) };
+            put_rows(wire.store(), &repository, &rows).await;
+        }
     }
     let page =
         async |target: &str, name: &str, max_results: Option<usize>, token: Option<String>| {

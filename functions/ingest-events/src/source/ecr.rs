@@ -1,9 +1,10 @@
-//! Amazon ECR. Its events come in three envelopes, one file for each: EventBridge events,
-//! CloudTrail records, alone or in EventBridge events, and CloudEvents that an input transformer
-//! makes of a push.
+//! Amazon ECR and Amazon ECR Public. Their events come in three envelopes, one file for each:
+//! EventBridge events, CloudTrail records, alone or in EventBridge events, and CloudEvents that an
+//! input transformer makes of a push. Those of Amazon ECR Public are CloudTrail records only.
 //!
 //! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html>
 //! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/logging-using-cloudtrail.html>
+//! <https://docs.aws.amazon.com/AmazonECR/latest/public/logging-using-cloudtrail.html>
 
 mod cloud_event;
 mod cloud_trail;

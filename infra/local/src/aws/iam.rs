@@ -14,8 +14,10 @@
 //! ```
 //!
 //! `sessionToken` and `expiration` are those of a session, and optional. `arn` is the caller's, and
-//! contains the account. `repositories` are the `<registryId>/<repositoryName>` that the caller may
-//! read, where `*` matches any characters; the default is all repositories of the account.
+//! contains the account. `repositories` are the repositories that the caller may read, where `*`
+//! matches any characters: `<registryId>/<repositoryName>` in Amazon ECR, and
+//! `ecr-public/<registryId>/<repositoryName>` in Amazon ECR Public. The default is all repositories
+//! of the account in both services.
 //!
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html>
 
@@ -95,7 +97,9 @@ impl Authentication {
             let Some(Ok(account)) = account else {
                 return Err(invalid(format!("'{}' is no ARN with an account", entry.arn)));
             };
-            let repositories = entry.repositories.unwrap_or_else(|| vec![format!("{account}/*")]);
+            let repositories = entry.repositories.unwrap_or_else(|| {
+                vec![format!("{account}/*"), format!("{}/{account}/*", Service::EcrPublic)]
+            });
             let permissions = Permissions {
                 arn: entry.arn,
                 region: region.to_owned(),

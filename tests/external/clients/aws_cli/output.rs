@@ -51,13 +51,13 @@ pub(super) fn prints_every_member_as_json(aws: &Aws) {
                     {
                         "registryId": "123456789012",
                         "repositoryName": "team/complete",
-                        "imageDigest": "sha256:0000000000000000000000000000000000000000000000000000000000000009",
+                        "imageDigest": "sha256:7e53b1edf2c139d85b0699d7c2389e4705c7aaea4e4ddb9e6681ea1c86be8023",
                         "imageTags": [
                             "latest",
                             "v9"
                         ],
                         "imageSizeInBytes": 5000000000,
-                        "imagePushedAt": 1767225601.234,
+                        "imagePushedAt": 1767225601,
                         "imageManifestMediaType": "application/vnd.oci.image.manifest.v1+json",
                         "artifactMediaType": "application/vnd.oci.image.config.v1+json"
                     }
@@ -104,13 +104,13 @@ pub(super) fn prints_every_member_as_json(aws: &Aws) {
                     {
                         "registryId": "123456789012",
                         "repositoryName": "team/complete",
-                        "imageDigest": "sha256:0000000000000000000000000000000000000000000000000000000000000009",
+                        "imageDigest": "sha256:7e53b1edf2c139d85b0699d7c2389e4705c7aaea4e4ddb9e6681ea1c86be8023",
                         "imageTags": [
                             "latest",
                             "v9"
                         ],
                         "imageSizeInBytes": 5000000000,
-                        "imagePushedAt": "2026-01-01T00:00:01.234000+00:00",
+                        "imagePushedAt": "2026-01-01T00:00:01+00:00",
                         "imageManifestMediaType": "application/vnd.oci.image.manifest.v1+json",
                         "artifactMediaType": "application/vnd.oci.image.config.v1+json"
                     }

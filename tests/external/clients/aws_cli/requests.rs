@@ -3,7 +3,7 @@
 use end_to_end::harness::{digest, temporary_folder};
 use serde_json::json;
 
-use super::super::{OTHER_REGISTRY, SERVICES};
+use super::super::{OTHER_REGISTRY, SERVICES, digest_in};
 use super::{Aws, Version};
 
 pub(super) fn finds_the_newest_image(aws: &Aws) {
@@ -35,6 +35,7 @@ pub(super) fn finds_images_by_tag_and_by_digest(aws: &Aws) {
     };
     for service in SERVICES {
         let by = |identifiers: &str| aws.lists(service, &format!("--image-ids {identifiers}"));
+        let two = digest_in(service, 2);
         // In the order of the request, which is not that of a listing.
         assert_eq!(by(&format!("imageTag=v1 imageDigest={two} imageTag=latest")), [3, 2, 1]);
         assert_eq!(by(&format!(r#"[{{"imageTag":"v1"}},{{"imageDigest":"{two}"}}]"#)), [3, 2]);

@@ -144,6 +144,8 @@ impl Surroundings {
                 ("QUEUE_URL", &self.queue_url),
                 ("DEAD_LETTER_QUEUE_URL", &self.dead_letter_queue_url),
                 ("MAX_RECEIVE_COUNT", "3"),
+                // moto has no Amazon ECR Public.
+                ("ECR_PUBLIC", "false"),
                 ("AWS_ENDPOINT_URL_ECR", &self.moto.url),
                 ("AWS_ENDPOINT_URL_SQS", &self.moto.url),
                 ("AWS_ENDPOINT_URL_DYNAMODB", &self.wire.url),

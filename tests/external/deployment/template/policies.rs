@@ -56,7 +56,7 @@ fn statements(template: &Value, role: &str) -> Vec<(Vec<String>, Value)> {
     statements
         .iter()
         .map(|statement| {
-            // The only conditional statement is about tracing.
+            // Conditional statements are about tracing and Amazon ECR Public.
             let statement = match statement.get("Fn::If") {
                 Some(either) => &either[1],
                 None => statement,
@@ -119,6 +119,13 @@ fn roles_allow_what_their_functions_do_and_no_more() {
                     { "Accounts": { "Fn::If": ["HasForwardingAccounts", "*", { "Ref": "AWS::AccountId" }] } },
                 ] })
             ),
+            allowed(
+                &["ecr-public:DescribeImages"],
+                json!({ "Fn::Sub": [
+                    "arn:${AWS::Partition}:ecr-public::${Accounts}:repository/*",
+                    { "Accounts": { "Fn::If": ["HasForwardingAccounts", "*", { "Ref": "AWS::AccountId" }] } },
+                ] })
+            ),
             allowed(&["logs:CreateLogStream", "logs:PutLogEvents"], arn("IngestEventsLogGroup")),
             tracing.clone(),
         ]
@@ -151,6 +158,10 @@ fn roles_allow_what_their_functions_do_and_no_more() {
             allowed(
                 &["ecr:DescribeImages", "ecr:DescribeRepositories"],
                 json!({ "Fn::Sub": "arn:${AWS::Partition}:ecr:${AWS::Region}:${AWS::AccountId}:repository/*" })
+            ),
+            allowed(
+                &["ecr-public:DescribeImages", "ecr-public:DescribeRepositories"],
+                json!({ "Fn::Sub": "arn:${AWS::Partition}:ecr-public::${AWS::AccountId}:repository/*" })
             ),
             allowed(&["logs:CreateLogStream", "logs:PutLogEvents"], arn("ReconcileLogGroup")),
             tracing.clone(),

@@ -20,7 +20,12 @@ fn events_reach_the_queue_and_only_from_the_rules() {
             "Principal": { "Service": "events.amazonaws.com" },
             "Action": "sqs:SendMessage",
             "Resource": [arn("EventsQueue"), arn("UndeliveredEventsQueue")],
-            "Condition": { "ArnEquals": { "aws:SourceArn": [arn("ImageEventsRule"), arn("ApiCallsRule"), arn("RetryLookupsRule")] } },
+            "Condition": { "ArnEquals": { "aws:SourceArn": [
+                arn("ImageEventsRule"),
+                arn("ApiCallsRule"),
+                { "Fn::If": ["HasEcrPublic", arn("PublicApiCallsRule"), { "Ref": "AWS::NoValue" }] },
+                arn("RetryLookupsRule"),
+            ] } },
         }])
     );
     let policy = resources(&template, "AWS::SQS::QueuePolicy")["ReconcileQueuePolicy"];

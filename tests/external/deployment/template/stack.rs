@@ -258,9 +258,8 @@ fn roles_are_for_lambda_alone() {
 
 /// Each sample of an event, as EventBridge delivers it, and whether the catalog uses it.
 fn eventbridge_samples() -> Vec<(&'static str, Value, bool)> {
-    let event = |file: &'static str| -> Value {
-        serde_json::from_str(&sample(&format!("aws-ecr/{file}"))).unwrap()
-    };
+    let parse = |path: &str| -> Value { serde_json::from_str(&sample(path)).unwrap() };
+    let event = |file: &'static str| parse(&format!("aws-ecr/{file}"));
     let mut samples: Vec<(&'static str, Value, bool)> = [
         "eventbridge-cloudtrail-create-repository.json",
         "image-action-archive.json",
@@ -293,6 +292,24 @@ fn eventbridge_samples() -> Vec<(&'static str, Value, bool)> {
             true,
         ));
     }
+    for (file, is_wanted) in [
+        ("cloudtrail-batch-delete-image.json", true),
+        ("cloudtrail-create-repository.json", true),
+        ("cloudtrail-delete-repository.json", true),
+        ("cloudtrail-put-image.json", true),
+        ("cloudtrail-tag-resource.json", false),
+        ("cloudtrail-untag-resource.json", false),
+    ] {
+        let record = parse(&format!("aws-ecr-public/{file}"));
+        let detail_type = "AWS API Call via CloudTrail";
+        samples.push((
+            file,
+            json!({ "source": "aws.ecr-public", "detail-type": detail_type, "detail": record }),
+            is_wanted,
+        ));
+    }
+    let index = "eventbridge-cloudtrail-put-image-index.json";
+    samples.push((index, parse(&format!("aws-ecr-public/{index}")), true));
     // Changes of scan settings, unsupported events, and events of other sources.
     samples.push(("scan-resource-change.json", event("scan-resource-change.json"), false));
     let mut read = event("eventbridge-cloudtrail-create-repository.json");

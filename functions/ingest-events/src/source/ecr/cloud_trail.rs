@@ -1,6 +1,6 @@
 //! CloudTrail records of Amazon ECR and Amazon ECR Public.
 
-use catalog::{Change, ChangeKind, Digest, Repository, Service, Timestamp};
+use catalog::{Change, ChangeKind, Digest, RegistryId, Repository, Service, Timestamp};
 use registries::manifest;
 use serde::Deserialize;
 use serde_json::Value;
@@ -95,18 +95,27 @@ impl Record {
         changes(kinds.into_iter().map(change))
     }
 
-    /// The first string at one of these JSON pointers.
-    fn text(&self, places: &[&str]) -> Option<&str> {
+    /// The strings at these JSON pointers.
+    fn texts(&self, places: &[&str]) -> impl Iterator<Item = &str> {
         let roots =
             [&self.response_elements, &self.request_parameters, &self.service_event_details];
-        places.iter().find_map(|place| roots.iter().find_map(|root| root.pointer(place)?.as_str()))
+        places
+            .iter()
+            .flat_map(move |place| roots.map(|root| root.pointer(place).and_then(Value::as_str)))
+            .flatten()
+    }
+
+    fn text(&self, places: &[&str]) -> Option<&str> {
+        self.texts(places).next()
     }
 
     fn repository(&self, service: Service, account: &str) -> Result<Repository, MalformedEvent> {
         let name =
             self.text(&["/repository/repositoryName", "/image/repositoryName", "/repositoryName"]);
         let registry = self
-            .text(&["/repository/registryId", "/image/registryId", "/registryId"])
+            .texts(&["/repository/registryId", "/image/registryId", "/registryId"])
+            // In Amazon ECR Public it may be the alias of a registry.
+            .find(|id| service == Service::Ecr || RegistryId::parse(id).is_ok())
             .or(self.recipient_account_id.as_deref());
         Ok(Repository {
             service,
