@@ -6,6 +6,7 @@ mod ecr;
 mod malformed;
 mod order;
 mod pushes;
+mod scans;
 mod times;
 
 use end_to_end::harness::queue::received_message;

@@ -3,6 +3,7 @@
 mod property;
 mod queue;
 mod repairs;
+mod scans;
 mod targets;
 
 use std::collections::VecDeque;

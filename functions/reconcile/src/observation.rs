@@ -34,7 +34,7 @@ pub struct Contents {
     pub deleted: BTreeSet<Digest>,
 }
 
-/// An image in a registry. The times and the scan are those that the registry returned, if any.
+/// An image in a registry. The times are those that the registry returned, if any.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ObservedImage {
     pub pushed_at: Option<Timestamp>,
@@ -42,6 +42,7 @@ pub struct ObservedImage {
     pub pulled_at: Option<Timestamp>,
     pub archived_at: Option<Timestamp>,
     pub activated_at: Option<Timestamp>,
+    /// `None` if the registry returns no scans.
     pub scan: Option<Scan>,
 }
 
@@ -69,7 +70,7 @@ pub(crate) async fn of_ecr(
             pulled_at: image.last_recorded_pull_time,
             archived_at: image.last_archived_at,
             activated_at: image.last_activated_at,
-            scan: image.scan,
+            scan: Some(image.scan.unwrap_or_default()),
         };
         contents.images.insert(digest, observed);
     }
