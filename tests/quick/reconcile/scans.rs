@@ -1,5 +1,6 @@
 //! Drift of scans between Amazon ECR and the catalog.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use catalog::image::{FindingsSummary, Scan};
@@ -14,22 +15,26 @@ use serde_json::{Value, json};
 
 use super::listed;
 
-/// A catalog, and an Amazon ECR whose repository `app` has these images at this time.
+/// A catalog, and an Amazon ECR whose repository `app` has these images in this minute of 2026.
 struct Setup {
     store: Store,
     reconcile: Reconcile,
     images: Arc<Mutex<Vec<Value>>>,
+    minute: Arc<AtomicU32>,
 }
 
 impl Setup {
     async fn new() -> Self {
         let store = Store::in_memory().await;
         let images: Arc<Mutex<Vec<Value>>> = Arc::default();
-        let described = Arc::clone(&images);
+        let minute = Arc::new(AtomicU32::new(10));
+        let (described, clock) = (Arc::clone(&images), Arc::clone(&minute));
         let ecr = EcrClient::new(&configuration(InProcess(move |_| {
             let body = json!({ "imageDetails": *described.lock().unwrap() });
             let mut response = json_response(200, &body);
-            response.headers_mut().insert("date", "Thu, 01 Jan 2026 00:10:00 GMT");
+            let minute = clock.load(Ordering::Relaxed);
+            let date = format!("Thu, 01 Jan 2026 00:{minute}:00 GMT");
+            response.headers_mut().insert("date", date);
             async move { Ok(response) }
         })));
         let subscriptions = Arc::new(Secret::known(Subscriptions::default()));
@@ -39,10 +44,11 @@ impl Setup {
             registries: Registries::new(subscriptions, Some(ecr)),
             max_tags: usize::MAX,
         };
-        Self { store, reconcile, images }
+        Self { store, reconcile, images, minute }
     }
 
-    /// Amazon ECR has images, pushed at the beginning of the year, each with these members.
+    /// A minute later, Amazon ECR has images, pushed at the beginning of the year, each with these
+    /// members.
     fn has(&self, members: &[Value]) {
         let image = |(number, members): (u64, &Value)| {
             let mut image = json!({
@@ -53,6 +59,7 @@ impl Setup {
             image.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
             image
         };
+        self.minute.fetch_add(1, Ordering::Relaxed);
         *self.images.lock().unwrap() = (1..).zip(members).map(image).collect();
     }
 
@@ -151,7 +158,7 @@ async fn r60_a_scan_that_ecr_no_longer_has_goes_away() {
 }
 
 /// Events have whole seconds, and not all members. So Amazon ECR's own statement replaces an
-/// earlier event's. The observation is of a minute before the response: 00:09:00.
+/// earlier event's. The observation is of a minute before the response.
 #[tokio::test]
 async fn r60_of_an_event_and_an_observation_the_later_one_counts() {
     let setup = Setup::new().await;
@@ -163,7 +170,7 @@ async fn r60_of_an_event_and_an_observation_the_later_one_counts() {
     assert_eq!(setup.reconcile().await.0, []);
     // A scan after the observation, of which the response may not know yet.
     let newer = Scan::with_status("IN_PROGRESS");
-    setup.scanned(time(9 * 60_000 + 1), newer.clone()).await;
+    setup.scanned(time(10 * 60_000 + 1), newer.clone()).await;
     let (changes, repaired) = setup.reconcile().await;
     assert_eq!((changes.len(), repaired.superseded), (1, 1), "{repaired:?}");
     assert_eq!(setup.scans().await, [Some(newer)]);
