@@ -1,5 +1,6 @@
 //! Drift between a registry and the catalog, and reconciliation through a queue.
 
+mod lists;
 mod property;
 mod queue;
 mod repairs;

@@ -51,6 +51,12 @@ impl RegistryTarget {
         })
     }
 
+    /// Whether it can return a list of its repositories. Docker Hub and GitHub never do.
+    #[must_use]
+    pub fn lists_repositories(&self) -> bool {
+        !matches!(self.source, Some(Source::DockerHub | Source::Github))
+    }
+
     /// The repository in the catalog of a repository in the registry.
     pub fn repository(&self, name: &str) -> Result<Repository, InvalidRepositoryName> {
         self.scope.repository(name)
