@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use catalog::change::Content;
-use catalog::image::Scan;
+use catalog::image::{FindingsSummary, Scan};
 use catalog::{Change, ChangeKind, Digest, Reader, RegistryId, Repository, Table};
 use describe_images::page_token::Keyring;
 use end_to_end::harness::stand_in::{digest_of, image_manifest};
@@ -135,12 +135,16 @@ async fn seed_private(store: &Store) {
     apply(store, &complete, 1_234, push("v9")).await;
     apply(store, &complete, 2_000, push("latest")).await;
     let scan = Scan {
-        status: "COMPLETE".to_owned(),
-        finding_severity_counts: Some(BTreeMap::from([
-            ("CRITICAL".to_owned(), 1),
-            ("LOW".to_owned(), 20),
-        ])),
-        completed_at: time(3_500),
+        status: Some("COMPLETE".to_owned()),
+        description: Some("The scan was completed successfully.".to_owned()),
+        findings: Some(FindingsSummary {
+            completed_at: Some(time(3_500)),
+            vulnerability_source_updated_at: Some(time(3_000)),
+            finding_severity_counts: Some(BTreeMap::from([
+                ("CRITICAL".to_owned(), 1),
+                ("LOW".to_owned(), 20),
+            ])),
+        }),
     };
     apply(store, &complete, 4_000, ChangeKind::ImageScanned { digest: image.clone(), scan }).await;
     apply(store, &complete, 5_250, ChangeKind::ImagePulled { digest: image.clone() }).await;

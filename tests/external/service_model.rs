@@ -46,11 +46,7 @@ async fn store() -> Store {
     apply(REGISTRY, 2_000, push(2, None)).await;
     apply(REGISTRY, 3_000, push(1, Some("latest"))).await;
     apply(REGISTRY, 4_000, ChangeKind::ImageArchived { digest: digest(4) }).await;
-    let scan = Scan {
-        status: "COMPLETE".to_owned(),
-        finding_severity_counts: Some([("HIGH".to_owned(), 2)].into()),
-        completed_at: time(5_000),
-    };
+    let scan = Scan::complete(time(5_000), Some([("HIGH".to_owned(), 2)].into()));
     apply(REGISTRY, 5_000, ChangeKind::ImageScanned { digest: digest(1), scan }).await;
     apply(REGISTRY, 6_000, ChangeKind::ImagePulled { digest: digest(1) }).await;
     apply(OTHER_REGISTRY, 0, push(5, Some("theirs"))).await;

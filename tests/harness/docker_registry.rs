@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     DOCKER_IMAGE, DOCKER_LIST, KilledOnDrop, OCI_IMAGE, OCI_INDEX, free_port, require,
@@ -35,9 +35,32 @@ pub struct DockerRegistry {
 impl DockerRegistry {
     /// Starts it on an empty folder, and waits until it is ready; `None` if it is missing.
     pub async fn start(test: &str, folder: &Path, notifications: &Notifications) -> Option<Self> {
+        Self::start_with(test, folder, notifications, None).await
+    }
+
+    /// The same, for the user `reader` with the password `password` alone.
+    pub async fn start_with_password(
+        test: &str,
+        folder: &Path,
+        notifications: &Notifications,
+    ) -> Option<Self> {
+        // `htpasswd -nbB reader password`
+        let user = "reader:$2y$05$abcdefghijklmnopqrstuuWG29KuyeAicPCJODk1zjyGvyQUU2awu\n";
+        let file = folder.join("htpasswd");
+        fs::write(&file, user).unwrap();
+        let auth = json!({ "htpasswd": { "realm": "registry", "path": file } });
+        Self::start_with(test, folder, notifications, Some(auth)).await
+    }
+
+    async fn start_with(
+        test: &str,
+        folder: &Path,
+        notifications: &Notifications,
+        auth: Option<Value>,
+    ) -> Option<Self> {
         let program = require(test, "docker-registry")?;
         let (port, debug_port) = (free_port(), free_port());
-        let configuration = json!({
+        let mut configuration = json!({
             "version": 0.1,
             "log": { "level": "error", "accesslog": { "disabled": true } },
             "storage": {
@@ -60,6 +83,9 @@ impl DockerRegistry {
                 }],
             },
         });
+        if let Some(auth) = auth {
+            configuration["auth"] = auth;
+        }
         // JSON is YAML.
         fs::write(folder.join("config.yml"), configuration.to_string()).unwrap();
         let registry = Self {

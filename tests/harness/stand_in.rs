@@ -20,8 +20,23 @@ pub struct StandIn {
     serving: JoinHandle<()>,
 }
 
+/// Who may list the repositories of a registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listing {
+    Everybody,
+    /// Nobody: the response has this status.
+    Refused(&'static str),
+    /// Who has the token for it, which the user `reader` with the password `secret` gets.
+    Token,
+}
+
+/// In the header `Authorization`: `reader:secret`.
+const BASIC: &str = "authorization: basic cmvhzgvyonnly3jlda==";
+
 #[derive(Debug)]
 struct Contents {
+    url: String,
+    listing: Listing,
     repository: String,
     tags: BTreeMap<Tag, Digest>,
     manifests: BTreeMap<Digest, String>,
@@ -65,9 +80,20 @@ pub fn index_manifest(manifests: usize) -> Value {
 impl StandIn {
     /// Starts a registry with manifests, each with a tag.
     pub async fn start(repository: &str, manifests: &[(&str, Value)]) -> Self {
+        Self::start_with(Listing::Everybody, repository, manifests).await
+    }
+
+    /// The same, with a list of its repositories that not everybody may read.
+    pub async fn start_with(
+        listing: Listing,
+        repository: &str,
+        manifests: &[(&str, Value)],
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let contents = Arc::new(Contents {
+            url: url.clone(),
+            listing,
             repository: repository.to_owned(),
             tags: manifests
                 .iter()
@@ -110,10 +136,25 @@ impl Contents {
         let (method, target) = (line.next().unwrap(), line.next().unwrap());
         let path = target.split('?').next().unwrap();
         let manifests = format!("/v2/{}/manifests/", self.repository);
+        let headers = request.to_ascii_lowercase();
         let (status, digest, body) = if path == "/v2/" {
             ("200 OK", None, String::new())
+        } else if path == "/token" {
+            if !headers.contains(BASIC) {
+                ("401 Unauthorized", None, String::new())
+            } else if target.contains("scope=registry%3Acatalog%3A*") {
+                ("200 OK", None, json!({ "token": "list" }).to_string())
+            } else {
+                ("200 OK", None, json!({ "token": "pull" }).to_string())
+            }
         } else if path == "/v2/_catalog" {
-            ("200 OK", None, json!({ "repositories": [self.repository] }).to_string())
+            match self.listing {
+                Listing::Refused(status) => (status, None, String::new()),
+                Listing::Token if !headers.contains("authorization: bearer list\r\n") => {
+                    ("401 Unauthorized", None, String::new())
+                }
+                _ => ("200 OK", None, json!({ "repositories": [self.repository] }).to_string()),
+            }
         } else if path == format!("/v2/{}/tags/list", self.repository) {
             let tags: Vec<&Tag> = self.tags.keys().collect();
             ("200 OK", None, json!({ "name": self.repository, "tags": tags }).to_string())
@@ -127,10 +168,15 @@ impl Contents {
         let now = jiff::Timestamp::from(Timestamp::now());
         let date = DateTimePrinter::new().timestamp_to_rfc9110_string(&now).unwrap();
         let digest = digest.map(|digest| format!("docker-content-digest: {digest}\r\n"));
+        let challenge = (status.starts_with("401") && self.listing == Listing::Token).then(|| {
+            let realm = format!("{}/token", self.url);
+            format!("www-authenticate: Bearer realm=\"{realm}\",service=\"registry\"\r\n")
+        });
         let mut response = format!(
-            "HTTP/1.1 {status}\r\ndate: {date}\r\ncontent-length: {}\r\n{}connection: close\r\n\r\n",
+            "HTTP/1.1 {status}\r\ndate: {date}\r\ncontent-length: {}\r\n{}{}connection: close\r\n\r\n",
             body.len(),
             digest.unwrap_or_default(),
+            challenge.unwrap_or_default(),
         );
         if method != "HEAD" {
             response.push_str(&body);

@@ -8,6 +8,7 @@ mod malformed;
 mod order;
 mod public_histories;
 mod pushes;
+mod scans;
 mod times;
 
 use end_to_end::harness::queue::received_message;

@@ -1,9 +1,11 @@
 //! Drift between a registry and the catalog, and reconciliation through a queue.
 
 mod ecr_public;
+mod lists;
 mod property;
 mod queue;
 mod repairs;
+mod scans;
 mod targets;
 
 use std::collections::VecDeque;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use catalog::change::Content;
-use catalog::image::{INDEX_MEDIA_TYPES, Scan};
+use catalog::image::{FindingsSummary, INDEX_MEDIA_TYPES, Scan};
 use catalog::{Change, ChangeKind, Repository, Tag, Timestamp};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -48,6 +48,28 @@ fn any_content(number: u64) -> impl Strategy<Value = Content> {
     )
 }
 
+/// A scan with any of its members, or with none.
+pub fn any_scan() -> impl Strategy<Value = Scan> {
+    let some_time = || proptest::option::of(any_time().prop_map(time));
+    let counts = proptest::option::of(
+        (0..3_i64).prop_map(|high| BTreeMap::from([("HIGH".to_owned(), high)])),
+    );
+    let findings = (some_time(), some_time(), counts).prop_map(
+        |(completed_at, vulnerability_source_updated_at, finding_severity_counts)| {
+            FindingsSummary {
+                completed_at,
+                vulnerability_source_updated_at,
+                finding_severity_counts,
+            }
+        },
+    );
+    let text = |texts: &[&'static str]| {
+        proptest::option::of(select(texts.to_vec()).prop_map(str::to_owned))
+    };
+    (text(&["ACTIVE", "COMPLETE"]), text(&["a", "b"]), proptest::option::of(findings))
+        .prop_map(|(status, description, findings)| Scan { status, description, findings })
+}
+
 /// Changes of a few digests and these tags.
 pub fn any_kind(tags: Vec<Tag>) -> impl Strategy<Value = ChangeKind> {
     let any_tag = move || select(tags.clone());
@@ -57,16 +79,8 @@ pub fn any_kind(tags: Vec<Tag>) -> impl Strategy<Value = ChangeKind> {
             move |(tag, content)| ChangeKind::ImagePushed { digest: digest(number), tag, content },
         )
     });
-    let scan = (any_digest(), 0..3_i64, any_time()).prop_map(|(number, high, at)| {
-        ChangeKind::ImageScanned {
-            digest: digest(number),
-            scan: Scan {
-                status: "COMPLETE".to_owned(),
-                finding_severity_counts: Some(BTreeMap::from([("HIGH".to_owned(), high)])),
-                completed_at: time(at),
-            },
-        }
-    });
+    let scan = (any_digest(), any_scan())
+        .prop_map(|(number, scan)| ChangeKind::ImageScanned { digest: digest(number), scan });
     let observed =
         any_digest().prop_flat_map(|number| {
             (any_time(), any_content(number)).prop_map(move |(at, content)| {

@@ -285,7 +285,9 @@ impl Repository {
                 .latest(digest, |content| content.manifest_media_type.clone()),
             artifact_media_type: self.latest(digest, |content| content.artifact_media_type.clone()),
             subject_manifest_digest: self.latest(digest, |content| content.subject.clone()),
-            scan: last_since(pushed_at, self.scans.get(digest)).map(|(_, scan)| scan),
+            scan: last_since(pushed_at, self.scans.get(digest))
+                .map(|(_, scan)| scan)
+                .filter(|scan| *scan != Scan::default()),
             last_recorded_pull_time: last_since(pushed_at, self.pulls.get(digest))
                 .map(|(time, ())| time),
             last_archived_at: archived,

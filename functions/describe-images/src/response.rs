@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use catalog::image::Image;
+use catalog::image::{Image, Scan};
 use catalog::{Digest, Repository, Service, Tag, Timestamp};
 use serde::{Serialize, Serializer};
 
@@ -56,30 +56,49 @@ struct PrivateMembers<'a> {
 
 #[derive(Debug, Serialize)]
 struct ImageScanStatus<'a> {
-    status: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<&'a str>,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ImageScanFindingsSummary<'a> {
-    #[serde(serialize_with = "epoch_seconds")]
-    image_scan_completed_at: Timestamp,
-    finding_severity_counts: &'a BTreeMap<String, i64>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "optional_epoch_seconds")]
+    image_scan_completed_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "optional_epoch_seconds")]
+    vulnerability_source_updated_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    finding_severity_counts: Option<&'a BTreeMap<String, i64>>,
+}
+
+impl<'a> ImageScanStatus<'a> {
+    fn new(scan: &'a Scan) -> Option<Self> {
+        let (status, description) = (scan.status.as_deref(), scan.description.as_deref());
+        (status.is_some() || description.is_some()).then_some(Self { status, description })
+    }
+}
+
+impl<'a> ImageScanFindingsSummary<'a> {
+    fn new(scan: &'a Scan) -> Option<Self> {
+        let findings = scan.findings.as_ref()?;
+        Some(Self {
+            image_scan_completed_at: findings.completed_at,
+            vulnerability_source_updated_at: findings.vulnerability_source_updated_at,
+            finding_severity_counts: findings.finding_severity_counts.as_ref(),
+        })
+    }
 }
 
 impl<'a> ImageDetail<'a> {
     pub(crate) fn new(repository: &'a Repository, image: &'a Image) -> Self {
         let private = || PrivateMembers {
-            image_scan_status: image
+            image_scan_status: image.scan.as_ref().and_then(ImageScanStatus::new),
+            image_scan_findings_summary: image
                 .scan
                 .as_ref()
-                .map(|scan| ImageScanStatus { status: &scan.status }),
-            image_scan_findings_summary: image.scan.as_ref().and_then(|scan| {
-                Some(ImageScanFindingsSummary {
-                    image_scan_completed_at: scan.completed_at,
-                    finding_severity_counts: scan.finding_severity_counts.as_ref()?,
-                })
-            }),
+                .and_then(ImageScanFindingsSummary::new),
             last_recorded_pull_time: image.last_recorded_pull_time,
             subject_manifest_digest: image.subject_manifest_digest.as_ref(),
             image_status: image.image_status.as_str(),

@@ -47,6 +47,17 @@ pub enum SubscriptionError {
     Unknown(String),
 }
 
+/// Logs the subscriptions whose registries are not asked for what their events lack.
+pub fn log_missing_registry_urls(subscriptions: &Subscriptions) {
+    for subscription in subscriptions.iter().filter(|each| each.lacks_registry_url()) {
+        tracing::warn!(
+            subscription = subscription.id,
+            source = %subscription.source,
+            "the subscription has no registryUrl, so that imageSizeInBytes stays absent"
+        );
+    }
+}
+
 /// The results of the events of a delivery.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]

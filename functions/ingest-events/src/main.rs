@@ -18,7 +18,7 @@ use aws_lambda_events::sqs::SqsEvent;
 use ingest_events::Ingest;
 use ingest_events::batch::apply_batch;
 use ingest_events::dead_letter::DeadLetterQueue;
-use ingest_events::ingest::METRIC_UNITS;
+use ingest_events::ingest::{METRIC_UNITS, log_missing_registry_urls};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use registries::{EcrClient, Subscriptions};
 
@@ -31,6 +31,11 @@ async fn main() -> Result<(), Error> {
     let subscriptions = environment.secret("SUBSCRIPTIONS_SECRET_ARN", |versions| {
         Ok(Subscriptions::parse(&versions.current)?)
     })?;
+    match subscriptions.value().await {
+        Ok(subscriptions) => log_missing_registry_urls(&subscriptions),
+        // The first message that needs them fails, and is delivered again.
+        Err(error) => tracing::warn!(%error, "the subscriptions cannot be read"),
+    }
     let ecr = Some(EcrClient::new(&environment.configuration));
     let ingest = Arc::new(Ingest::new(table, variable("AWS_REGION")?, subscriptions, ecr));
     let default_registry = Arc::new(environment.registry_id()?);

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use catalog::change::{Change, Content};
-use catalog::image::Image;
+use catalog::image::{Image, Scan};
 use catalog::{ChangeKind, Digest, Repository, Tag, Timestamp};
 
 use crate::observation::{Observation, ObservedImage};
@@ -58,6 +58,12 @@ pub fn changes(
             _ => {}
         }
         changes.extend(states(&digest, image, known).map(|(time, kind)| change(time, kind)));
+        if let Some(scan) = scan(image, known) {
+            // An image is not scanned before it is pushed.
+            let time = image.pushed_at.unwrap_or(observed.time).max(observed.time);
+            let kind = ChangeKind::ImageScanned { digest: digest.clone(), scan: scan.clone() };
+            changes.push(change(time, kind));
+        }
     }
     let known_tags: BTreeMap<&Tag, &Digest> = known
         .values()
@@ -97,8 +103,20 @@ fn has_more(content: &Content, known: &Image) -> bool {
         || (content.manifests.is_some() && known.image_size_in_bytes.is_none())
 }
 
-/// The last scan, pull and change of the storage class of an image, if the catalog does not have
-/// them.
+/// The scan of an image, if the catalog has another one (rule 60). Few scans have a time that could
+/// be compared. So it counts as of the observation, and events since then prevail.
+fn scan<'a>(image: &'a ObservedImage, known: Option<&Image>) -> Option<&'a Scan> {
+    let scan = image.scan.as_ref()?;
+    let stated = known.and_then(|known| known.scan.clone()).unwrap_or_default();
+    // A statement from before the last push does not count any longer.
+    let is_pushed_since = || {
+        let pushed_at = known.zip(image.pushed_at);
+        pushed_at.is_some_and(|(known, pushed_at)| !is_same(known.image_pushed_at, pushed_at))
+    };
+    (*scan != stated || (!scan.is_none() && is_pushed_since())).then_some(scan)
+}
+
+/// The last pull and change of the storage class of an image, if the catalog does not have them.
 fn states(
     digest: &Digest,
     image: &ObservedImage,
@@ -107,27 +125,16 @@ fn states(
     let newer = |time: Option<Timestamp>, known: Option<Timestamp>| {
         time.filter(|time| is_later(*time, known))
     };
-    let known_scan = known.and_then(|known| Some(known.scan.as_ref()?.completed_at));
-    let scan = image.scan.as_ref().filter(|scan| is_later(scan.completed_at, known_scan));
     let pulled_at = newer(image.pulled_at, known.and_then(|known| known.last_recorded_pull_time));
     let archived_at = newer(image.archived_at, known.and_then(|known| known.last_archived_at));
     let activated_at = newer(image.activated_at, known.and_then(|known| known.last_activated_at));
-    let scanned = |scan: &catalog::image::Scan| {
-        let scan = scan.clone();
-        (scan.completed_at, ChangeKind::ImageScanned { digest: digest.clone(), scan })
-    };
     let pulled = |time| (time, ChangeKind::ImagePulled { digest: digest.clone() });
     let archived = |time| (time, ChangeKind::ImageArchived { digest: digest.clone() });
     let restored =
         |time| (time, ChangeKind::ImageRestored { digest: digest.clone(), activated_at: time });
-    [
-        scan.map(scanned),
-        pulled_at.map(pulled),
-        archived_at.map(archived),
-        activated_at.map(restored),
-    ]
-    .into_iter()
-    .flatten()
+    [pulled_at.map(pulled), archived_at.map(archived), activated_at.map(restored)]
+        .into_iter()
+        .flatten()
 }
 
 fn is_later(time: Timestamp, known: Option<Timestamp>) -> bool {
@@ -182,8 +189,11 @@ impl fmt::Display for Description<'_> {
             }
             ChangeKind::RepositoryCreated => formatter.write_str("the repository was created"),
             ChangeKind::RepositoryDeleted => formatter.write_str("the repository was deleted"),
+            ChangeKind::ImageScanned { digest, scan } if scan.is_none() => {
+                write!(formatter, "the image {digest} has no scan")
+            }
             ChangeKind::ImageScanned { digest, .. } => {
-                write!(formatter, "the image {digest} was scanned")
+                write!(formatter, "the scan of the image {digest} is missing or another one")
             }
             ChangeKind::ImagePulled { digest } => {
                 write!(formatter, "the image {digest} was pulled")

@@ -84,7 +84,10 @@ pub struct Drift {
     pub changes: Vec<Change>,
     /// The next job for the same repository, if this one was not for all of it.
     pub rest: Option<ReconcileJob>,
-    repository: Repository,
+    /// In the catalog.
+    pub repository: Repository,
+    /// Whether the catalog has the repository.
+    is_known: bool,
     observed: Observation,
     /// The tags that were looked up, if those are not all.
     range: Option<TagRange>,
@@ -92,6 +95,18 @@ pub struct Drift {
 }
 
 impl Drift {
+    /// Whether the catalog keeps a repository that the registry does not have (any longer).
+    #[must_use]
+    pub fn keeps_repository(&self) -> bool {
+        self.is_known && self.observed.contents.is_none() && !self.prune
+    }
+
+    /// Whether neither the registry nor the catalog has the repository.
+    #[must_use]
+    pub fn has_no_repository(&self) -> bool {
+        !self.is_known && self.observed.contents.is_none()
+    }
+
     /// The changes for a catalog that contains these images.
     fn changes_for(&self, mut known: Option<Vec<Image>>) -> Vec<Change> {
         if let (Some(range), Some(known)) = (&self.range, &mut known) {
@@ -130,6 +145,7 @@ impl Reconcile {
             Registry::Ecr { service, account } => {
                 (self.registries.ecr()?.repositories(*service, account).await?, true)
             }
+            Registry::Oci(_) if !target.lists_repositories() => (Vec::new(), false),
             Registry::Oci(address) => {
                 let listed = self.registries.oci.repositories(address).await?.unwrap_or_default();
                 let is_complete = !listed.is_empty();
@@ -190,6 +206,7 @@ impl Reconcile {
             changes: Vec::new(),
             rest: last.map(|last| ReconcileJob { after: Some(last), ..job.clone() }),
             repository,
+            is_known: known.is_some(),
             observed,
             range,
             prune: job.prune,
@@ -208,6 +225,13 @@ impl Reconcile {
             drift = drift.changes.len(),
             "found the drift of a repository"
         );
+        if drift.keeps_repository() {
+            tracing::warn!(
+                registry = %drift.repository.registry,
+                repository = %drift.repository.name,
+                "kept a repository that the registry does not have"
+            );
+        }
         Ok(drift)
     }
 

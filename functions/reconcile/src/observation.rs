@@ -33,7 +33,7 @@ pub struct Contents {
     pub deleted: BTreeSet<Digest>,
 }
 
-/// An image in a registry. The times and the scan are those that the registry returned, if any.
+/// An image in a registry. The times are those that the registry returned, if any.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ObservedImage {
     pub pushed_at: Option<Timestamp>,
@@ -41,6 +41,7 @@ pub struct ObservedImage {
     pub pulled_at: Option<Timestamp>,
     pub archived_at: Option<Timestamp>,
     pub activated_at: Option<Timestamp>,
+    /// `None` if the registry returns no scans.
     pub scan: Option<Scan>,
 }
 
@@ -65,7 +66,7 @@ pub(crate) fn of_ecr(
             pulled_at: image.last_recorded_pull_time,
             archived_at: image.last_archived_at,
             activated_at: image.last_activated_at,
-            scan: image.scan,
+            scan: Some(image.scan.unwrap_or_default()),
         };
         contents.images.insert(digest, observed);
     }

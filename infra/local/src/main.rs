@@ -19,11 +19,13 @@ async fn main() -> ExitCode {
         .init();
     let ended = match &options.command {
         Some(Command::Reconcile(command)) => reconcile::run(&options, command).await,
-        Some(Command::Replay(command)) => replay::run(&options, command).await,
-        None => serve::run(&options).await,
+        Some(Command::Replay(command)) => {
+            replay::run(&options, command).await.map(|()| ExitCode::SUCCESS)
+        }
+        None => serve::run(&options).await.map(|()| ExitCode::SUCCESS),
     };
     match ended {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             tracing::error!("{}", catalog::table::causes(&*error));
             ExitCode::FAILURE

@@ -73,6 +73,10 @@ pub struct Options {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Reconcile the catalog with a registry; an empty catalog is filled.
+    ///
+    /// The exit code is 0 if no difference remains; 1 if one remains, if a repository failed, or if
+    /// one is kept that the registry does not have; 2 if a dry run found drift, and if an option is
+    /// not valid.
     Reconcile(ReconcileOptions),
     /// Apply events again: those of a file, or those of a queue, which are deleted there. An event
     /// can be applied more than once.

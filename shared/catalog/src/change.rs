@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::identifier::{Digest, Repository, Tag};
-use crate::image::Scan;
+use crate::image::{FindingsSummary, Scan};
 use crate::time::Timestamp;
 
 /// Something that happened in a repository.
@@ -46,7 +46,10 @@ impl Change {
             ChangeKind::ImageObserved { pushed_at: time, .. }
             | ChangeKind::ImageFound { pushed_at: time, .. }
             | ChangeKind::ImageRestored { activated_at: time, .. }
-            | ChangeKind::ImageScanned { scan: Scan { completed_at: time, .. }, .. } => {
+            | ChangeKind::ImageScanned {
+                scan: Scan { findings: Some(FindingsSummary { completed_at: Some(time), .. }), .. },
+                ..
+            } => {
                 *time = event_time(*time, received_at);
             }
             _ => {}
@@ -114,10 +117,10 @@ pub enum ChangeKind {
     RepositoryCreated,
     /// The repository was deleted, with every image in it.
     RepositoryDeleted,
-    /// A scan of a known image was completed.
+    /// The scan of a known image changed.
     ImageScanned {
         digest: Digest,
-        /// What was found.
+        /// All that counts of it from then on.
         scan: Scan,
     },
     /// A known image was pulled.

@@ -82,15 +82,61 @@ pub struct Position {
     pub digest: Digest,
 }
 
-/// The result of a scan.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// What a registry states of the scans of an image. Its members are independent (rule 60). Without
+/// any, it states that there is no scan.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub struct Scan {
-    /// `COMPLETE`, `FAILED` and so on, as the registry sent it.
-    pub status: String,
-    /// Findings by severity; `None` if the scan returned no counts.
+    /// `COMPLETE`, `ACTIVE`, `FAILED` and so on, as the registry sent it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Of the last scan that was completed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub findings: Option<FindingsSummary>,
+}
+
+/// The members of Amazon ECR's `imageScanFindingsSummary`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+pub struct FindingsSummary {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completed_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vulnerability_source_updated_at: Option<Timestamp>,
+    /// Findings by severity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finding_severity_counts: Option<BTreeMap<String, i64>>,
-    pub completed_at: Timestamp,
+}
+
+impl Scan {
+    /// Whether it states that there is no scan.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// A scan that was completed.
+    #[must_use]
+    pub fn complete(
+        completed_at: Timestamp,
+        finding_severity_counts: Option<BTreeMap<String, i64>>,
+    ) -> Self {
+        Self {
+            status: Some("COMPLETE".to_owned()),
+            description: None,
+            findings: Some(FindingsSummary {
+                completed_at: Some(completed_at),
+                vulnerability_source_updated_at: None,
+                finding_severity_counts,
+            }),
+        }
+    }
+
+    /// Only a status, such as that of a scan that failed.
+    #[must_use]
+    pub fn with_status(status: &str) -> Self {
+        Self { status: Some(status.to_owned()), ..Self::default() }
+    }
 }
 
 /// The storage class, as `imageStatus`.

@@ -9,7 +9,7 @@
 mod private;
 mod public;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -17,14 +17,16 @@ use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_ecr::primitives::DateTime;
-use aws_sdk_ecr::types::{ImageDetail, ImageScanFindingsSummary};
+use aws_sdk_ecr::types::{
+    FindingSeverity, ImageDetail, ImageScanFindingsSummary, ImageScanStatus,
+};
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::Intercept;
 use aws_smithy_runtime_api::client::interceptors::context::BeforeDeserializationInterceptorContextRef;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
 use catalog::change::Content;
-use catalog::image::{Image, ImageStatus, Scan};
+use catalog::image::{FindingsSummary, Image, ImageStatus, Scan};
 use catalog::{Digest, RegistryId, Service, Tag, Timestamp};
 use jiff::fmt::rfc2822;
 use tokio::sync::{Mutex, oneshot};
@@ -272,10 +274,6 @@ fn image(detail: ImageDetail) -> Option<Image> {
     let status = |status: &aws_sdk_ecr::types::ImageStatus| {
         ImageStatus::ALL.into_iter().find(|known| known.as_str() == status.as_str())
     };
-    let summary = detail
-        .image_scan_findings_summary
-        .unwrap_or_else(|| ImageScanFindingsSummary::builder().build());
-    let scan_status = detail.image_scan_status.and_then(|scan| scan.status);
     Some(Image {
         image_digest: Digest::parse(&detail.image_digest?).ok()?,
         image_tags: detail
@@ -292,22 +290,35 @@ fn image(detail: ImageDetail) -> Option<Image> {
         subject_manifest_digest: detail
             .subject_manifest_digest
             .and_then(|digest| Digest::parse(&digest).ok()),
-        scan: scan_status.zip(summary.image_scan_completed_at.as_ref().and_then(timestamp)).map(
-            |(status, completed_at)| Scan {
-                status: status.as_str().to_owned(),
-                finding_severity_counts: summary.finding_severity_counts.map(|counts| {
-                    let count = |(severity, count): (aws_sdk_ecr::types::FindingSeverity, i32)| {
-                        (severity.as_str().to_owned(), i64::from(count))
-                    };
-                    counts.into_iter().map(count).collect::<BTreeMap<_, _>>()
-                }),
-                completed_at,
-            },
-        ),
+        scan: Some(scan(detail.image_scan_status, detail.image_scan_findings_summary))
+            .filter(|scan| !scan.is_none()),
         last_recorded_pull_time: detail.last_recorded_pull_time.as_ref().and_then(timestamp),
         last_archived_at: detail.last_archived_at.as_ref().and_then(timestamp),
         last_activated_at: detail.last_activated_at.as_ref().and_then(timestamp),
     })
+}
+
+/// Converts a scan, whose members are independent (rule 60).
+fn scan(status: Option<ImageScanStatus>, summary: Option<ImageScanFindingsSummary>) -> Scan {
+    let (status, description) =
+        status.map_or((None, None), |status| (status.status, status.description));
+    let count = |(severity, count): (FindingSeverity, i32)| {
+        (severity.as_str().to_owned(), i64::from(count))
+    };
+    Scan {
+        status: status.map(|status| status.as_str().to_owned()),
+        description,
+        findings: summary.map(|summary| FindingsSummary {
+            completed_at: summary.image_scan_completed_at.as_ref().and_then(timestamp),
+            vulnerability_source_updated_at: summary
+                .vulnerability_source_updated_at
+                .as_ref()
+                .and_then(timestamp),
+            finding_severity_counts: summary
+                .finding_severity_counts
+                .map(|counts| counts.into_iter().map(count).collect()),
+        }),
+    }
 }
 
 /// The nearest millisecond. The SDK reads decimals as a binary fraction, which may be a bit less.

@@ -15,6 +15,7 @@ pub mod oci;
 pub mod source;
 pub mod subscription;
 pub mod target;
+mod token;
 
 use std::error::Error;
 use std::sync::Arc;
@@ -87,6 +88,8 @@ pub enum RegistryUnavailable {
     TimedOut,
     #[error("the response has the status {0}")]
     Status(u16),
+    #[error("the list of repositories is refused, with the status {0}")]
+    ListRefused(u16),
     #[error("the response has no valid digest: '{0}'")]
     InvalidDigest(String),
     #[error("the response is not a list")]

@@ -20,9 +20,9 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 use url::Url;
 
-use crate::manifest;
 use crate::subscription::Subscriptions;
 use crate::{FoundManifest, Listed, ManifestLookup, ManifestNotFound, RegistryUnavailable};
+use crate::{manifest, token};
 
 /// The `User-Agent` of the catalog's requests. Registries send events of these requests, too.
 pub const USER_AGENT: &str = concat!("image-catalog/", env!("CARGO_PKG_VERSION"));
@@ -70,6 +70,12 @@ impl RegistryAddress {
             None => url.host_str()?.to_owned(),
         };
         Some(Self { host, encrypted, subscription: None })
+    }
+
+    /// The URL of a path below `/v2/`.
+    fn url(&self, path: &str) -> String {
+        let scheme = if self.encrypted { "https" } else { "http" };
+        format!("{scheme}://{}/v2/{path}", self.host)
     }
 
     /// A host that is reached over TLS.
@@ -194,13 +200,20 @@ impl OciClient {
             .await
     }
 
-    /// Lists all repositories; `None` if the registry does not allow it.
+    /// Lists all repositories; `None` if the registry has no list of them. That it refuses the list
+    /// is an error: the credential may be wrong.
     pub async fn repositories(
         &self,
         address: &RegistryAddress,
     ) -> Result<Option<Vec<String>>, RegistryUnavailable> {
-        let refusals = [StatusCode::NOT_FOUND, StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN];
-        Ok(self.list(address, "", "_catalog", "repositories", &refusals).await?.items)
+        let no_list =
+            [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_IMPLEMENTED];
+        match self.list(address, "", "_catalog", "repositories", &no_list).await {
+            Err(RegistryUnavailable::Status(status @ (401 | 403))) => {
+                Err(RegistryUnavailable::ListRefused(status))
+            }
+            listed => Ok(listed?.items),
+        }
     }
 
     /// All names of a list, page by page. The statuses in `refusals` mean that there is no list.
@@ -264,8 +277,7 @@ impl OciClient {
         path: &str,
         max_bytes: usize,
     ) -> Result<Response, RegistryUnavailable> {
-        let scheme = if address.encrypted { "https" } else { "http" };
-        let url = format!("{scheme}://{}/v2/{path}", address.host);
+        let url = address.url(path);
         let request = async |authorization| {
             let request =
                 self.http.request(method.clone(), &url).header("accept", manifest::accepted());
@@ -315,7 +327,8 @@ impl OciClient {
         timeout(BODY_TIMEOUT, body).await.map_err(|_| RegistryUnavailable::TimedOut)?
     }
 
-    /// Negotiates the authorization for a repository, and keeps it. `oci_client` does nothing else
+    /// Negotiates the authorization for a repository, or for the list of all if the name is empty,
+    /// and keeps it. `oci_client` does nothing else
     /// here, because it reads responses of any size.
     async fn authorize(
         &self,
@@ -324,12 +337,16 @@ impl OciClient {
         let (address, name) = key;
         let credential = self.credential(address).await?;
         let client = if address.encrypted { &self.encrypted } else { &self.plain };
-        let reference =
-            Reference::with_tag(address.host.clone(), name.clone(), "latest".to_owned());
-        let token = client
-            .auth(&reference, &credential, RegistryOperation::Pull)
-            .await
-            .map_err(RegistryUnavailable::request)?;
+        let token = if name.is_empty() {
+            token::for_catalog(&self.http, &address.url("_catalog?n=1"), &credential).await?
+        } else {
+            let reference =
+                Reference::with_tag(address.host.clone(), name.clone(), "latest".to_owned());
+            client
+                .auth(&reference, &credential, RegistryOperation::Pull)
+                .await
+                .map_err(RegistryUnavailable::request)?
+        };
         let authorization = match (token, credential) {
             (Some(token), _) => Authorization::Token(token),
             (None, RegistryAuth::Basic(username, password)) => {

@@ -24,16 +24,17 @@ async fn the_command_line_reconciles_with_amazon_ecr() {
         command.output().unwrap()
     };
     let binary = binary().display().to_string();
-    let reconcile = |more: &[&str]| {
+    let ended = |code, more: &[&str]| {
         let arguments = [&["reconcile", "--from", "ecr", "--data", &data], more].concat();
         let output = run(&binary, &arguments);
-        assert!(output.status.success(), "{output:?}");
-        assert_eq!(
-            String::from_utf8(output.stderr).unwrap(),
-            "",
-            "no progress bar without a terminal"
-        );
-        String::from_utf8(output.stdout).unwrap()
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (text(output.stdout), text(output.stderr))
+    };
+    let reconcile = |more: &[&str]| {
+        let (output, log) = ended(0, more);
+        assert_eq!(log, "", "no progress bar without a terminal");
+        output
     };
     let two = ["--repository", "team/app-00", "--repository", "team/app-01"];
     let filled = reconcile(&two);
@@ -52,16 +53,18 @@ async fn the_command_line_reconciles_with_amazon_ecr() {
         .send()
         .await
         .unwrap();
-    assert_eq!(reconcile(&two), "2 repositories reconciled, 0 differences repaired\n");
+    let kept = format!(
+        "kept: {REGISTRY}/team/app-01: the registry does not have it; --prune deletes it\n2 \
+         repositories reconciled, 0 differences repaired, 1 repositories kept\n"
+    );
+    assert_eq!(ended(1, &two).0, kept);
     let deleted = format!("{REGISTRY}/team/app-01: the repository was deleted\n");
-    let pruned = reconcile(&[&two[..], &["--prune", "--dry-run"]].concat());
+    let (pruned, _) = ended(2, &[&two[..], &["--prune", "--dry-run"]].concat());
     assert_eq!(pruned, format!("{deleted}2 repositories reconciled, 1 differences found\n"));
     let pruned = reconcile(&[&two[..], &["--prune"]].concat());
     assert_eq!(pruned, format!("{deleted}2 repositories reconciled, 1 differences repaired\n"));
-    assert_eq!(
-        reconcile(&[&two[..], &["--prune"]].concat()),
-        "2 repositories reconciled, 0 differences repaired\n"
-    );
+    let (nobody, _) = ended(1, &[&two[..], &["--prune"]].concat());
+    assert!(nobody.contains("failed: team/app-01: neither the registry nor"), "{nobody}");
 
     // The serving process looks up manifests with `--ecr-lookups`.
     let mut serving = command(&folder);

@@ -73,10 +73,12 @@ pub(super) fn boto3_gives_members_as_python_types() {
         "imageSizeInBytes": "int 5000000000",
         "imagePushedAt": "datetime 2026-01-01 00:00:01.234000+00:00",
         "imageScanStatus": {
-          "status": "str COMPLETE"
+          "status": "str COMPLETE",
+          "description": "str The scan was completed successfully."
         },
         "imageScanFindingsSummary": {
           "imageScanCompletedAt": "datetime 2026-01-01 00:00:03.500000+00:00",
+          "vulnerabilitySourceUpdatedAt": "datetime 2026-01-01 00:00:03+00:00",
           "findingSeverityCounts": {
             "CRITICAL": "int 1",
             "LOW": "int 20"
@@ -130,10 +132,12 @@ pub(super) fn javascript_gives_members_as_javascript_classes() {
         "imageSizeInBytes": "Number 5000000000",
         "imagePushedAt": "Date 2026-01-01T00:00:01.234Z",
         "imageScanStatus": {
-          "status": "String COMPLETE"
+          "status": "String COMPLETE",
+          "description": "String The scan was completed successfully."
         },
         "imageScanFindingsSummary": {
           "imageScanCompletedAt": "Date 2026-01-01T00:00:03.500Z",
+          "vulnerabilitySourceUpdatedAt": "Date 2026-01-01T00:00:03.000Z",
           "findingSeverityCounts": {
             "CRITICAL": "Number 1",
             "LOW": "Number 20"

@@ -216,8 +216,13 @@ pub(super) async fn the_rust_sdk_reads_every_member_of_a_private_image() {
     let handler = Handler::new(&seeded_store().await);
     let request = rust_sdk_ecr::client(&handler).describe_images().repository_name("team/complete");
     let output = request.send().await.unwrap();
+    let status = ImageScanStatus::builder()
+        .status(ScanStatus::Complete)
+        .description("The scan was completed successfully.")
+        .build();
     let findings = ImageScanFindingsSummary::builder()
         .image_scan_completed_at(date_time(3_500))
+        .vulnerability_source_updated_at(date_time(3_000))
         .finding_severity_counts(FindingSeverity::Critical, 1)
         .finding_severity_counts(FindingSeverity::Low, 20)
         .build();
@@ -229,7 +234,7 @@ pub(super) async fn the_rust_sdk_reads_every_member_of_a_private_image() {
         .image_tags("v9")
         .image_size_in_bytes(5_000_000_000)
         .image_pushed_at(read_as_float(1_234))
-        .image_scan_status(ImageScanStatus::builder().status(ScanStatus::Complete).build())
+        .image_scan_status(status)
         .image_scan_findings_summary(findings)
         .image_manifest_media_type(OCI_IMAGE)
         .artifact_media_type(OCI_CONFIGURATION)

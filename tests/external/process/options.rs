@@ -51,6 +51,47 @@ async fn the_commands_of_the_greeting_work_as_printed() {
     }
 }
 
+/// Without them, `imageSizeInBytes` stays absent.
+#[tokio::test]
+async fn it_says_at_the_start_which_registries_are_not_asked() {
+    let folder = folder("not_asked");
+    let subscription = |id: &str, source: &str, url: Option<&str>| {
+        let mut subscription = json!({
+            "id": id, "source": source, "registryId": "210987654321",
+            "credential": { "bearer": "token" },
+        });
+        if let Some(url) = url {
+            subscription["registryUrl"] = json!(url);
+        }
+        subscription
+    };
+    let subscriptions = json!([
+        subscription("harbor-1", "harbor", None),
+        subscription("harbor-2", "harbor", Some("https://harbor.example")),
+        subscription("artifactory-1", "artifactory", None),
+        subscription("quay-1", "quay", None),
+        subscription("zot-1", "zot", None),
+    ]);
+    fs::write(folder.join("work/subscriptions.json"), subscriptions.to_string()).unwrap();
+    let log = |options: &[&str]| {
+        let _ = fs::remove_file(folder.join("log"));
+        let mut command = command(&folder);
+        command.arg("--in-memory").args(options);
+        command.envs([("AWS_ACCESS_KEY_ID", "key"), ("AWS_SECRET_ACCESS_KEY", "secret")]);
+        let mut process = Process::start(command);
+        process.stop();
+        process.log()
+    };
+    let ecr = "Amazon ECR is not asked without --ecr-lookups";
+    let alone = log(&[]);
+    assert_eq!(alone.matches(ecr).count(), 1, "{alone}");
+    let asked = log(&["--ecr-lookups", "--subscriptions", "subscriptions.json"]);
+    assert!(!asked.contains(ecr), "{asked}");
+    let lines: Vec<&str> = asked.lines().filter(|line| line.contains("registryUrl")).collect();
+    assert_eq!(lines.len(), 2, "{asked}");
+    assert!(lines[0].contains("harbor-1") && lines[1].contains("artifactory-1"), "{asked}");
+}
+
 #[tokio::test]
 async fn a_demonstration_fills_an_empty_catalog_only() {
     let folder = folder("demonstration");

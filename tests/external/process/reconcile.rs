@@ -1,11 +1,116 @@
 //! `image-catalog reconcile`.
 
-use end_to_end::harness::stand_in::{StandIn, digest_of, image_manifest, index_manifest};
+use std::fs;
+use std::path::Path;
+
+use end_to_end::harness::stand_in::{Listing, StandIn, digest_of, image_manifest, index_manifest};
 use end_to_end::harness::{Catalog, Process, REGISTRY, command, time};
 use end_to_end::reference::cloud_trail::{Call, public_repository};
 use serde_json::{Value, json};
 
 use super::{folder, run};
+
+/// Runs the command. Returns its exit code, its output and its log.
+fn reconciled(folder: &Path, url: &str, options: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = command(folder);
+    let output = run(command.args(["reconcile", "--data", "data", "--from", url]).args(options));
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repository_that_the_registry_does_not_have_is_kept_and_named() {
+    let folder = folder("kept");
+    let before = StandIn::start("team/app", &[("one", image_manifest(1))]).await;
+    let now = StandIn::start("team/other", &[("two", image_manifest(2))]).await;
+    let outcome = |url: &str, options: &[&str]| {
+        let (code, output, _) = reconciled(&folder, url, options);
+        (code.unwrap(), output)
+    };
+    let (code, found) = outcome(&before.url, &["--dry-run"]);
+    assert_eq!(code, 2, "the drift of a dry run: {found}");
+    assert!(found.ends_with("1 repositories reconciled, 3 differences found\n"), "{found}");
+    assert_eq!(outcome(&before.url, &[]), (0, found.replace("found", "repaired")));
+    let nothing = "1 repositories reconciled, 0 differences found\n".to_owned();
+    assert_eq!(outcome(&before.url, &["--dry-run"]), (0, nothing));
+
+    let kept =
+        format!("kept: {REGISTRY}/team/app: the registry does not have it; --prune deletes it\n");
+    let (code, output) = outcome(&now.url, &["--repository", "team/app"]);
+    let summary = "1 repositories reconciled, 0 differences repaired, 1 repositories kept\n";
+    assert_eq!((code, output), (1, format!("{kept}{summary}")));
+    let (code, output) = outcome(&now.url, &[]);
+    assert_eq!(code, 1, "{output}");
+    assert!(output.contains(&kept), "{output}");
+    let summary = "2 repositories reconciled, 3 differences repaired, 1 repositories kept\n";
+    assert!(output.ends_with(summary), "{output}");
+    let (code, output) = outcome(&now.url, &["--dry-run"]);
+    let summary = "2 repositories reconciled, 0 differences found, 1 repositories kept\n";
+    assert_eq!((code, output), (2, format!("{kept}{summary}")));
+    let (code, output) = outcome(&now.url, &["--dry-run", "--prune"]);
+    assert_eq!(code, 2, "{output}");
+    let (code, output) = outcome(&now.url, &["--prune"]);
+    let deleted = format!("{REGISTRY}/team/app: the repository was deleted\n");
+    let summary = "2 repositories reconciled, 1 differences repaired\n";
+    assert_eq!((code, output), (0, format!("{deleted}{summary}")));
+    let nothing = "1 repositories reconciled, 0 differences repaired\n".to_owned();
+    assert_eq!(outcome(&now.url, &["--prune"]), (0, nothing));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repository_that_nobody_has_is_an_error() {
+    let folder = folder("nobody");
+    let registry = StandIn::start("team/app", &[("one", image_manifest(1))]).await;
+    for options in [&[][..], &["--dry-run"], &["--prune"]] {
+        let named = ["--repository", "team/app", "--repository", "team/ap"];
+        let (code, output, log) =
+            reconciled(&folder, &registry.url, &[&named[..], options].concat());
+        assert_eq!(code, Some(1), "{output}{log}");
+        let failed = "failed: team/ap: neither the registry nor the catalog has a repository of \
+                      this name\n";
+        assert!(output.contains(failed), "{output}");
+        assert!(output.ends_with(", 1 repositories failed\n"), "{output}");
+        assert!(output.contains("1 repositories reconciled, "), "{output}");
+        assert!(log.contains("1 repositories could not be reconciled"), "{log}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registry_that_refuses_its_list_is_an_error() {
+    let folder = folder("refused");
+    let start = async |listing| {
+        StandIn::start_with(listing, "team/app", &[("one", image_manifest(1))]).await
+    };
+    for status in ["401 Unauthorized", "403 Forbidden"] {
+        let registry = start(Listing::Refused(status)).await;
+        for options in [&[][..], &["--dry-run"]] {
+            let (code, output, log) = reconciled(&folder, &registry.url, options);
+            assert_eq!((code, output.as_str()), (Some(1), ""), "{log}");
+            let refused =
+                format!("list of repositories is refused, with the status {}", &status[..3]);
+            assert!(log.contains(&refused), "{log}");
+        }
+        // Named repositories need no list.
+        let named = ["--repository", "team/app"];
+        let (code, output, log) = reconciled(&folder, &registry.url, &named);
+        assert_eq!(code, Some(0), "{output}{log}");
+    }
+    let registry = start(Listing::Refused("404 Not Found")).await;
+    let (code, output, _) = reconciled(&folder, &registry.url, &[]);
+    let known = "1 repositories reconciled, 0 differences repaired\n";
+    assert_eq!((code, output.as_str()), (Some(0), known));
+
+    // Docker Hub is not asked for its list.
+    let registry = start(Listing::Refused("401 Unauthorized")).await;
+    let subscription = json!([{
+        "id": "hub", "source": "docker-hub", "registryId": REGISTRY,
+        "credential": { "bearer": "token" }, "registryUrl": registry.url,
+    }]);
+    fs::write(folder.join("work/subscriptions.json"), subscription.to_string()).unwrap();
+    let options = ["--subscriptions", "subscriptions.json"];
+    let (code, output, log) = reconciled(&folder, "hub", &options);
+    assert_eq!((code, output.as_str()), (Some(0), known), "{log}");
+}
 
 /// The registry has an index that does not fit into an item of the table.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use catalog::{Change, ChangeKind, RegistryId, Service, Timestamp};
-use end_to_end::harness::{OCI_IMAGE, REGISTRY, Store, binary, digest, print, repository, tag};
+use end_to_end::harness::{
+    DockerRegistry, Notifications, OCI_IMAGE, REGISTRY, Store, binary, digest, print, repository,
+    tag,
+};
 use reconcile::{Reconcile, ReconcileJob};
 use secret::Secret;
 use serde_json::{Value, json};
@@ -22,6 +25,7 @@ pub(super) fn target(setup: &Setup) -> RegistryTarget {
     RegistryTarget {
         id: "registry".to_owned(),
         registry: registries::Registry::Oci(address),
+        source: None,
         scope: Scope {
             service: Service::Ecr,
             registry_id: RegistryId::parse(REGISTRY).unwrap(),
@@ -148,27 +152,57 @@ pub(super) async fn a_catalog_without_notifications(setup: Setup) {
     assert!(after.iter().any(|(_, tags, _)| tags.contains(&"newer".to_owned())));
 
     // The same from the command line, which prints the drift.
-    let run = |options: &[&str]| {
+    let run = |code, options: &[&str]| {
         let mut command = Command::new(binary());
         command
             .arg("reconcile")
             .args(["--from", &format!("http://{}", setup.registry.address)])
             .args(options);
         let output = command.arg("--data").arg(setup.folder.join("data")).output().unwrap();
-        assert!(output.status.success(), "{output:?}");
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
         String::from_utf8(output.stdout).unwrap()
     };
-    let dry = run(&["--dry-run"]);
+    let dry = run(2, &["--dry-run"]);
     assert!(
         dry.contains(&format!("{REGISTRY}/{REPOSITORY}: the tag v3 points to {}\n", three.digest)),
         "{dry}"
     );
     assert!(dry.ends_with("1 repositories reconciled, 11 differences found\n"), "{dry}");
-    assert_eq!(run(&[]), dry.replace("found", "repaired"));
+    assert_eq!(run(0, &[]), dry.replace("found", "repaired"));
     assert_eq!(
-        run(&["--repository", REPOSITORY]),
+        run(0, &["--repository", REPOSITORY]),
         "1 repositories reconciled, 0 differences repaired\n"
     );
+}
+
+/// A docker-registry with a password, and nothing in it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_password_is_an_error() {
+    let test = "a_wrong_password_is_an_error";
+    let folder = end_to_end::harness::folder(&format!("registry/{test}"));
+    let notifications = Notifications { url: "http://127.0.0.1:9/".to_owned(), references: true };
+    let registry = DockerRegistry::start_with_password(test, &folder, &notifications).await;
+    let Some(registry) = registry else { return };
+    let subscriptions = folder.join("subscriptions.json");
+    let reconcile = |password: &str| {
+        let subscription = json!([{
+            "id": "registry", "source": "distribution", "registryId": REGISTRY,
+            "credential": { "bearer": "token" }, "registryUrl": registry.url("/"),
+            "registryCredential": { "username": "reader", "password": password },
+        }]);
+        std::fs::write(&subscriptions, subscription.to_string()).unwrap();
+        let mut command = Command::new(binary());
+        command.args(["reconcile", "--from", "registry", "--subscriptions"]).arg(&subscriptions);
+        let output = command.arg("--data").arg(folder.join("data")).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let (code, output, log) = reconcile("another");
+    assert_eq!((code, output.as_str()), (Some(1), ""), "{log}");
+    assert!(log.contains("the list of repositories is refused, with the status 401"), "{log}");
+    let (code, output, log) = reconcile("password");
+    let nothing = "0 repositories reconciled, 0 differences repaired\n";
+    assert_eq!((code, output.as_str()), (Some(0), nothing), "{log}");
 }
 
 pub(super) async fn two_thousand_images_from_before(setup: Setup) {

@@ -102,11 +102,13 @@ fn ecr_event(change: &Change) -> Value {
             action("UPDATE_STORAGE_CLASS", digest, members)
         }
         ChangeKind::ImageScanned { digest, scan } => {
-            assert_eq!(scan.completed_at, change.time, "the time of the event is that of the end");
+            let findings = scan.findings.as_ref().unwrap();
+            let completed_at = findings.completed_at.unwrap();
+            assert_eq!(completed_at, change.time, "the time of the event is that of the end");
             let detail = json!({
                 "scan-status": scan.status,
                 "image-digest": digest,
-                "finding-severity-counts": scan.finding_severity_counts,
+                "finding-severity-counts": findings.finding_severity_counts,
             });
             ("ECR Image Scan", detail)
         }

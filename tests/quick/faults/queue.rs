@@ -99,11 +99,7 @@ fn ecr_kind() -> impl Strategy<Value = ChangeKind> {
         }),
         1 => (any_digest(), 0..3_i64).prop_map(|(digest, high)| ChangeKind::ImageScanned {
             digest,
-            scan: Scan {
-                status: "COMPLETE".to_owned(),
-                finding_severity_counts: Some(BTreeMap::from([("HIGH".to_owned(), high)])),
-                completed_at: time(0),
-            },
+            scan: Scan::complete(time(0), Some(BTreeMap::from([("HIGH".to_owned(), high)]))),
         }),
         1 => Just(ChangeKind::RepositoryCreated),
         2 => Just(ChangeKind::RepositoryDeleted),
@@ -130,8 +126,11 @@ impl History {
     fn changes(&self, repository: &Repository) -> Vec<Vec<Change>> {
         let change = |(at, kind): &(i64, ChangeKind)| {
             let mut kind = kind.clone();
-            if let ChangeKind::ImageScanned { scan, .. } = &mut kind {
-                scan.completed_at = time(*at);
+            if let ChangeKind::ImageScanned {
+                scan: Scan { findings: Some(findings), .. }, ..
+            } = &mut kind
+            {
+                findings.completed_at = Some(time(*at));
             }
             Change { repository: repository.clone(), time: time(*at), kind }
         };

@@ -3,10 +3,10 @@
 use std::sync::atomic::Ordering;
 
 use catalog::change::Content;
-use catalog::image::{Image, Scan};
+use catalog::image::Image;
 use catalog::{Change, ChangeKind, Repository};
 use end_to_end::harness::{Store, digest, histories, repository, tag, time};
-use end_to_end::reference::model;
+use end_to_end::reference::{generators::any_scan, model};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -36,12 +36,10 @@ fn any_kind() -> impl Strategy<Value = ChangeKind> {
         1 => Just(ChangeKind::RepositoryDeleted),
         1 => any_digest().prop_map(|digest| ChangeKind::ImagePulled { digest }),
         1 => any_digest().prop_map(|digest| ChangeKind::ImageArchived { digest }),
-        // Their own times are set to those of the changes.
+        // Its own time is set to that of the change.
         1 => any_digest().prop_map(|digest| ChangeKind::ImageRestored { digest, activated_at: time(0) }),
-        1 => any_digest().prop_map(|digest| ChangeKind::ImageScanned {
-            digest,
-            scan: Scan { status: "COMPLETE".to_owned(), finding_severity_counts: None, completed_at: time(0) },
-        }),
+        2 => (any_digest(), any_scan())
+            .prop_map(|(digest, scan)| ChangeKind::ImageScanned { digest, scan }),
     ]
 }
 
@@ -62,10 +60,8 @@ fn any_past() -> impl Strategy<Value = Past> {
 fn change(repository: &Repository, at: i64, kind: &ChangeKind) -> Change {
     let time = minutes(at);
     let mut kind = kind.clone();
-    match &mut kind {
-        ChangeKind::ImageRestored { activated_at, .. } => *activated_at = time,
-        ChangeKind::ImageScanned { scan, .. } => scan.completed_at = time,
-        _ => {}
+    if let ChangeKind::ImageRestored { activated_at, .. } = &mut kind {
+        *activated_at = time;
     }
     Change { repository: repository.clone(), time, kind }
 }
@@ -87,7 +83,7 @@ fn observe(images: Option<Vec<Image>>, known: &[Image], at: i64) -> Observation 
                 pulled_at: image.last_recorded_pull_time,
                 archived_at: image.last_archived_at,
                 activated_at: image.last_activated_at,
-                scan: image.scan.clone(),
+                scan: Some(image.scan.clone().unwrap_or_default()),
             };
             contents.images.insert(image.image_digest.clone(), observed);
         }

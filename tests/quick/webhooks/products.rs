@@ -39,6 +39,33 @@ async fn harbor() {
 }
 
 #[tokio::test]
+async fn r60_a_scan_of_harbor_may_lack_members() {
+    let report_of = |members: Value| {
+        let mut event: Value =
+            serde_json::from_str(&sample("harbor/scanning-completed.json")).unwrap();
+        event["event_data"]["resources"][0]["digest"] = json!(HARBOR_IMAGE);
+        event["event_data"]["resources"][0]["scan_overview"] = json!({ "report": members });
+        event
+    };
+    let completed = json!({ "imageScanCompletedAt": 1_680_502_375, "findingSeverityCounts": {} });
+    for (members, status, findings) in [
+        (json!({ "scan_status": "Success" }), "COMPLETE", Some(completed)),
+        (json!({ "scan_status": "Error" }), "FAILED", None),
+        (json!({ "scan_status": "Error", "end_time": "2023-04-03T06:12:55Z" }), "FAILED", None),
+    ] {
+        let catalog = catalog().await;
+        take(&catalog, "harbor", "harbor/push-artifact.json").await;
+        let url = format!("{}/events/harbor", catalog.url);
+        let header = [("authorization", "token of harbor")];
+        let event = report_of(members).to_string();
+        assert_eq!(send(&url, &header, event).await, (200, report(1, 0)));
+        let image = images(&catalog, "harbor/alpine").await[0].clone();
+        assert_eq!(image["imageScanStatus"], json!({ "status": status }));
+        assert_eq!(image.get("imageScanFindingsSummary"), findings.as_ref());
+    }
+}
+
+#[tokio::test]
 async fn harbor_deletes_an_image_with_its_tags() {
     let catalog = catalog().await;
     let mut push: Value = serde_json::from_str(&sample("harbor/delete-artifact.json")).unwrap();

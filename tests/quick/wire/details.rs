@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use catalog::change::Content;
-use catalog::image::{ImageStatus, Scan};
+use catalog::image::{FindingsSummary, ImageStatus, Scan};
 use catalog::{ChangeKind, Repository, Service};
 use end_to_end::harness::{digest, repository, sample, tag, time};
 use serde_json::{Value, json};
@@ -27,7 +27,15 @@ async fn known_image() -> Wire {
     let completed_at = at("2026-05-15T15:34:00.5Z");
     let finding_severity_counts =
         Some(BTreeMap::from([("CRITICAL".to_owned(), 10), ("MEDIUM".to_owned(), 9)]));
-    let scan = Scan { status: "COMPLETE".to_owned(), finding_severity_counts, completed_at };
+    let scan = Scan {
+        status: Some("COMPLETE".to_owned()),
+        description: Some("The scan was completed successfully.".to_owned()),
+        findings: Some(FindingsSummary {
+            completed_at: Some(completed_at),
+            vulnerability_source_updated_at: Some(at("2026-05-15T15:33:59Z")),
+            finding_severity_counts,
+        }),
+    };
     wire.apply(&app, completed_at, ChangeKind::ImageScanned { digest: digest(1), scan }).await;
     wire.apply(&app, at("2026-05-15T15:35:00Z"), ChangeKind::ImagePulled { digest: digest(1) })
         .await;
@@ -42,7 +50,7 @@ async fn known_image() -> Wire {
 #[tokio::test]
 async fn r37_the_private_service_returns_every_member() {
     let wire = known_image().await;
-    let expected = r#"{"imageDetails":[{"registryId":"123456789012","repositoryName":"app","imageDigest":"sha256:0000000000000000000000000000000000000000000000000000000000000001","imageTags":["latest","v1"],"imageSizeInBytes":12345,"imagePushedAt":1778859183.778,"imageManifestMediaType":"application/vnd.oci.image.manifest.v1+json","artifactMediaType":"application/vnd.oci.image.config.v1+json","imageScanStatus":{"status":"COMPLETE"},"imageScanFindingsSummary":{"imageScanCompletedAt":1778859240.5,"findingSeverityCounts":{"CRITICAL":10,"MEDIUM":9}},"lastRecordedPullTime":1778859300,"subjectManifestDigest":"sha256:0000000000000000000000000000000000000000000000000000000000000007","imageStatus":"ACTIVE","lastArchivedAt":1778859360,"lastActivatedAt":1778859420}]}"#;
+    let expected = r#"{"imageDetails":[{"registryId":"123456789012","repositoryName":"app","imageDigest":"sha256:0000000000000000000000000000000000000000000000000000000000000001","imageTags":["latest","v1"],"imageSizeInBytes":12345,"imagePushedAt":1778859183.778,"imageManifestMediaType":"application/vnd.oci.image.manifest.v1+json","artifactMediaType":"application/vnd.oci.image.config.v1+json","imageScanStatus":{"status":"COMPLETE","description":"The scan was completed successfully."},"imageScanFindingsSummary":{"imageScanCompletedAt":1778859240.5,"vulnerabilitySourceUpdatedAt":1778859239,"findingSeverityCounts":{"CRITICAL":10,"MEDIUM":9}},"lastRecordedPullTime":1778859300,"subjectManifestDigest":"sha256:0000000000000000000000000000000000000000000000000000000000000007","imageStatus":"ACTIVE","lastArchivedAt":1778859360,"lastActivatedAt":1778859420}]}"#;
     assert_eq!(wire.ecr(json!({ "repositoryName": "app" })).await.body, expected);
     let by_tag = json!({ "repositoryName": "app", "imageIds": [{ "imageTag": "v1" }] });
     assert_eq!(wire.ecr(by_tag).await.body, expected, "looked up by its tag");
@@ -91,16 +99,58 @@ async fn r37_an_archived_image_has_its_status() {
 }
 
 #[tokio::test]
-async fn r37_a_scan_without_counts_has_a_status_only() {
+async fn r60_the_members_of_a_scan_are_independent() {
     let wire = Wire::start().await;
     wire.push("app", time(0), 1, None).await;
-    let scan =
-        Scan { status: "FAILED".to_owned(), finding_severity_counts: None, completed_at: time(1) };
-    wire.apply(&repository("app"), time(1), ChangeKind::ImageScanned { digest: digest(1), scan })
-        .await;
-    let image = wire.ecr(json!({ "repositoryName": "app" })).await.image();
-    assert_eq!(image["imageScanStatus"], json!({ "status": "FAILED" }));
-    assert_eq!(image.get("imageScanFindingsSummary"), None);
+    let findings = |findings| Scan { findings: Some(findings), ..Scan::default() };
+    let described = Scan {
+        description: Some("UnsupportedImageError: no packages".to_owned()),
+        ..Scan::with_status("UNSUPPORTED_IMAGE")
+    };
+    let counts = Some(BTreeMap::from([("HIGH".to_owned(), 2)]));
+    let none = FindingsSummary::default;
+    let states = [
+        (Scan::with_status("PENDING"), r#""imageScanStatus":{"status":"PENDING"},"#),
+        (
+            described,
+            r#""imageScanStatus":{"status":"UNSUPPORTED_IMAGE","description":"UnsupportedImageError: no packages"},"#,
+        ),
+        (
+            Scan::complete(time(1500), None),
+            r#""imageScanStatus":{"status":"COMPLETE"},"imageScanFindingsSummary":{"imageScanCompletedAt":1767225601.5},"#,
+        ),
+        (
+            Scan { findings: Some(none()), ..Scan::with_status("ACTIVE") },
+            r#""imageScanStatus":{"status":"ACTIVE"},"imageScanFindingsSummary":{},"#,
+        ),
+        (
+            findings(FindingsSummary {
+                vulnerability_source_updated_at: Some(time(1000)),
+                ..none()
+            }),
+            r#""imageScanFindingsSummary":{"vulnerabilitySourceUpdatedAt":1767225601},"#,
+        ),
+        (
+            findings(FindingsSummary { finding_severity_counts: counts, ..none() }),
+            r#""imageScanFindingsSummary":{"findingSeverityCounts":{"HIGH":2}},"#,
+        ),
+        // Without any, there is no scan any longer.
+        (Scan::default(), ""),
+    ];
+    for (milliseconds, (scan, members)) in (1..).zip(states) {
+        let kind = ChangeKind::ImageScanned { digest: digest(1), scan };
+        wire.apply(&repository("app"), time(milliseconds), kind).await;
+        let expected = format!(
+            r#"{{"imageDetails":[{{"registryId":"123456789012","repositoryName":"app","imageDigest":"{}","imagePushedAt":1767225600,{members}"imageStatus":"ACTIVE"}}]}}"#,
+            digest(1)
+        );
+        assert_eq!(wire.ecr(json!({ "repositoryName": "app" })).await.body, expected);
+        let by_digest =
+            json!({ "repositoryName": "app", "imageIds": [{ "imageDigest": digest(1) }] });
+        assert_eq!(wire.ecr(by_digest).await.body, expected, "looked up by its digest");
+        let public = wire.ecr_public(json!({ "repositoryName": "app" })).await.body;
+        assert!(!public.contains("Scan"), "{public}");
+    }
 }
 
 #[tokio::test]

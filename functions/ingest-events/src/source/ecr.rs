@@ -1,6 +1,7 @@
 //! Amazon ECR and Amazon ECR Public. Their events come in three envelopes, one file for each:
 //! EventBridge events, CloudTrail records, alone or in EventBridge events, and CloudEvents that an
-//! input transformer makes of a push. Those of Amazon ECR Public are CloudTrail records only.
+//! input transformer makes of a push. Those of Amazon ECR Public are CloudTrail records only. With
+//! enhanced scanning, the events of scans are Amazon Inspector's.
 //!
 //! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html>
 //! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/logging-using-cloudtrail.html>
@@ -9,6 +10,7 @@
 mod cloud_event;
 mod cloud_trail;
 mod event_bridge;
+mod inspector;
 
 use catalog::{Change, ChangeKind};
 use registries::Registry;

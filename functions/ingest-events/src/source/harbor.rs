@@ -131,11 +131,7 @@ impl Resource {
             EventType::Delete => ChangeKind::ImageDeleted { digest },
             EventType::Scan => {
                 let Some(report) = self.scan_overview.into_values().next() else { return Ok(None) };
-                let completed_at = match &report.end_time {
-                    Some(time) => parse("end_time", time)?,
-                    None => time,
-                };
-                ChangeKind::ImageScanned { digest, scan: report.scan(completed_at) }
+                ChangeKind::ImageScanned { digest, scan: report.scan(time)? }
             }
             EventType::Other(_) => return Ok(None),
         };
@@ -145,8 +141,14 @@ impl Resource {
 
 impl Report {
     /// The report with Amazon ECR's statuses and severities.
-    fn scan(self, completed_at: Timestamp) -> Scan {
-        let status = if self.scan_status == "Success" { "COMPLETE" } else { "FAILED" };
+    fn scan(self, event_time: Timestamp) -> Result<Scan, MalformedEvent> {
+        if self.scan_status != "Success" {
+            return Ok(Scan::with_status("FAILED"));
+        }
+        let completed_at = match &self.end_time {
+            Some(time) => parse("end_time", time)?,
+            None => event_time,
+        };
         let mut counts = BTreeMap::new();
         for (severity, count) in self.summary.summary {
             let severity = match severity.as_str() {
@@ -159,6 +161,6 @@ impl Report {
             };
             *counts.entry(severity.to_owned()).or_default() += count;
         }
-        Scan { status: status.to_owned(), finding_severity_counts: Some(counts), completed_at }
+        Ok(Scan::complete(completed_at, Some(counts)))
     }
 }

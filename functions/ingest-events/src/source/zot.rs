@@ -122,6 +122,6 @@ impl Data {
                 .filter(|(_, count)| *count > 0)
                 .collect()
         });
-        Scan { status: "COMPLETE".to_owned(), finding_severity_counts: counts, completed_at }
+        Scan::complete(completed_at, counts)
     }
 }

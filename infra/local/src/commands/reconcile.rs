@@ -1,15 +1,16 @@
 //! `image-catalog reconcile`: reconciles the catalog with a registry.
 
 use std::error::Error;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use catalog::table::causes;
-use catalog::{Change, Reader, Service, Timestamp, Writer};
+use catalog::{Reader, Service, Timestamp, Writer};
 use clap::Args;
 use futures_util::{StreamExt as _, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 use reconcile::drift::Description;
-use reconcile::{Reconcile, ReconcileError, ReconcileJob, Repaired};
+use reconcile::{Drift, Reconcile, ReconcileError, ReconcileJob, Repaired};
 use registries::{
     EcrClient, Registries, Registry, RegistryAddress, RegistryTarget, RegistryTargets, Scope,
     Subscriptions,
@@ -21,6 +22,9 @@ use crate::data;
 use crate::options::Options;
 
 const CONCURRENT_REPOSITORIES: usize = 4;
+
+/// The exit code of a dry run that finds drift.
+const DRIFT_FOUND: u8 = 2;
 
 /// The options of `image-catalog reconcile`.
 #[derive(Debug, Clone, Args)]
@@ -42,9 +46,21 @@ pub struct ReconcileOptions {
     prune: bool,
 }
 
+/// Why a repository could not be reconciled.
+#[derive(Debug, thiserror::Error)]
+enum RepositoryError {
+    #[error(transparent)]
+    Reconcile(#[from] ReconcileError),
+    #[error("neither the registry nor the catalog has a repository of this name")]
+    NoSuchRepository,
+}
+
 /// Reconciles the catalog, and prints the drift. A repository that cannot be reconciled does not end
 /// the command, but is an error at its end.
-pub async fn run(options: &Options, command: &ReconcileOptions) -> Result<(), Box<dyn Error>> {
+pub async fn run(
+    options: &Options,
+    command: &ReconcileOptions,
+) -> Result<ExitCode, Box<dyn Error>> {
     let subscriptions = options.read_subscriptions()?.unwrap_or_default();
     let (target, targets) = command.target(&subscriptions, options)?;
     let ecr = match target.registry {
@@ -63,13 +79,16 @@ pub async fn run(options: &Options, command: &ReconcileOptions) -> Result<(), Bo
     let mut results = stream::iter(&jobs)
         .map(async |job| (job, command.reconcile_one(&reconcile, &target, job).await))
         .buffer_unordered(CONCURRENT_REPOSITORIES);
-    let mut summary = Summary::default();
+    let mut summary = Summary { is_dry_run: command.dry_run, ..Summary::default() };
     while let Some((job, result)) = results.next().await {
-        bar.suspend(|| summary.add(job, result));
+        bar.suspend(|| match result {
+            Ok((drift, repaired)) => summary.add(&drift, &repaired, command.prune),
+            Err(error) => summary.add_failed(job, &error),
+        });
         bar.inc(1);
     }
     bar.finish_and_clear();
-    summary.print(command.dry_run)
+    summary.finish()
 }
 
 impl ReconcileOptions {
@@ -98,6 +117,7 @@ impl ReconcileOptions {
         let target = RegistryTarget {
             id: self.from.clone(),
             registry: Registry::Oci(address),
+            source: None,
             scope: Scope {
                 service: options.service,
                 registry_id: options.registry.clone(),
@@ -136,71 +156,96 @@ impl ReconcileOptions {
         reconcile: &Reconcile,
         target: &RegistryTarget,
         job: &ReconcileJob,
-    ) -> Result<(Vec<Change>, Repaired), ReconcileError> {
+    ) -> Result<(Drift, Repaired), RepositoryError> {
         let drift = reconcile.find_drift(target, job).await?;
-        let repaired =
-            if self.dry_run { Repaired::default() } else { reconcile.repair(&drift, None).await? };
-        Ok((drift.changes, repaired))
+        // One that the registry listed may have been deleted since.
+        if drift.has_no_repository() && self.repository.contains(&job.name) {
+            return Err(RepositoryError::NoSuchRepository);
+        }
+        let repaired = if self.dry_run {
+            Repaired::default()
+        } else {
+            reconcile.repair(&drift, None).await.map_err(ReconcileError::from)?
+        };
+        Ok((drift, repaired))
     }
 }
 
 /// The results of all repositories.
 #[derive(Default)]
 struct Summary {
+    is_dry_run: bool,
     repositories: usize,
     found: usize,
     repaired: usize,
     superseded: usize,
     not_repaired: usize,
-    failed_repositories: usize,
+    kept: usize,
+    failed: usize,
 }
 
 impl Summary {
-    fn add(&mut self, job: &ReconcileJob, result: Result<(Vec<Change>, Repaired), ReconcileError>) {
-        match result {
-            Ok((changes, repaired)) => {
-                self.repositories += 1;
-                self.found += changes.len();
-                changes.iter().for_each(|change| println!("{}", Description(change)));
-                for (change, reason) in &repaired.failed {
-                    println!("not repaired: {}: {reason}", Description(change));
-                }
-                self.repaired += repaired.repaired;
-                self.superseded += repaired.superseded;
-                self.not_repaired += repaired.failed.len();
-            }
-            Err(error) => {
-                self.failed_repositories += 1;
-                let (repository, error) = (&job.name, causes(&error));
-                tracing::error!(repository, error, "a repository cannot be reconciled");
-            }
+    fn add(&mut self, drift: &Drift, repaired: &Repaired, prune: bool) {
+        self.repositories += 1;
+        self.found += drift.changes.len();
+        self.repaired += repaired.repaired;
+        self.superseded += repaired.superseded;
+        self.not_repaired += repaired.failed.len();
+        drift.changes.iter().for_each(|change| println!("{}", Description(change)));
+        for (change, reason) in &repaired.failed {
+            println!("not repaired: {}: {reason}", Description(change));
+        }
+        if drift.keeps_repository() {
+            self.kept += 1;
+            let reason = if prune {
+                "it was not listed as a repository of this registry alone"
+            } else {
+                "--prune deletes it"
+            };
+            println!("kept: {}: the registry does not have it; {reason}", drift.repository);
         }
     }
 
-    fn print(&self, dry_run: bool) -> Result<(), Box<dyn Error>> {
-        print!("{} repositories reconciled, ", self.repositories);
-        if dry_run {
-            println!("{} differences found", self.found);
-        } else {
-            print!("{} differences repaired", self.repaired);
-            if self.superseded > 0 {
-                print!(", {} superseded by newer events", self.superseded);
-            }
-            if self.not_repaired > 0 {
-                print!(", {} not repaired", self.not_repaired);
-            }
-            println!();
-        }
-        if self.failed_repositories > 0 {
-            let failed = self.failed_repositories;
-            return Err(format!("{failed} repositories could not be reconciled; try again").into());
-        }
-        if self.not_repaired > 0 {
-            let not_repaired = self.not_repaired;
-            return Err(format!("{not_repaired} differences could not be repaired").into());
-        }
-        Ok(())
+    fn add_failed(&mut self, job: &ReconcileJob, error: &RepositoryError) {
+        self.failed += 1;
+        let (repository, error) = (&job.name, causes(error));
+        println!("failed: {repository}: {error}");
+        tracing::error!(repository, error, "a repository cannot be reconciled");
     }
+
+    /// Prints the numbers, and returns the exit code; an error if something remains.
+    fn finish(&self) -> Result<ExitCode, Box<dyn Error>> {
+        let found = if self.is_dry_run {
+            format!("{} differences found", self.found)
+        } else {
+            format!("{} differences repaired", self.repaired)
+        };
+        let others = [
+            (self.superseded, "superseded by newer events"),
+            (self.not_repaired, "not repaired"),
+            (self.kept, "repositories kept"),
+            (self.failed, "repositories failed"),
+        ];
+        println!("{} repositories reconciled, {found}{}", self.repositories, list(", ", &others));
+        let remaining = [
+            (self.failed, "repositories could not be reconciled"),
+            (self.not_repaired, "differences could not be repaired"),
+            // To a dry run, that is drift.
+            (if self.is_dry_run { 0 } else { self.kept }, "repositories were kept"),
+        ];
+        let remaining = list("; ", &remaining);
+        if let Some(remaining) = remaining.strip_prefix("; ") {
+            return Err(remaining.into());
+        }
+        let has_drift = self.is_dry_run && self.found + self.kept > 0;
+        Ok(if has_drift { ExitCode::from(DRIFT_FOUND) } else { ExitCode::SUCCESS })
+    }
+}
+
+/// The numbers that are not 0, each after the separator.
+fn list(separator: &str, numbers: &[(usize, &str)]) -> String {
+    let numbers = numbers.iter().filter(|(number, _)| *number > 0);
+    numbers.map(|(number, what)| format!("{separator}{number} {what}")).collect()
 }
 
 /// On standard error if that is a terminal.

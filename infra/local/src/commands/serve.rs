@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use catalog::Reader;
 use describe_images::Api;
+use ingest_events::ingest::log_missing_registry_urls;
 use secret::Secret;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -39,6 +40,13 @@ pub async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         data::open_keyring(&options.data)?
     };
     let accepted = subscriptions.clone().unwrap_or_default();
+    log_missing_registry_urls(&accepted);
+    if !options.ecr_lookups {
+        tracing::info!(
+            "Amazon ECR is not asked without --ecr-lookups, so that imageSizeInBytes stays absent \
+             unless an event contains it"
+        );
+    }
     let ingest = Arc::new(options.ingest(table.clone(), accepted).await);
     if options.demo && !demo::fill(&table, &ingest, &options.registry).await? {
         tracing::info!("the catalog is not empty, so it is not filled with sample images");

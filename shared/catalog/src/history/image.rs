@@ -266,7 +266,7 @@ impl ImageHistory {
         Effect::Applied
     }
 
-    /// A scan of the image ended.
+    /// The scan of the image changed.
     pub fn scan(&mut self, time: Timestamp, scan: &Scan) {
         if self.deleted_at <= Some(time) {
             register::write(&mut self.scan, time, Some(scan.clone()));
@@ -358,7 +358,7 @@ impl ImageHistory {
             scan: self
                 .scan
                 .as_ref()
-                .filter(|scan| since_push(scan.time))
+                .filter(|scan| since_push(scan.time) && !scan.value.is_none())
                 .map(|scan| scan.value.clone()),
             last_recorded_pull_time: self.pulled_at.filter(|time| since_push(*time)),
             last_archived_at: archived_at,

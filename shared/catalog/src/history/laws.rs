@@ -81,8 +81,12 @@ impl ImageChange {
                 history.delete(time);
             }
             Self::Scan(number) => {
-                let status = format!("STATUS-{number}");
-                let scan = Scan { status, finding_severity_counts: None, completed_at: time };
+                // The first states that there is none.
+                let scan = match number {
+                    0 => Scan::default(),
+                    1 => Scan::complete(time, None),
+                    _ => Scan::with_status("PENDING"),
+                };
                 history.scan(time, &scan);
             }
             Self::Pull => history.pull(time),

@@ -25,10 +25,12 @@ pub(super) fn prints_every_member_as_json(aws: &Aws) {
                         "imageSizeInBytes": 5000000000,
                         "imagePushedAt": 1767225601.234,
                         "imageScanStatus": {
-                            "status": "COMPLETE"
+                            "status": "COMPLETE",
+                            "description": "The scan was completed successfully."
                         },
                         "imageScanFindingsSummary": {
                             "imageScanCompletedAt": 1767225603.5,
+                            "vulnerabilitySourceUpdatedAt": 1767225603.0,
                             "findingSeverityCounts": {
                                 "CRITICAL": 1,
                                 "LOW": 20
@@ -82,10 +84,12 @@ pub(super) fn prints_every_member_as_json(aws: &Aws) {
                         "imageSizeInBytes": 5000000000,
                         "imagePushedAt": "2026-01-01T00:00:01.234000+00:00",
                         "imageScanStatus": {
-                            "status": "COMPLETE"
+                            "status": "COMPLETE",
+                            "description": "The scan was completed successfully."
                         },
                         "imageScanFindingsSummary": {
                             "imageScanCompletedAt": "2026-01-01T00:00:03.500000+00:00",
+                            "vulnerabilitySourceUpdatedAt": "2026-01-01T00:00:03+00:00",
                             "findingSeverityCounts": {
                                 "CRITICAL": 1,
                                 "LOW": 20

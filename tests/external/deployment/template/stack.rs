@@ -310,7 +310,14 @@ fn eventbridge_samples() -> Vec<(&'static str, Value, bool)> {
     }
     let index = "eventbridge-cloudtrail-put-image-index.json";
     samples.push((index, parse(&format!("aws-ecr-public/{index}")), true));
-    // Changes of scan settings, unsupported events, and events of other sources.
+    let inspected = sample("aws-inspector2/scan-image.json");
+    samples.push(("Inspector2 Scan", serde_json::from_str(&inspected).unwrap(), true));
+    let mut artifact = event("image-action-push.json");
+    artifact["detail-type"] = json!("ECR Artifact Action");
+    samples.push(("ECR Artifact Action", artifact, true));
+    // Findings of scans, changes of scan settings, unsupported events, and events of other sources.
+    let finding = sample("aws-inspector2/finding.json");
+    samples.push(("Inspector2 Finding", serde_json::from_str(&finding).unwrap(), false));
     samples.push(("scan-resource-change.json", event("scan-resource-change.json"), false));
     let mut read = event("eventbridge-cloudtrail-create-repository.json");
     read["detail"]["eventName"] = json!("GetAuthorizationToken");

@@ -104,11 +104,7 @@ pub(super) fn ecr_event(
                 "finding-severity-counts": { "HIGH": high },
                 "image-tags": []
             });
-            let scan = Scan {
-                status: "COMPLETE".to_owned(),
-                finding_severity_counts: Some([("HIGH".to_owned(), high)].into()),
-                completed_at: at,
-            };
+            let scan = Scan::complete(at, Some([("HIGH".to_owned(), high)].into()));
             let event = event_bridge_event("ECR Image Scan", at, &detail);
             (event, ChangeKind::ImageScanned { digest: digest.clone(), scan })
         }

@@ -17,10 +17,11 @@ pub(super) fn detail(repository: &Repository, image: &Image) -> Value {
     let milliseconds = |time: Timestamp| json!(time.as_milliseconds());
     let tags = (!image.image_tags.is_empty()).then(|| json!(image.image_tags));
     let scan_status = image.scan.as_ref().map(|scan| json!({ "status": scan.status }));
-    let scan_summary = image.scan.as_ref().map(|scan| {
+    let findings = image.scan.as_ref().and_then(|scan| scan.findings.as_ref());
+    let scan_summary = findings.map(|findings| {
         json!({
-            "imageScanCompletedAt": milliseconds(scan.completed_at),
-            "findingSeverityCounts": scan.finding_severity_counts
+            "imageScanCompletedAt": findings.completed_at.map(milliseconds),
+            "findingSeverityCounts": findings.finding_severity_counts
         })
     });
     let members = [

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use catalog::change::Content;
-use catalog::image::Scan;
+use catalog::image::{FindingsSummary, Scan};
 use catalog::{Change, ChangeKind, Repository, Service};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::changes;
 use super::cloud_trail::Record;
+use super::{changes, inspector};
 use crate::source::{Interpreted, MalformedEvent, Meaning, decode, ignored, parse, parse_tag};
 
 #[derive(Deserialize)]
@@ -17,10 +17,10 @@ use crate::source::{Interpreted, MalformedEvent, Meaning, decode, ignored, parse
 pub(super) struct Event {
     detail_type: DetailType,
     source: String,
-    account: String,
-    time: String,
-    region: String,
-    detail: Value,
+    pub(super) account: String,
+    pub(super) time: String,
+    pub(super) region: String,
+    pub(super) detail: Value,
 }
 
 #[derive(Deserialize)]
@@ -33,8 +33,16 @@ enum DetailType {
     ReplicationAction,
     #[serde(rename = "ECR Pull Through Cache Action")]
     PullThroughCacheAction,
+    #[serde(rename = "ECR Artifact Action")]
+    ArtifactAction,
     #[serde(rename = "ECR Image Scan")]
     ImageScan,
+    #[serde(rename = "Inspector2 Scan")]
+    InspectorScan,
+    #[serde(rename = "Inspector2 Finding")]
+    InspectorFinding,
+    #[serde(rename = "Inspector2 Coverage")]
+    InspectorCoverage,
     #[serde(rename = "AWS API Call via CloudTrail")]
     ApiCall,
     #[serde(rename = "AWS Service Event via CloudTrail")]
@@ -66,7 +74,11 @@ impl Event {
             DetailType::ReferrerAction => "ECR Referrer Action",
             DetailType::ReplicationAction => "ECR Replication Action",
             DetailType::PullThroughCacheAction => "ECR Pull Through Cache Action",
+            DetailType::ArtifactAction => "ECR Artifact Action",
             DetailType::ImageScan => "ECR Image Scan",
+            DetailType::InspectorScan => "Inspector2 Scan",
+            DetailType::InspectorFinding => "Inspector2 Finding",
+            DetailType::InspectorCoverage => "Inspector2 Coverage",
             DetailType::ApiCall => "AWS API Call via CloudTrail",
             DetailType::ServiceEvent => "AWS Service Event via CloudTrail",
             DetailType::Other(_) => "other",
@@ -77,6 +89,10 @@ impl Event {
         if self.detail_type.contains_record() {
             let record: Record = decode(&self.detail)?;
             return record.meaning(&self.account, region);
+        }
+        if self.source == inspector::SOURCE && matches!(self.detail_type, DetailType::InspectorScan)
+        {
+            return inspector::meaning(&self, region);
         }
         if self.source != "aws.ecr" {
             return ignored(format!("the source {}", self.source));
@@ -93,7 +109,13 @@ impl Event {
                 Copied::meaning(&self, |copied| copied.sync_status.as_deref())
             }
             DetailType::ImageScan => ImageScan::meaning(&self),
+            // EventBridge lists it among the events of Amazon ECR; its members are not published.
+            DetailType::ArtifactAction => ImageAction::meaning(&self)
+                .or_else(|error| ignored(format!("it is not as ECR Image Action: {error}"))),
             DetailType::ApiCall | DetailType::ServiceEvent => ignored("a CloudTrail record"),
+            DetailType::InspectorScan
+            | DetailType::InspectorFinding
+            | DetailType::InspectorCoverage => ignored("an event of Amazon Inspector"),
             DetailType::Other(name) => ignored(format!("the detail-type {name}")),
         }
     }
@@ -205,15 +227,23 @@ struct ImageScan {
 
 impl ImageScan {
     fn meaning(event: &Event) -> Result<Meaning, MalformedEvent> {
-        let scan: Self = decode(&event.detail)?;
-        let kind = ChangeKind::ImageScanned {
-            digest: parse("image-digest", &scan.image_digest)?,
-            scan: Scan {
-                status: scan.scan_status,
-                finding_severity_counts: scan.finding_severity_counts,
-                completed_at: parse("time", &event.time)?,
+        let event_scan: Self = decode(&event.detail)?;
+        let counts = event_scan.finding_severity_counts;
+        let scan = match event_scan.scan_status.as_str() {
+            "COMPLETE" => Scan::complete(parse("time", &event.time)?, counts),
+            // A scan that failed found nothing, and did not complete at the event's time.
+            status => Scan {
+                findings: counts.filter(|counts| !counts.is_empty()).map(|counts| {
+                    FindingsSummary {
+                        finding_severity_counts: Some(counts),
+                        ..FindingsSummary::default()
+                    }
+                }),
+                ..Scan::with_status(status)
             },
         };
-        changes([event.change(&scan.repository_name, kind)?])
+        let digest = parse("image-digest", &event_scan.image_digest)?;
+        let kind = ChangeKind::ImageScanned { digest, scan };
+        changes([event.change(&event_scan.repository_name, kind)?])
     }
 }

@@ -1,0 +1,116 @@
+//! The list of a registry's repositories: refused, missing, and never requested.
+
+use std::sync::Arc;
+
+use catalog::{Change, ChangeKind, Repository};
+use end_to_end::harness::stand_in::{Listing, StandIn, image_manifest};
+use end_to_end::harness::{Store, repository, time};
+use reconcile::{Reconcile, ReconcileError, ReconcileJob};
+use registries::{Registries, RegistryTargets, RegistryUnavailable, Subscriptions};
+use secret::Secret;
+use serde_json::json;
+
+use super::Simulation;
+
+/// A subscription `mirror` to a registry, with its right password or another one.
+fn subscriptions(source: &str, url: &str, password: &str) -> Subscriptions {
+    let subscription = json!({
+        "id": "mirror", "source": source, "registryId": "210987654321",
+        "credential": { "bearer": "token" },
+        "registryUrl": url,
+        "registryCredential": { "username": "reader", "password": password },
+    });
+    Subscriptions::parse(&json!([subscription]).to_string()).unwrap()
+}
+
+/// What is to be reconciled with that registry by a catalog that knows one repository of it.
+async fn jobs(
+    source: &str,
+    listing: Listing,
+    password: &str,
+) -> Result<Vec<String>, ReconcileError> {
+    let registry = StandIn::start_with(listing, "team/app", &[("v1", image_manifest(1))]).await;
+    let subscriptions = subscriptions(source, &registry.url, password);
+    let targets = RegistryTargets::new(None, &subscriptions);
+    let store = Store::in_memory().await;
+    let known = Repository {
+        registry: catalog::RegistryId::parse("210987654321").unwrap(),
+        ..repository("team/known")
+    };
+    let change = Change { repository: known, time: time(0), kind: ChangeKind::RepositoryCreated };
+    store.writer.apply(&change).await.unwrap();
+    let reconcile = Reconcile {
+        reader: store.reader.clone(),
+        writer: store.writer.clone(),
+        registries: Registries::new(Arc::new(Secret::known(subscriptions)), None),
+        max_tags: usize::MAX,
+    };
+    let jobs = reconcile.repositories(&targets, targets.get("mirror").unwrap()).await?;
+    let name = |job: ReconcileJob| {
+        if job.prune { format!("{}, pruned", job.name) } else { job.name }
+    };
+    Ok(jobs.into_iter().map(name).collect())
+}
+
+#[tokio::test]
+async fn a_list_that_is_refused_is_an_error() {
+    for (status, number) in [("401 Unauthorized", 401), ("403 Forbidden", 403)] {
+        let error = jobs("harbor", Listing::Refused(status), "secret").await.unwrap_err();
+        let ReconcileError::Registry(RegistryUnavailable::ListRefused(refused)) = error else {
+            panic!("{error:?}")
+        };
+        assert_eq!(refused, number);
+    }
+}
+
+#[tokio::test]
+async fn of_a_registry_without_a_list_the_known_repositories_are_reconciled() {
+    for status in ["404 Not Found", "405 Method Not Allowed", "501 Not Implemented"] {
+        let jobs = jobs("harbor", Listing::Refused(status), "secret").await.unwrap();
+        assert_eq!(jobs, ["team/known"], "{status}");
+    }
+    assert_eq!(
+        jobs("harbor", Listing::Everybody, "secret").await.unwrap(),
+        ["team/app", "team/known, pruned"]
+    );
+}
+
+#[tokio::test]
+async fn docker_hub_and_github_are_not_asked_for_a_list() {
+    for source in ["docker-hub", "github"] {
+        let jobs = jobs(source, Listing::Refused("401 Unauthorized"), "secret").await.unwrap();
+        assert_eq!(jobs, ["team/known"], "{source}");
+    }
+}
+
+/// A token for a repository is not one for the list, which has a scope of its own.
+#[tokio::test]
+async fn a_registry_with_tokens_lists_its_repositories() {
+    assert_eq!(
+        jobs("distribution", Listing::Token, "secret").await.unwrap(),
+        ["team/app", "team/known, pruned"]
+    );
+    let error = jobs("distribution", Listing::Token, "another").await.unwrap_err();
+    assert!(
+        matches!(error, ReconcileError::Registry(RegistryUnavailable::ListRefused(401))),
+        "{error:?}"
+    );
+}
+
+/// The message is delivered again, and moves to the dead letters at last.
+#[tokio::test]
+async fn the_schedule_reports_a_list_that_is_refused() {
+    let registry = StandIn::start_with(Listing::Refused("401 Unauthorized"), "team/app", &[]).await;
+    let subscriptions = subscriptions("harbor", &registry.url, "another");
+    let simulation = Simulation::new(0, 0).await;
+    let mut jobs = simulation.jobs();
+    jobs.subscriptions = Arc::new(Secret::known(subscriptions));
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_mins(1);
+    let message = r#"{"reconcile":"registry","from":"mirror"}"#;
+    let error = jobs.run(message, deadline).await.unwrap_err();
+    let causes = catalog::table::causes(&error);
+    assert!(
+        causes.contains("the list of repositories is refused, with the status 401"),
+        "{causes}"
+    );
+}
