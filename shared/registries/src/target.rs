@@ -12,6 +12,8 @@ pub struct RegistryTarget {
     /// The id of its subscription, or the name of Amazon's service, which no subscription has.
     pub id: String,
     pub registry: Registry,
+    /// The product of its subscription; `None` without one.
+    pub source: Option<Source>,
     pub scope: Scope,
 }
 
@@ -35,7 +37,7 @@ impl RegistryTarget {
     pub fn from_account(service: Service, account: RegistryId) -> Self {
         let registry = Registry::Ecr { service, account: account.clone() };
         let scope = Scope { service, registry_id: account, repository_prefix: None };
-        Self { id: service.to_string(), registry, scope }
+        Self { id: service.to_string(), registry, source: None, scope }
     }
 
     /// The registry of a subscription; `None` without a `registryUrl`.
@@ -44,6 +46,7 @@ impl RegistryTarget {
         Some(Self {
             id: subscription.id.clone(),
             registry: Registry::Oci(subscription.registry_address(None)?),
+            source: Some(subscription.source),
             scope: Scope::from_subscription(subscription),
         })
     }

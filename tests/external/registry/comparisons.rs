@@ -22,6 +22,7 @@ pub(super) fn target(setup: &Setup) -> RegistryTarget {
     RegistryTarget {
         id: "registry".to_owned(),
         registry: registries::Registry::Oci(address),
+        source: None,
         scope: Scope {
             service: Service::Ecr,
             registry_id: RegistryId::parse(REGISTRY).unwrap(),

@@ -35,6 +35,7 @@ async fn what_cannot_be_repaired_is_never_called_repaired() {
     let target = RegistryTarget {
         id: "registry".to_owned(),
         registry: Registry::Oci(RegistryAddress::from_url(&registry.url.parse().unwrap()).unwrap()),
+        source: None,
         scope: Scope {
             service: Service::Ecr,
             registry_id: RegistryId::parse(REGISTRY).unwrap(),

@@ -98,6 +98,7 @@ impl ReconcileOptions {
         let target = RegistryTarget {
             id: self.from.clone(),
             registry: Registry::Oci(address),
+            source: None,
             scope: Scope {
                 service: options.service,
                 registry_id: options.registry.clone(),
