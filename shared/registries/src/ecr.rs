@@ -32,7 +32,9 @@ use jiff::fmt::rfc2822;
 use tokio::sync::{Mutex, oneshot};
 use tokio::time::timeout;
 
-use crate::{FoundManifest, Listed, ManifestLookup, ManifestNotFound, RegistryUnavailable};
+use crate::{
+    FoundManifest, Listed, ManifestLookup, ManifestNotFound, PushHints, RegistryUnavailable,
+};
 
 /// Images of one request.
 const MAX_IMAGE_IDS: usize = 100;
@@ -263,6 +265,7 @@ fn found(image: &Image) -> FoundManifest {
         digest: image.image_digest.clone(),
         content: content(image),
         pushed_at: Some(image.image_pushed_at),
+        hints: PushHints::default(),
     }
 }
 
