@@ -1,8 +1,9 @@
 //! A registry in this process. It implements the part of the distribution API that reconciliation
-//! uses, and can have contents that no real registry accepts.
+//! uses, and can have contents that no real registry accepts, and a product's own API.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use aws_lc_rs::digest::SHA256;
 use catalog::{Digest, Tag, Timestamp};
@@ -17,7 +18,31 @@ use tokio::task::JoinHandle;
 pub struct StandIn {
     /// `http://127.0.0.1:<port>`
     pub url: String,
+    /// The requests, each with its `Authorization` and its body.
+    pub requests: Arc<Mutex<Vec<Request>>>,
     serving: JoinHandle<()>,
+}
+
+/// What a registry has besides tagged manifests.
+#[derive(Debug, Clone, Default)]
+pub struct Extras {
+    /// The manifests of indexes, which have no tags.
+    pub untagged: Vec<Value>,
+    pub configurations: Vec<Value>,
+    /// How long before the other responses that of the tags was sent: a slow registry.
+    pub list_age: Duration,
+    pub last_modified: Option<&'static str>,
+    /// The responses of a product's own API, by method and path with its query.
+    pub api: BTreeMap<String, Value>,
+}
+
+/// A request that a registry received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// The method, and the path with its query.
+    pub target: String,
+    pub authorization: Option<String>,
+    pub body: String,
 }
 
 #[derive(Debug)]
@@ -25,6 +50,9 @@ struct Contents {
     repository: String,
     tags: BTreeMap<Tag, Digest>,
     manifests: BTreeMap<Digest, String>,
+    configurations: BTreeMap<Digest, String>,
+    extras: Extras,
+    requests: Arc<Mutex<Vec<Request>>>,
 }
 
 /// The digest of a manifest's text.
@@ -65,8 +93,17 @@ pub fn index_manifest(manifests: usize) -> Value {
 impl StandIn {
     /// Starts a registry with manifests, each with a tag.
     pub async fn start(repository: &str, manifests: &[(&str, Value)]) -> Self {
+        Self::start_with(repository, manifests, Extras::default()).await
+    }
+
+    /// Starts a registry that has more than that.
+    pub async fn start_with(repository: &str, manifests: &[(&str, Value)], extras: Extras) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
+        let texts = |values: &[Value]| -> BTreeMap<Digest, String> {
+            values.iter().map(|value| (digest_of(value), value.to_string())).collect()
+        };
+        let requests = Arc::default();
         let contents = Arc::new(Contents {
             repository: repository.to_owned(),
             tags: manifests
@@ -76,7 +113,11 @@ impl StandIn {
             manifests: manifests
                 .iter()
                 .map(|(_, manifest)| (digest_of(manifest), manifest.to_string()))
+                .chain(texts(&extras.untagged))
                 .collect(),
+            configurations: texts(&extras.configurations),
+            extras,
+            requests: Arc::clone(&requests),
         });
         let serving = tokio::spawn(async move {
             loop {
@@ -85,7 +126,7 @@ impl StandIn {
                 tokio::spawn(async move { contents.respond(client).await });
             }
         });
-        Self { url, serving }
+        Self { url, requests, serving }
     }
 }
 
@@ -96,7 +137,7 @@ impl Drop for StandIn {
 }
 
 impl Contents {
-    /// Responds to the one request of a connection. No request has a body.
+    /// Responds to the one request of a connection.
     async fn respond(&self, mut client: TcpStream) {
         let mut request = Vec::new();
         while !request.ends_with(b"\r\n\r\n") {
@@ -106,31 +147,59 @@ impl Contents {
             }
         }
         let request = String::from_utf8(request).unwrap();
+        let header = |name: &str| {
+            request.lines().find_map(|line| {
+                let (key, value) = line.split_once(": ")?;
+                key.eq_ignore_ascii_case(name).then(|| value.to_owned())
+            })
+        };
+        let mut body =
+            vec![0; header("content-length").map_or(0, |length| length.parse().unwrap())];
+        client.read_exact(&mut body).await.unwrap();
         let mut line = request.split_whitespace();
         let (method, target) = (line.next().unwrap(), line.next().unwrap());
         let path = target.split('?').next().unwrap();
+        let called = format!("{method} {target}");
+        self.requests.lock().unwrap().push(Request {
+            target: called.clone(),
+            authorization: header("authorization"),
+            body: String::from_utf8(body).unwrap(),
+        });
         let manifests = format!("/v2/{}/manifests/", self.repository);
-        let (status, digest, body) = if path == "/v2/" {
+        let blobs = format!("/v2/{}/blobs/", self.repository);
+        let mut age = Duration::ZERO;
+        let (status, digest, body) = if let Some(response) = self.extras.api.get(&called) {
+            ("200 OK", None, response.to_string())
+        } else if path == "/v2/" {
             ("200 OK", None, String::new())
         } else if path == "/v2/_catalog" {
             ("200 OK", None, json!({ "repositories": [self.repository] }).to_string())
         } else if path == format!("/v2/{}/tags/list", self.repository) {
             let tags: Vec<&Tag> = self.tags.keys().collect();
+            age = self.extras.list_age;
             ("200 OK", None, json!({ "name": self.repository, "tags": tags }).to_string())
         } else if let Some((digest, manifest)) =
             path.strip_prefix(&manifests).and_then(|name| self.manifest(name))
         {
             ("200 OK", Some(digest), manifest.clone())
+        } else if let Some(configuration) = path
+            .strip_prefix(&blobs)
+            .and_then(|digest| self.configurations.get(&Digest::parse(digest).ok()?))
+        {
+            ("200 OK", None, configuration.clone())
         } else {
             ("404 Not Found", None, String::new())
         };
-        let now = jiff::Timestamp::from(Timestamp::now());
+        let now = jiff::Timestamp::from(Timestamp::now().minus(age));
         let date = DateTimePrinter::new().timestamp_to_rfc9110_string(&now).unwrap();
         let digest = digest.map(|digest| format!("docker-content-digest: {digest}\r\n"));
+        let modified = self.extras.last_modified.filter(|_| digest.is_some());
+        let modified = modified.map(|time| format!("last-modified: {time}\r\n"));
         let mut response = format!(
-            "HTTP/1.1 {status}\r\ndate: {date}\r\ncontent-length: {}\r\n{}connection: close\r\n\r\n",
+            "HTTP/1.1 {status}\r\ndate: {date}\r\ncontent-length: {}\r\n{}{}connection: close\r\n\r\n",
             body.len(),
             digest.unwrap_or_default(),
+            modified.unwrap_or_default(),
         );
         if method != "HEAD" {
             response.push_str(&body);

@@ -1,6 +1,9 @@
 //! Drift between a registry and the catalog, and reconciliation through a queue.
 
+mod assumed;
+mod product_times;
 mod property;
+mod push_times;
 mod queue;
 mod repairs;
 mod targets;

@@ -89,8 +89,8 @@ pub fn changes(
     changes
 }
 
-/// An image or its tag in a registry that does not return the exact time of a push (rule 59). A push
-/// that the catalog knows is never taken for another one.
+/// An image or its tag in a registry that does not return the exact time of a push (rule 59). A
+/// push that the catalog knows is never taken for another one.
 fn found(
     observed: &Observation,
     contents: &Contents,

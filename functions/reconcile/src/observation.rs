@@ -152,10 +152,10 @@ pub(crate) struct ObservedRepository<'a> {
     pub(crate) name: &'a str,
 }
 
-/// Observes a repository with the OCI distribution API, which lists tags alone. Looks up the digests
-/// of the tags; the manifests of images that the catalog does not have, or without a size, and those
-/// that an index lists; whether the deletion candidates exist; and what there is about the push
-/// times of images that the catalog does not have.
+/// Observes a repository with the OCI distribution API, which lists tags alone. Looks up the
+/// digests of the tags; the manifests of images that the catalog does not have, or without a size,
+/// and those that an index lists; whether the deletion candidates exist; and what there is about
+/// the push times of images that the catalog does not have.
 pub(crate) async fn of_oci(
     repository: ObservedRepository<'_>,
     listed: Listed<Tag>,
