@@ -9,7 +9,7 @@ use aws_lc_rs::digest::SHA256;
 use catalog::{Digest, Tag, Timestamp};
 use jiff::fmt::rfc2822::DateTimePrinter;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
@@ -138,12 +138,13 @@ impl Drop for StandIn {
 
 impl Contents {
     /// Responds to the one request of a connection.
-    async fn respond(&self, mut client: TcpStream) {
+    async fn respond(&self, client: TcpStream) {
+        let mut client = BufReader::new(client);
         let mut request = Vec::new();
         while !request.ends_with(b"\r\n\r\n") {
-            match client.read_buf(&mut request).await {
-                Ok(bytes) if bytes > 0 => {}
-                _ => return,
+            match client.read_u8().await {
+                Ok(byte) => request.push(byte),
+                Err(_) => return,
             }
         }
         let request = String::from_utf8(request).unwrap();
