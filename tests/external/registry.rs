@@ -3,6 +3,7 @@
 //! references, and without, where the catalog looks up the manifest in the registry.
 
 mod comparisons;
+mod first_fill;
 mod layout;
 mod manifest_lookups;
 mod pushes;
@@ -15,6 +16,7 @@ use end_to_end::harness::{Store, repository};
 use tokio::sync::Mutex;
 
 use self::comparisons::{a_catalog_without_notifications, two_thousand_images_from_before};
+use self::first_fill::a_first_fill_between_live_pushes;
 use self::manifest_lookups::{a_notification_with_only_a_tag, a_registry_that_is_unavailable};
 use self::pushes::{
     a_deletion_by_digest, a_docker_image, a_docker_list, a_second_tag, a_tag_that_moves, an_index,
@@ -75,6 +77,13 @@ with_and_without_references!(
 async fn two_thousand_images_from_before_the_catalog() {
     if let Some(setup) = Setup::start("two_thousand_images_from_before_the_catalog", true).await {
         two_thousand_images_from_before(setup).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r59_a_first_fill_of_images_of_a_year() {
+    if let Some(setup) = Setup::start("r59_a_first_fill_of_images_of_a_year", true).await {
+        a_first_fill_between_live_pushes(setup).await;
     }
 }
 

@@ -1,14 +1,15 @@
 //! A registry in this process. It implements the part of the distribution API that reconciliation
-//! uses, and can have contents that no real registry accepts.
+//! uses, and can have contents that no real registry accepts, and a product's own API.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use aws_lc_rs::digest::SHA256;
 use catalog::{Digest, Tag, Timestamp};
 use jiff::fmt::rfc2822::DateTimePrinter;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
@@ -17,12 +18,15 @@ use tokio::task::JoinHandle;
 pub struct StandIn {
     /// `http://127.0.0.1:<port>`
     pub url: String,
+    /// The requests, each with its `Authorization` and its body.
+    pub requests: Arc<Mutex<Vec<Request>>>,
     serving: JoinHandle<()>,
 }
 
 /// Who may list the repositories of a registry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Listing {
+    #[default]
     Everybody,
     /// Nobody: the response has this status.
     Refused(&'static str),
@@ -33,13 +37,38 @@ pub enum Listing {
 /// In the header `Authorization`: `reader:secret`.
 const BASIC: &str = "authorization: basic cmvhzgvyonnly3jlda==";
 
+/// What a registry has besides tagged manifests.
+#[derive(Debug, Clone, Default)]
+pub struct Extras {
+    pub listing: Listing,
+    /// The manifests of indexes, which have no tags.
+    pub untagged: Vec<Value>,
+    pub configurations: Vec<Value>,
+    /// How long before the other responses that of the tags was sent: a slow registry.
+    pub list_age: Duration,
+    pub last_modified: Option<&'static str>,
+    /// The responses of a product's own API, by method and path with its query.
+    pub api: BTreeMap<String, Value>,
+}
+
+/// A request that a registry received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// The method, and the path with its query.
+    pub target: String,
+    pub authorization: Option<String>,
+    pub body: String,
+}
+
 #[derive(Debug)]
 struct Contents {
     url: String,
-    listing: Listing,
     repository: String,
     tags: BTreeMap<Tag, Digest>,
     manifests: BTreeMap<Digest, String>,
+    configurations: BTreeMap<Digest, String>,
+    extras: Extras,
+    requests: Arc<Mutex<Vec<Request>>>,
 }
 
 /// The digest of a manifest's text.
@@ -80,20 +109,19 @@ pub fn index_manifest(manifests: usize) -> Value {
 impl StandIn {
     /// Starts a registry with manifests, each with a tag.
     pub async fn start(repository: &str, manifests: &[(&str, Value)]) -> Self {
-        Self::start_with(Listing::Everybody, repository, manifests).await
+        Self::start_with(repository, manifests, Extras::default()).await
     }
 
-    /// The same, with a list of its repositories that not everybody may read.
-    pub async fn start_with(
-        listing: Listing,
-        repository: &str,
-        manifests: &[(&str, Value)],
-    ) -> Self {
+    /// Starts a registry that has more than that.
+    pub async fn start_with(repository: &str, manifests: &[(&str, Value)], extras: Extras) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
+        let texts = |values: &[Value]| -> BTreeMap<Digest, String> {
+            values.iter().map(|value| (digest_of(value), value.to_string())).collect()
+        };
+        let requests = Arc::default();
         let contents = Arc::new(Contents {
             url: url.clone(),
-            listing,
             repository: repository.to_owned(),
             tags: manifests
                 .iter()
@@ -102,7 +130,11 @@ impl StandIn {
             manifests: manifests
                 .iter()
                 .map(|(_, manifest)| (digest_of(manifest), manifest.to_string()))
+                .chain(texts(&extras.untagged))
                 .collect(),
+            configurations: texts(&extras.configurations),
+            extras,
+            requests: Arc::clone(&requests),
         });
         let serving = tokio::spawn(async move {
             loop {
@@ -111,7 +143,7 @@ impl StandIn {
                 tokio::spawn(async move { contents.respond(client).await });
             }
         });
-        Self { url, serving }
+        Self { url, requests, serving }
     }
 }
 
@@ -122,22 +154,42 @@ impl Drop for StandIn {
 }
 
 impl Contents {
-    /// Responds to the one request of a connection. No request has a body.
-    async fn respond(&self, mut client: TcpStream) {
+    /// Responds to the one request of a connection.
+    async fn respond(&self, client: TcpStream) {
+        let mut client = BufReader::new(client);
         let mut request = Vec::new();
         while !request.ends_with(b"\r\n\r\n") {
-            match client.read_buf(&mut request).await {
-                Ok(bytes) if bytes > 0 => {}
-                _ => return,
+            match client.read_u8().await {
+                Ok(byte) => request.push(byte),
+                Err(_) => return,
             }
         }
         let request = String::from_utf8(request).unwrap();
+        let header = |name: &str| {
+            request.lines().find_map(|line| {
+                let (key, value) = line.split_once(": ")?;
+                key.eq_ignore_ascii_case(name).then(|| value.to_owned())
+            })
+        };
+        let mut body =
+            vec![0; header("content-length").map_or(0, |length| length.parse().unwrap())];
+        client.read_exact(&mut body).await.unwrap();
         let mut line = request.split_whitespace();
         let (method, target) = (line.next().unwrap(), line.next().unwrap());
         let path = target.split('?').next().unwrap();
+        let called = format!("{method} {target}");
+        self.requests.lock().unwrap().push(Request {
+            target: called.clone(),
+            authorization: header("authorization"),
+            body: String::from_utf8(body).unwrap(),
+        });
         let manifests = format!("/v2/{}/manifests/", self.repository);
+        let blobs = format!("/v2/{}/blobs/", self.repository);
         let headers = request.to_ascii_lowercase();
-        let (status, digest, body) = if path == "/v2/" {
+        let mut age = Duration::ZERO;
+        let (status, digest, body) = if let Some(response) = self.extras.api.get(&called) {
+            ("200 OK", None, response.to_string())
+        } else if path == "/v2/" {
             ("200 OK", None, String::new())
         } else if path == "/token" {
             if !headers.contains(BASIC) {
@@ -148,7 +200,7 @@ impl Contents {
                 ("200 OK", None, json!({ "token": "pull" }).to_string())
             }
         } else if path == "/v2/_catalog" {
-            match self.listing {
+            match self.extras.listing {
                 Listing::Refused(status) => (status, None, String::new()),
                 Listing::Token if !headers.contains("authorization: bearer list\r\n") => {
                     ("401 Unauthorized", None, String::new())
@@ -157,26 +209,36 @@ impl Contents {
             }
         } else if path == format!("/v2/{}/tags/list", self.repository) {
             let tags: Vec<&Tag> = self.tags.keys().collect();
+            age = self.extras.list_age;
             ("200 OK", None, json!({ "name": self.repository, "tags": tags }).to_string())
         } else if let Some((digest, manifest)) =
             path.strip_prefix(&manifests).and_then(|name| self.manifest(name))
         {
             ("200 OK", Some(digest), manifest.clone())
+        } else if let Some(configuration) = path
+            .strip_prefix(&blobs)
+            .and_then(|digest| self.configurations.get(&Digest::parse(digest).ok()?))
+        {
+            ("200 OK", None, configuration.clone())
         } else {
             ("404 Not Found", None, String::new())
         };
-        let now = jiff::Timestamp::from(Timestamp::now());
+        let now = jiff::Timestamp::from(Timestamp::now().minus(age));
         let date = DateTimePrinter::new().timestamp_to_rfc9110_string(&now).unwrap();
         let digest = digest.map(|digest| format!("docker-content-digest: {digest}\r\n"));
-        let challenge = (status.starts_with("401") && self.listing == Listing::Token).then(|| {
-            let realm = format!("{}/token", self.url);
-            format!("www-authenticate: Bearer realm=\"{realm}\",service=\"registry\"\r\n")
-        });
+        let challenge =
+            (status.starts_with("401") && self.extras.listing == Listing::Token).then(|| {
+                let realm = format!("{}/token", self.url);
+                format!("www-authenticate: Bearer realm=\"{realm}\",service=\"registry\"\r\n")
+            });
+        let modified = self.extras.last_modified.filter(|_| digest.is_some());
+        let modified = modified.map(|time| format!("last-modified: {time}\r\n"));
         let mut response = format!(
-            "HTTP/1.1 {status}\r\ndate: {date}\r\ncontent-length: {}\r\n{}{}connection: close\r\n\r\n",
+            "HTTP/1.1 {status}\r\ndate: {date}\r\ncontent-length: {}\r\n{}{}{}connection: close\r\n\r\n",
             body.len(),
             digest.unwrap_or_default(),
             challenge.unwrap_or_default(),
+            modified.unwrap_or_default(),
         );
         if method != "HEAD" {
             response.push_str(&body);

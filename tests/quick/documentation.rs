@@ -67,7 +67,7 @@ fn every_test_that_the_table_names_exists() {
 #[test]
 fn every_rule_has_a_row() {
     let listed: BTreeSet<u32> = rows().into_iter().flat_map(|(rules, _)| rules).collect();
-    let implemented = (1..=58).chain([61]);
+    let implemented = 1..=61;
     let missing: Vec<u32> = implemented.filter(|rule| !listed.contains(rule)).collect();
     assert_eq!(missing, [0; 0]);
 }

@@ -1,8 +1,11 @@
 //! Drift between a registry and the catalog, and reconciliation through a queue.
 
+mod assumed;
 mod ecr_public;
 mod lists;
+mod product_times;
 mod property;
+mod push_times;
 mod queue;
 mod repairs;
 mod scans;

@@ -10,7 +10,7 @@ use catalog::change::{Change, Content};
 use catalog::image::{Image, Scan};
 use catalog::{ChangeKind, Digest, Repository, Tag, Timestamp};
 
-use crate::observation::{Observation, ObservedImage};
+use crate::observation::{Contents, Observation, ObservedImage};
 
 /// Times other than that of the push count as equal if they differ by fewer milliseconds. An event
 /// contains whole seconds, and a time a little after what happened.
@@ -49,11 +49,8 @@ pub fn changes(
                 changes.push(change(observed.time.max(pushed_at), kind));
             }
             None if is_new => {
-                changes.push(now(ChangeKind::ImagePushed {
-                    digest: digest.clone(),
-                    tag: None,
-                    content,
-                }));
+                let (time, kind) = found(observed, contents, (&digest, None), content, known);
+                changes.push(change(time, kind));
             }
             _ => {}
         }
@@ -71,13 +68,19 @@ pub fn changes(
         .collect();
     for (tag, digest) in &contents.tags {
         if known_tags.get(tag) != Some(&digest) {
-            let pushed_at = contents.images.get(digest).and_then(|image| image.pushed_at);
-            let time = pushed_at.map_or(observed.time, |pushed_at| pushed_at.max(observed.time));
-            let (digest, tag) = (digest.clone(), Some(tag.clone()));
-            changes.push(change(
-                time,
-                ChangeKind::ImagePushed { digest, tag, content: Content::default() },
-            ));
+            let content = Content::default();
+            let (time, kind) = match contents.images.get(digest).and_then(|image| image.pushed_at) {
+                Some(pushed_at) => {
+                    let (digest, tag) = (digest.clone(), Some(tag.clone()));
+                    let kind = ChangeKind::ImagePushed { digest, tag, content };
+                    (pushed_at.max(observed.time), kind)
+                }
+                None => {
+                    let known = known.get(digest).copied();
+                    found(observed, contents, (digest, Some(tag)), content, known)
+                }
+            };
+            changes.push(change(time, kind));
         }
     }
     // The tags of a deleted image are deleted with it.
@@ -90,6 +93,29 @@ pub fn changes(
         changes.push(now(ChangeKind::ImageDeleted { digest: digest.clone() }));
     }
     changes
+}
+
+/// An image or its tag in a registry that does not return the exact time of a push (rule 59). A
+/// push that the catalog knows is never taken for another one.
+fn found(
+    observed: &Observation,
+    contents: &Contents,
+    (digest, tag): (&Digest, Option<&Tag>),
+    content: Content,
+    known: Option<&Image>,
+) -> (Timestamp, ChangeKind) {
+    let assumed = contents.images.get(digest).and_then(|image| image.assumed_pushed_at);
+    let found_at = contents.found_at.get(digest).copied();
+    let pushed_at = assumed.unwrap_or(observed.time);
+    let kind = ChangeKind::ImageFound {
+        digest: digest.clone(),
+        tag: tag.cloned(),
+        pushed_at,
+        found_at: found_at.max(known.map(|known| known.image_pushed_at)).unwrap_or(observed.time),
+        content,
+    };
+    // An image is not there before it is pushed.
+    (observed.time.max(pushed_at), kind)
 }
 
 /// Whether a manifest contains what the catalog does not have. Some contain no size.

@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout_at};
 
 use crate::drift::Description;
-use crate::observation::{Observation, TagRange};
+use crate::observation::{Observation, ObservedRepository, TagRange};
 
 /// Images of the catalog that are read at a time.
 const PAGE_SIZE: usize = 1000;
@@ -196,9 +196,10 @@ impl Reconcile {
                 let (tags, range) = TagRange::list(oci, address, job, self.max_tags).await?;
                 let mut known = known.clone().unwrap_or_default();
                 let candidates = range.restrict(&mut known);
-                let observed =
-                    observation::of_oci(oci, address, &job.name, tags, &known, &candidates);
-                (observed.await?, Some(range))
+                let repository =
+                    ObservedRepository { oci, address, source: target.source, name: &job.name };
+                let observed = observation::of_oci(repository, tags, &known, &candidates).await?;
+                (observed, Some(range))
             }
         };
         let last = range.as_ref().and_then(|range| range.last.clone());

@@ -1,6 +1,9 @@
 //! An observation: what a registry returned about a repository.
 
+mod push_time;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use catalog::change::{Content, event_time};
 use catalog::image::{Image, Scan};
@@ -8,7 +11,8 @@ use catalog::{Digest, Tag, Timestamp};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use registries::ecr::{self, ECR_DELAY};
 use registries::{
-    FoundManifest, Listed, ManifestLookup, OciClient, RegistryAddress, RegistryUnavailable,
+    FoundManifest, Listed, ManifestLookup, OciClient, PushHints, RegistryAddress,
+    RegistryUnavailable, Source,
 };
 
 use crate::ReconcileJob;
@@ -31,12 +35,18 @@ pub struct Contents {
     pub images: BTreeMap<Digest, ObservedImage>,
     /// The images of the catalog that the registry does not have.
     pub deleted: BTreeSet<Digest>,
+    /// When the registry returned each image, by its own clock; a push after that is another one.
+    /// Empty if it returns the exact times of pushes.
+    pub found_at: BTreeMap<Digest, Timestamp>,
 }
 
 /// An image in a registry. The times are those that the registry returned, if any.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ObservedImage {
     pub pushed_at: Option<Timestamp>,
+    /// The time that counts until the event of the push is known, without an exact one (rule 59);
+    /// `None` is the time of the observation.
+    pub assumed_pushed_at: Option<Timestamp>,
     pub content: Content,
     pub pulled_at: Option<Timestamp>,
     pub archived_at: Option<Timestamp>,
@@ -62,6 +72,7 @@ pub(crate) fn of_ecr(
         contents.tags.extend(image_tags.into_iter().map(|tag| (tag, digest.clone())));
         let observed = ObservedImage {
             pushed_at: Some(event_time(image.image_pushed_at, listed.date)),
+            assumed_pushed_at: None,
             content,
             pulled_at: image.last_recorded_pull_time,
             archived_at: image.last_archived_at,
@@ -129,34 +140,49 @@ impl TagRange {
     }
 }
 
-/// Observes a repository in a registry with the OCI distribution API, which lists tags alone. Looks
-/// up the digests of the tags; the manifests of images that the catalog does not have, or without a
-/// size, and those that an index lists; and whether the deletion candidates exist.
+/// A repository in a registry with the OCI distribution API.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ObservedRepository<'a> {
+    pub(crate) oci: &'a OciClient,
+    pub(crate) address: &'a RegistryAddress,
+    /// The registry's product, if it is known.
+    pub(crate) source: Option<Source>,
+    pub(crate) name: &'a str,
+}
+
+/// Observes a repository with the OCI distribution API, which lists tags alone. Looks up the
+/// digests of the tags; the manifests of images that the catalog does not have, or without a size,
+/// and those that an index lists; whether the deletion candidates exist; and what there is about
+/// the push times of images that the catalog does not have.
 pub(crate) async fn of_oci(
-    oci: &OciClient,
-    address: &RegistryAddress,
-    name: &str,
+    repository: ObservedRepository<'_>,
     listed: Listed<Tag>,
     known: &[Image],
     candidates: &BTreeSet<Digest>,
 ) -> Result<Observation, RegistryUnavailable> {
+    let ObservedRepository { oci, address, name, .. } = repository;
     let time = listed.date;
     let Some(tags) = listed.items else { return Ok(Observation { time, contents: None }) };
     let pairs = for_each(tags, async |tag| {
         let digest = oci.digest(address, name, tag.as_str()).await?;
         // It may have been deleted since.
-        Ok(digest.map(|digest| (tag, digest)))
+        Ok(digest.map(|(digest, date)| (tag, digest, found_at(date))))
     })
     .await?;
-    let tags: BTreeMap<Tag, Digest> = pairs.into_iter().flatten().collect();
+    let mut contents = Contents::default();
+    for (tag, digest, found_at) in pairs.into_iter().flatten() {
+        let first = contents.found_at.entry(digest.clone()).or_insert(found_at);
+        *first = found_at.min(*first);
+        contents.tags.insert(tag, digest);
+    }
 
     let known: BTreeMap<&Digest, &Image> =
         known.iter().map(|image| (&image.image_digest, image)).collect();
     let is_complete = |digest: &Digest| {
         known.get(digest).is_some_and(|image| image.image_size_in_bytes.is_some())
     };
-    let mut images = BTreeMap::new();
-    let mut wanted: BTreeSet<Digest> = tags.values().cloned().collect();
+    let mut unknown: BTreeMap<Digest, PushHints> = BTreeMap::new();
+    let mut wanted: BTreeSet<Digest> = contents.tags.values().cloned().collect();
     while !wanted.is_empty() {
         let next = std::mem::take(&mut wanted);
         let incomplete = next.iter().filter(|digest| !is_complete(digest));
@@ -166,24 +192,34 @@ pub(crate) async fn of_oci(
         for lookup in lookups {
             // It may have been deleted since.
             let ManifestLookup::Found(found) = lookup else { continue };
-            let FoundManifest { digest, content, .. } = *found;
+            let FoundManifest { digest, content, hints, .. } = *found;
             let manifests = content.manifests.clone().unwrap_or_default();
-            images.insert(digest, ObservedImage { content, ..ObservedImage::default() });
+            contents.found_at.entry(digest.clone()).or_insert_with(|| found_at(hints.date));
+            if !known.contains_key(&digest) {
+                unknown.insert(digest.clone(), hints);
+            }
+            let image = ObservedImage { content, ..ObservedImage::default() };
+            contents.images.insert(digest, image);
+            let images = &contents.images;
             wanted.extend(manifests.into_iter().filter(|manifest| !images.contains_key(manifest)));
         }
     }
+    push_time::assume(&repository, time, &unknown, &known, &mut contents).await?;
 
-    let tagged: BTreeSet<&Digest> = tags.values().collect();
-    let unseen = candidates
-        .iter()
-        .filter(|digest| !tagged.contains(*digest) && !images.contains_key(*digest));
+    let unseen = candidates.iter().filter(|digest| !contents.found_at.contains_key(*digest));
     let deleted = for_each(unseen, async |digest| {
         let there = oci.digest(address, name, digest.as_str()).await?;
         Ok(if there.is_none() { Some(digest.clone()) } else { None })
     })
     .await?;
-    let deleted = deleted.into_iter().flatten().collect();
-    Ok(Observation { time, contents: Some(Contents { tags, images, deleted }) })
+    contents.deleted = deleted.into_iter().flatten().collect();
+    Ok(Observation { time, contents: Some(contents) })
+}
+
+/// The end of the second in which a registry sent a response.
+fn found_at(date: Option<Timestamp>) -> Timestamp {
+    let now = Timestamp::now();
+    event_time(date.unwrap_or(now), now).plus(Duration::from_secs(1))
 }
 
 /// Sends a request for each item, some at the same time.

@@ -37,6 +37,14 @@ pub fn event_time(time: Timestamp, received_at: Timestamp) -> Timestamp {
     }
 }
 
+/// A time that a registry returned, if a push can have it: not before Docker's first day, and not
+/// after the registry was observed. Reproducible builds create images in 1970, in 1980, or at Go's
+/// zero time (rule 59).
+#[must_use]
+pub fn possible_push_time(time: Timestamp, observed_at: Timestamp) -> Option<Timestamp> {
+    (time.as_milliseconds() >= FIRST_DAY && time <= observed_at).then_some(time)
+}
+
 impl Change {
     /// The change as it counts if it arrived at this time: see [`event_time`].
     #[must_use]

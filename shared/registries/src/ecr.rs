@@ -17,9 +17,7 @@ use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_ecr::primitives::DateTime;
-use aws_sdk_ecr::types::{
-    FindingSeverity, ImageDetail, ImageScanFindingsSummary, ImageScanStatus,
-};
+use aws_sdk_ecr::types::{FindingSeverity, ImageDetail, ImageScanFindingsSummary, ImageScanStatus};
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::Intercept;
 use aws_smithy_runtime_api::client::interceptors::context::BeforeDeserializationInterceptorContextRef;
@@ -32,7 +30,9 @@ use jiff::fmt::rfc2822;
 use tokio::sync::{Mutex, oneshot};
 use tokio::time::timeout;
 
-use crate::{FoundManifest, Listed, ManifestLookup, ManifestNotFound, RegistryUnavailable};
+use crate::{
+    FoundManifest, Listed, ManifestLookup, ManifestNotFound, PushHints, RegistryUnavailable,
+};
 
 /// Images of one request.
 const MAX_IMAGE_IDS: usize = 100;
@@ -254,6 +254,7 @@ fn found(image: &Image) -> FoundManifest {
         digest: image.image_digest.clone(),
         content: content(image),
         pushed_at: Some(image.image_pushed_at),
+        hints: PushHints::default(),
     }
 }
 

@@ -7,11 +7,13 @@
 //! - [`oci`]: a client of the OCI distribution API
 //! - [`ecr`]: a client of the APIs of Amazon ECR and Amazon ECR Public
 //! - [`manifest`]: what the bytes of a manifest contain
+//! - [`push_times`]: the push times that some products return in APIs of their own
 
 pub mod credential;
 pub mod ecr;
 pub mod manifest;
 pub mod oci;
+pub mod push_times;
 pub mod source;
 pub mod subscription;
 pub mod target;
@@ -26,6 +28,7 @@ use secret::Secret;
 use serde::{Deserialize, Serialize};
 
 pub use ecr::EcrClient;
+pub use manifest::Descriptor;
 pub use oci::{OciClient, RegistryAddress};
 pub use source::Source;
 pub use subscription::{Subscription, Subscriptions};
@@ -55,6 +58,20 @@ pub struct FoundManifest {
     pub content: Content,
     /// The exact time of its push, which only Amazon's services return.
     pub pushed_at: Option<Timestamp>,
+    pub hints: PushHints,
+}
+
+/// What other registries return from which the time of a push is assumed (rule 59).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PushHints {
+    /// The registry's own time of the response, in whole seconds.
+    pub date: Option<Timestamp>,
+    /// The header `Last-Modified`.
+    pub last_modified: Option<Timestamp>,
+    /// The annotation `org.opencontainers.image.created`.
+    pub created: Option<Timestamp>,
+    /// Where [`OciClient::created`] finds the time at which the image was created.
+    pub configuration: Option<Descriptor>,
 }
 
 /// Why a registry has no such manifest.

@@ -2,10 +2,11 @@
 //!
 //! <https://github.com/opencontainers/image-spec/blob/main/manifest.md>
 
-use catalog::Digest;
 use catalog::change::Content;
 use catalog::image::INDEX_MEDIA_TYPES;
+use catalog::{Digest, Timestamp};
 use serde::Deserialize;
+use serde_json::Value;
 
 const IMAGE_MEDIA_TYPES: [&str; 2] = [
     "application/vnd.oci.image.manifest.v1+json",
@@ -16,6 +17,11 @@ const LEGACY_MEDIA_TYPES: [&str; 2] = [
     "application/vnd.docker.distribution.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.v1+prettyjws",
 ];
+
+/// The annotation with the time at which an image was built.
+///
+/// <https://github.com/opencontainers/image-spec/blob/main/annotations.md>
+const CREATED: &str = "org.opencontainers.image.created";
 
 /// The `Accept` header of requests for manifests.
 pub(crate) fn accepted() -> String {
@@ -65,18 +71,33 @@ struct Manifest {
     layers: Option<Vec<Descriptor>>,
     manifests: Option<Vec<Descriptor>>,
     subject: Option<Descriptor>,
+    annotations: Option<Value>,
 }
 
-#[derive(Deserialize)]
+/// What a manifest refers to.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Descriptor {
-    media_type: Option<String>,
-    digest: Digest,
-    size: i64,
+pub struct Descriptor {
+    pub media_type: Option<String>,
+    pub digest: Digest,
+    /// In bytes.
+    pub size: i64,
+}
+
+/// The manifest, with what it contains of the time of its image.
+pub(crate) struct Read {
+    pub(crate) content: Content,
+    /// The annotation of a manifest or an index.
+    pub(crate) created: Option<Timestamp>,
+    pub(crate) configuration: Option<Descriptor>,
 }
 
 /// Parses the bytes of a manifest after it verified their digest.
 pub fn read(digest: &Digest, bytes: &[u8]) -> Result<Content, InvalidManifest> {
+    Ok(read_all(digest, bytes)?.content)
+}
+
+pub(crate) fn read_all(digest: &Digest, bytes: &[u8]) -> Result<Read, InvalidManifest> {
     if digest_of(digest, bytes).as_ref() != Some(digest) {
         return Err(InvalidManifest::Digest(digest.clone()));
     }
@@ -85,17 +106,39 @@ pub fn read(digest: &Digest, bytes: &[u8]) -> Result<Content, InvalidManifest> {
         let layers = manifest.layers.iter().flatten().map(|layer| layer.size);
         layers.chain([config.size]).try_fold(0, i64::checked_add)
     });
-    Ok(Content {
+    let content = Content {
         manifest_media_type: manifest.media_type,
         artifact_media_type: manifest
             .artifact_type
-            .or(manifest.config.and_then(|config| config.media_type)),
+            .or(manifest.config.as_ref().and_then(|config| config.media_type.clone())),
         size_in_bytes,
         manifests: manifest
             .manifests
             .map(|manifests| manifests.into_iter().map(|manifest| manifest.digest).collect()),
         subject: manifest.subject.map(|subject| subject.digest),
+    };
+    let created = manifest.annotations.as_ref().and_then(|all| all.get(CREATED)?.as_str());
+    Ok(Read {
+        content,
+        created: created.and_then(|time| time.parse().ok()),
+        configuration: manifest.config,
     })
+}
+
+/// The `created` of an image's configuration. `None` if it is absent or `null`, or if the bytes do
+/// not have the digest.
+///
+/// <https://github.com/opencontainers/image-spec/blob/main/config.md>
+pub(crate) fn created(digest: &Digest, configuration: &[u8]) -> Option<Timestamp> {
+    #[derive(Deserialize)]
+    struct Configuration {
+        created: Option<String>,
+    }
+    if digest_of(digest, configuration).as_ref() != Some(digest) {
+        return None;
+    }
+    let configuration: Configuration = serde_json::from_slice(configuration).ok()?;
+    configuration.created?.parse().ok()
 }
 
 /// The digest of bytes by the algorithm of another digest; `None` if the algorithm is unknown.

@@ -21,8 +21,10 @@ use tokio::time::timeout;
 use url::Url;
 
 use crate::subscription::Subscriptions;
-use crate::{FoundManifest, Listed, ManifestLookup, ManifestNotFound, RegistryUnavailable};
-use crate::{manifest, token};
+use crate::{
+    Descriptor, FoundManifest, Listed, ManifestLookup, ManifestNotFound, PushHints,
+    RegistryUnavailable, manifest, token,
+};
 
 /// The `User-Agent` of the catalog's requests. Registries send events of these requests, too.
 pub const USER_AGENT: &str = concat!("image-catalog/", env!("CARGO_PKG_VERSION"));
@@ -30,8 +32,11 @@ pub const USER_AGENT: &str = concat!("image-catalog/", env!("CARGO_PKG_VERSION")
 /// The bytes that the OCI distribution specification has registries accept at least.
 const MAX_MANIFEST_BYTES: usize = 4 * 1024 * 1024;
 
-/// Of a page of tags or repositories.
-const MAX_PAGE_BYTES: usize = 16 * 1024 * 1024;
+/// The configuration of an image; those of real images have some kilobytes.
+const MAX_CONFIGURATION_BYTES: usize = 4 * 1024 * 1024;
+
+/// Of a page of tags, repositories or push times.
+pub(crate) const MAX_PAGE_BYTES: usize = 16 * 1024 * 1024;
 
 /// Tags or repositories of one request.
 const PAGE_SIZE: usize = 1000;
@@ -40,7 +45,7 @@ const PAGE_SIZE: usize = 1000;
 const MAX_AUTHORIZATIONS: usize = 1000;
 
 /// For one response until its body begins.
-const TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// For one body: the largest manifest at four mebibytes a minute, and some.
 const BODY_TIMEOUT: Duration = Duration::from_secs(75);
@@ -89,7 +94,7 @@ impl RegistryAddress {
 pub struct OciClient {
     encrypted: Client,
     plain: Client,
-    http: reqwest::Client,
+    pub(crate) http: reqwest::Client,
     subscriptions: Arc<Secret<Subscriptions>>,
     /// By address and repository.
     authorizations: Mutex<HashMap<(RegistryAddress, String), Authorization>>,
@@ -112,6 +117,7 @@ struct Response {
     status: StatusCode,
     digest: String,
     date: Option<Timestamp>,
+    last_modified: Option<Timestamp>,
     next: Option<String>,
     bytes: Vec<u8>,
 }
@@ -166,28 +172,56 @@ impl OciClient {
             Ok(digest) => digest,
             Err(_) => response.digest()?,
         };
-        Ok(match manifest::read(&digest, &response.bytes) {
-            Ok(content) => {
-                ManifestLookup::Found(Box::new(FoundManifest { digest, content, pushed_at: None }))
+        Ok(match manifest::read_all(&digest, &response.bytes) {
+            Ok(read) => {
+                let hints = PushHints {
+                    date: response.date,
+                    last_modified: response.last_modified,
+                    created: read.created,
+                    configuration: read.configuration,
+                };
+                let content = read.content;
+                let found = FoundManifest { digest, content, pushed_at: None, hints };
+                ManifestLookup::Found(Box::new(found))
             }
             Err(error) => ManifestLookup::NotFound(ManifestNotFound::Invalid(error)),
         })
     }
 
-    /// Gets the digest of a manifest; `None` if the registry does not have the manifest.
+    /// Gets the time at which an image was created, from its configuration; `None` if the
+    /// configuration does not contain it, is too large, or cannot be read.
+    pub async fn created(
+        &self,
+        address: &RegistryAddress,
+        name: &str,
+        configuration: &Descriptor,
+    ) -> Result<Option<Timestamp>, RegistryUnavailable> {
+        const MAX_BYTES: usize = MAX_CONFIGURATION_BYTES;
+        if usize::try_from(configuration.size).is_ok_and(|size| size > MAX_BYTES) {
+            return Ok(None);
+        }
+        let path = format!("{name}/blobs/{}", configuration.digest);
+        let refusals = [StatusCode::NOT_FOUND, StatusCode::FORBIDDEN];
+        let response =
+            self.request(Method::GET, address, name, &path, MAX_BYTES, &refusals).await?;
+        Ok(manifest::created(&configuration.digest, &response.bytes))
+    }
+
+    /// Gets the digest of a manifest, with the registry's own time of its response if it contains
+    /// one; `None` if the registry does not have the manifest.
     pub async fn digest(
         &self,
         address: &RegistryAddress,
         name: &str,
         reference: &str,
-    ) -> Result<Option<Digest>, RegistryUnavailable> {
+    ) -> Result<Option<(Digest, Option<Timestamp>)>, RegistryUnavailable> {
         let path = format!("{name}/manifests/{reference}");
         let response =
             self.request(Method::HEAD, address, name, &path, 0, &[StatusCode::NOT_FOUND]).await?;
         if response.status == StatusCode::NOT_FOUND {
             return Ok(None);
         }
-        response.digest().map(Some)
+        Ok(Some((response.digest()?, response.date)))
     }
 
     /// Lists the tags of a repository.
@@ -307,11 +341,15 @@ impl OciClient {
             timeout(TIMEOUT, authorized).await.map_err(|_| RegistryUnavailable::TimedOut)??;
         let header =
             |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
-        let date = header("date").and_then(|date| rfc2822::parse(date).ok());
+        let time = |name| {
+            let time = header(name).and_then(|time| rfc2822::parse(time).ok())?;
+            Timestamp::try_from(time.timestamp()).ok()
+        };
         let mut read = Response {
             status: response.status(),
             digest: header("docker-content-digest").unwrap_or_default().to_owned(),
-            date: date.and_then(|date| Timestamp::try_from(date.timestamp()).ok()),
+            date: time("date"),
+            last_modified: time("last-modified"),
             next: header("link").and_then(next_page),
             bytes: Vec::new(),
         };
@@ -362,7 +400,7 @@ impl OciClient {
         Ok(authorization)
     }
 
-    async fn credential(
+    pub(crate) async fn credential(
         &self,
         address: &RegistryAddress,
     ) -> Result<RegistryAuth, RegistryUnavailable> {

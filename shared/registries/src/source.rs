@@ -52,6 +52,17 @@ impl Source {
             Self::Zot => "zot",
         }
     }
+
+    /// The host of the OCI distribution API, of a product that is a service of its own.
+    #[must_use]
+    pub fn host(self) -> Option<&'static str> {
+        match self {
+            Self::DockerHub => Some("registry-1.docker.io"),
+            Self::Github => Some("ghcr.io"),
+            Self::Quay => Some("quay.io"),
+            Self::Ecr | Self::Distribution | Self::Harbor | Self::Artifactory | Self::Zot => None,
+        }
+    }
 }
 
 impl FromStr for Source {

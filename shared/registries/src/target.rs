@@ -40,12 +40,13 @@ impl RegistryTarget {
         Self { id: service.to_string(), registry, source: None, scope }
     }
 
-    /// The registry of a subscription; `None` without a `registryUrl`.
+    /// The registry of a subscription; `None` without a `registryUrl`, unless its product has one
+    /// host.
     #[must_use]
     pub fn from_subscription(subscription: &Subscription) -> Option<Self> {
         Some(Self {
             id: subscription.id.clone(),
-            registry: Registry::Oci(subscription.registry_address(None)?),
+            registry: Registry::Oci(subscription.registry_address(subscription.source.host())?),
             source: Some(subscription.source),
             scope: Scope::from_subscription(subscription),
         })
@@ -108,7 +109,7 @@ impl Scope {
 #[derive(Debug, Clone, Default)]
 pub struct RegistryTargets {
     pub targets: Vec<RegistryTarget>,
-    /// Of subscriptions without a `registryUrl`.
+    /// Of subscriptions without an address.
     unreachable: Vec<Scope>,
 }
 

@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use end_to_end::harness::stand_in::{Listing, StandIn, digest_of, image_manifest, index_manifest};
+use end_to_end::harness::stand_in::{
+    Extras, Listing, StandIn, digest_of, image_manifest, index_manifest,
+};
 use end_to_end::harness::{Catalog, Process, REGISTRY, command, time};
 use end_to_end::reference::cloud_trail::{Call, public_repository};
 use serde_json::{Value, json};
@@ -79,7 +81,12 @@ async fn a_repository_that_nobody_has_is_an_error() {
 async fn a_registry_that_refuses_its_list_is_an_error() {
     let folder = folder("refused");
     let start = async |listing| {
-        StandIn::start_with(listing, "team/app", &[("one", image_manifest(1))]).await
+        StandIn::start_with(
+            "team/app",
+            &[("one", image_manifest(1))],
+            Extras { listing, ..Extras::default() },
+        )
+        .await
     };
     for status in ["401 Unauthorized", "403 Forbidden"] {
         let registry = start(Listing::Refused(status)).await;

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use catalog::{Change, ChangeKind, Repository};
-use end_to_end::harness::stand_in::{Listing, StandIn, image_manifest};
+use end_to_end::harness::stand_in::{Extras, Listing, StandIn, image_manifest};
 use end_to_end::harness::{Store, repository, time};
 use reconcile::{Reconcile, ReconcileError, ReconcileJob};
 use registries::{Registries, RegistryTargets, RegistryUnavailable, Subscriptions};
 use secret::Secret;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Simulation;
 
@@ -23,13 +23,18 @@ fn subscriptions(source: &str, url: &str, password: &str) -> Subscriptions {
     Subscriptions::parse(&json!([subscription]).to_string()).unwrap()
 }
 
+async fn listing_registry(listing: Listing, manifests: &[(&str, Value)]) -> StandIn {
+    let extras = Extras { listing, ..Extras::default() };
+    StandIn::start_with("team/app", manifests, extras).await
+}
+
 /// What is to be reconciled with that registry by a catalog that knows one repository of it.
 async fn jobs(
     source: &str,
     listing: Listing,
     password: &str,
 ) -> Result<Vec<String>, ReconcileError> {
-    let registry = StandIn::start_with(listing, "team/app", &[("v1", image_manifest(1))]).await;
+    let registry = listing_registry(listing, &[("v1", image_manifest(1))]).await;
     let subscriptions = subscriptions(source, &registry.url, password);
     let targets = RegistryTargets::new(None, &subscriptions);
     let store = Store::in_memory().await;
@@ -100,7 +105,7 @@ async fn a_registry_with_tokens_lists_its_repositories() {
 /// The message is delivered again, and moves to the dead letters at last.
 #[tokio::test]
 async fn the_schedule_reports_a_list_that_is_refused() {
-    let registry = StandIn::start_with(Listing::Refused("401 Unauthorized"), "team/app", &[]).await;
+    let registry = listing_registry(Listing::Refused("401 Unauthorized"), &[]).await;
     let subscriptions = subscriptions("harbor", &registry.url, "another");
     let simulation = Simulation::new(0, 0).await;
     let mut jobs = simulation.jobs();

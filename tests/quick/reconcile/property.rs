@@ -16,7 +16,7 @@ use reconcile::observation::{Contents, Observation, ObservedImage};
 
 use super::{listed, minutes};
 
-fn any_kind() -> impl Strategy<Value = ChangeKind> {
+pub(super) fn any_kind() -> impl Strategy<Value = ChangeKind> {
     let any_tag = || select(vec!["latest", "v1", "v2"]).prop_map(tag);
     let any_digest = || (1..4_u64).prop_map(digest);
     let content = Content {
@@ -57,7 +57,7 @@ fn any_past() -> impl Strategy<Value = Past> {
         .prop_map(|(changes, observed_at, is_late)| Past { changes, observed_at, is_late })
 }
 
-fn change(repository: &Repository, at: i64, kind: &ChangeKind) -> Change {
+pub(super) fn change(repository: &Repository, at: i64, kind: &ChangeKind) -> Change {
     let time = minutes(at);
     let mut kind = kind.clone();
     if let ChangeKind::ImageRestored { activated_at, .. } = &mut kind {
@@ -75,6 +75,7 @@ fn observe(images: Option<Vec<Image>>, known: &[Image], at: i64) -> Observation 
             contents.tags.extend(tags);
             let observed = ObservedImage {
                 pushed_at: Some(image.image_pushed_at),
+                assumed_pushed_at: None,
                 content: Content {
                     manifest_media_type: image.image_manifest_media_type.clone(),
                     size_in_bytes: image.image_size_in_bytes,

@@ -63,7 +63,7 @@ async fn what_cannot_be_repaired_is_never_called_repaired() {
     }
     let repaired = reconcile.repair(&found, None).await.unwrap();
     let is_of_huge = |change: &Change| match &change.kind {
-        ChangeKind::ImagePushed { digest, tag: None, .. } => *digest == digest_of(&huge),
+        ChangeKind::ImageFound { digest, tag: None, .. } => *digest == digest_of(&huge),
         _ => false,
     };
     let [(failed, reason)] = &repaired.failed[..] else { panic!("{:#?}", repaired.failed) };

@@ -2,12 +2,11 @@
 //!
 //! <https://docs.docker.com/docker-hub/repos/manage/webhooks/>
 
+use registries::Source;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Interpreted, MalformedEvent, Meaning, Origin, Push, effects, parse, parse_seconds};
-
-const HOST: &str = "registry-1.docker.io";
 
 #[derive(Deserialize)]
 struct Event {
@@ -41,6 +40,6 @@ impl Event {
             tag: Some(parse("tag", &self.push_data.tag)?),
             time: parse_seconds("pushed_at", self.push_data.pushed_at)?,
         };
-        effects(origin.push(push, Some(HOST))?)
+        effects(origin.push(push, Source::DockerHub.host())?)
     }
 }

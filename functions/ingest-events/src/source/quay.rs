@@ -5,12 +5,11 @@
 
 use std::collections::BTreeMap;
 
+use registries::Source;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Interpreted, MalformedEvent, Meaning, Origin, Push, effects, ignored, parse};
-
-const HOST: &str = "quay.io";
 
 #[derive(Deserialize)]
 struct Event {
@@ -48,7 +47,7 @@ impl Event {
                 tag: Some(parse("updated_tags", &tag)?),
                 time: origin.received_at,
             };
-            pushes.extend(origin.push(push, Some(HOST))?);
+            pushes.extend(origin.push(push, Source::Quay.host())?);
         }
         effects(pushes)
     }
