@@ -68,7 +68,7 @@ impl Lookup {
     /// event's (rule 57).
     #[must_use]
     pub fn completed(&self, found: FoundManifest) -> Change {
-        let FoundManifest { digest, content, pushed_at } = found;
+        let FoundManifest { digest, content, pushed_at, .. } = found;
         let Some(pushed_at) = pushed_at else { return self.push(digest, content) };
         let kind = ChangeKind::ImageObserved { digest, pushed_at, content };
         let time = self.time.max(pushed_at);

@@ -250,7 +250,7 @@ async fn lookups_go_to_the_service_of_their_repository() {
 #[tokio::test]
 async fn a_record_without_a_manifest_is_completed_by_a_lookup_in_ecr_public() {
     let there = Account::start().await;
-    there.push(&public_repository("app"), 0, 7, "v7").await;
+    there.push(&public_repository("app"), 778, 7, "v7").await;
     let here = Store::in_memory().await;
     let ecr = Some(there.client(REGION));
     let subscriptions = Secret::known(Subscriptions::default());
@@ -265,10 +265,13 @@ async fn a_record_without_a_manifest_is_completed_by_a_lookup_in_ecr_public() {
         "responseElements": { "image": { "imageId": { "imageDigest": digest(7) } } },
     });
     let origin = Origin::new(Source::Ecr, account(), Timestamp::now());
-    let report = ingest.ingest(&origin, record.to_string().as_bytes()).await.unwrap();
-    assert_eq!(report.applied, 1);
+    let ingested = ingest.ingest(&origin, record.to_string().as_bytes()).await.unwrap();
+    assert_eq!(ingested.report.applied, 1);
+    let until = tokio::time::Instant::now() + Duration::from_mins(1);
+    ingest.complete(&ingested.lookups, until).await.unwrap();
     let images = listed(&here, &public_repository("app")).await.unwrap();
     assert_eq!(images[0].image_size_in_bytes, Some(7));
+    assert_eq!(images[0].image_pushed_at, time(778), "the exact time");
     assert_eq!(listed(&here, &repository("app")).await, None);
 }
 
