@@ -198,7 +198,7 @@ impl Summary {
         if drift.keeps_repository() {
             self.kept += 1;
             let reason = if prune {
-                "it was not listed as a repository of this registry alone"
+                "another registry may have it, or this one returned no list"
             } else {
                 "--prune deletes it"
             };

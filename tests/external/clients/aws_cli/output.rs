@@ -30,7 +30,7 @@ pub(super) fn prints_every_member_as_json(aws: &Aws) {
                         },
                         "imageScanFindingsSummary": {
                             "imageScanCompletedAt": 1767225603.5,
-                            "vulnerabilitySourceUpdatedAt": 1767225603.0,
+                            "vulnerabilitySourceUpdatedAt": 1767225603,
                             "findingSeverityCounts": {
                                 "CRITICAL": 1,
                                 "LOW": 20
