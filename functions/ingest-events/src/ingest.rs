@@ -47,7 +47,7 @@ pub enum SubscriptionError {
     Unknown(String),
 }
 
-/// Logs the subscriptions whose registries are not asked for what their events lack.
+/// Logs the subscriptions without lookups of what their events lack.
 pub fn log_missing_registry_urls(subscriptions: &Subscriptions) {
     for subscription in subscriptions.iter().filter(|each| each.lacks_registry_url()) {
         tracing::warn!(

@@ -160,8 +160,8 @@ impl Subscription {
         Ok(self.credential.check(self.source)?)
     }
 
-    /// Whether its registry cannot be asked for the sizes of images, because neither the
-    /// subscription nor the product has an address, and the events contain no sizes.
+    /// Whether there are no lookups for the sizes of images, because neither the subscription nor the
+    /// product has an address, and the events contain no sizes.
     #[must_use]
     pub fn lacks_registry_url(&self) -> bool {
         let needs_url = matches!(self.source, Source::Harbor | Source::Artifactory);

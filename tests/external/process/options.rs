@@ -82,14 +82,15 @@ async fn it_says_at_the_start_which_registries_are_not_asked() {
         process.stop();
         process.log()
     };
-    let ecr = "Amazon ECR is not asked without --ecr-lookups";
+    let ecr = "without --ecr-lookups there are no lookups in Amazon ECR";
     let alone = log(&[]);
     assert_eq!(alone.matches(ecr).count(), 1, "{alone}");
-    let asked = log(&["--ecr-lookups", "--subscriptions", "subscriptions.json"]);
-    assert!(!asked.contains(ecr), "{asked}");
-    let lines: Vec<&str> = asked.lines().filter(|line| line.contains("registryUrl")).collect();
-    assert_eq!(lines.len(), 2, "{asked}");
-    assert!(lines[0].contains("harbor-1") && lines[1].contains("artifactory-1"), "{asked}");
+    let with_lookups = log(&["--ecr-lookups", "--subscriptions", "subscriptions.json"]);
+    assert!(!with_lookups.contains(ecr), "{with_lookups}");
+    let lines: Vec<&str> =
+        with_lookups.lines().filter(|line| line.contains("registryUrl")).collect();
+    assert_eq!(lines.len(), 2, "{with_lookups}");
+    assert!(lines[0].contains("harbor-1") && lines[1].contains("artifactory-1"), "{with_lookups}");
 }
 
 #[tokio::test]

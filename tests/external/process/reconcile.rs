@@ -107,7 +107,7 @@ async fn a_registry_that_refuses_its_list_is_an_error() {
     let known = "1 repositories reconciled, 0 differences repaired\n";
     assert_eq!((code, output.as_str()), (Some(0), known));
 
-    // Docker Hub is not asked for its list.
+    // No list is requested from Docker Hub.
     let registry = start(Listing::Refused("401 Unauthorized")).await;
     let subscription = json!([{
         "id": "hub", "source": "docker-hub", "registryId": REGISTRY,

@@ -43,8 +43,8 @@ pub async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     log_missing_registry_urls(&accepted);
     if !options.ecr_lookups {
         tracing::info!(
-            "Amazon ECR is not asked without --ecr-lookups, so that imageSizeInBytes stays absent \
-             unless an event contains it"
+            "without --ecr-lookups there are no lookups in Amazon ECR, so that imageSizeInBytes \
+             stays absent unless an event contains it"
         );
     }
     let ingest = Arc::new(options.ingest(table.clone(), accepted).await);

@@ -45,7 +45,7 @@ pub(crate) struct ImageEvent {
     found: Option<Found>,
 }
 
-/// What a registry that has an image tells of its push.
+/// What is known of the push of an image that a registry has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Found {
     /// The push time until an event of a push is known.
