@@ -22,14 +22,15 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::ingest::apply;
 
-/// Lookups of one delivery, or of one round of retries, at the same time.
-const CONCURRENT_LOOKUPS: usize = 64;
+/// Lookups of one delivery, or of one page of retries, at the same time. Most of them may wait for a
+/// registry that has not responded yet, while those of others go on.
+const CONCURRENT_LOOKUPS: usize = 128;
 
 /// Requests to one registry at the same time.
 const CONCURRENT_REQUESTS: usize = 16;
 
-/// For all lookups of a delivery that was acknowledged.
-const TIMEOUT: Duration = Duration::from_mins(2);
+/// For all lookups of a delivery that was acknowledged, or of one round of retries.
+pub const LOOKUPS_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// A push whose manifest is to be looked up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -148,10 +149,13 @@ impl Lookups {
         lookups: &[Lookup],
         until: Instant,
     ) -> Result<(), StoreError> {
-        let complete = async |lookup: &Lookup| match self.look_up(writer, lookup, until).await? {
-            Outcome::Completed => Ok(()),
-            Outcome::TooEarly | Outcome::Unavailable => {
-                self.keep(std::slice::from_ref(lookup)).await
+        let complete = async |lookup: &Lookup| {
+            let _slot = self.slot(lookup).await;
+            match self.look_up(writer, lookup, until).await? {
+                Outcome::Completed => Ok(()),
+                Outcome::TooEarly | Outcome::Unavailable => {
+                    self.keep(std::slice::from_ref(lookup)).await
+                }
             }
         };
         stream::iter(lookups.iter().map(complete))
@@ -166,15 +170,23 @@ impl Lookups {
         writer: &Writer,
         lookups: &[Lookup],
     ) -> Result<(), StoreError> {
-        let until = Instant::now() + TIMEOUT;
-        let complete = async |lookup: &Lookup| match self.look_up(writer, lookup, until).await? {
-            Outcome::Completed => self.pending.remove(&lookup.id(), lookup).await,
-            Outcome::TooEarly | Outcome::Unavailable => Ok(()),
+        let until = Instant::now() + LOOKUPS_TIMEOUT;
+        let complete = async |lookup: &Lookup| {
+            let _slot = self.slot(lookup).await;
+            match self.look_up(writer, lookup, until).await? {
+                Outcome::Completed => self.pending.remove(&lookup.id(), lookup).await,
+                Outcome::TooEarly | Outcome::Unavailable => Ok(()),
+            }
         };
         stream::iter(lookups.iter().map(complete))
             .buffer_unordered(CONCURRENT_LOOKUPS)
             .try_collect()
             .await
+    }
+
+    /// Waits for a request to be allowed. One of Amazon ECR's client is for many images.
+    async fn slot(&self, lookup: &Lookup) -> Option<OwnedSemaphorePermit> {
+        if lookup.is_ecr() { None } else { self.slots.wait(&lookup.registry).await }
     }
 
     /// Looks up a manifest, and applies the push with it.
@@ -185,14 +197,7 @@ impl Lookups {
         until: Instant,
     ) -> Result<Outcome, StoreError> {
         let (repository, reference) = (&lookup.repository, lookup.reference());
-        let request = async {
-            // A request of Amazon ECR's client is for many images.
-            let _slot = match lookup.is_ecr() {
-                true => None,
-                false => Some(self.slots.wait(&lookup.registry).await),
-            };
-            self.registries.manifest(&lookup.registry, &lookup.name, reference).await
-        };
+        let request = self.registries.manifest(&lookup.registry, &lookup.name, reference);
         let found = timeout_at(until, request).await.unwrap_or(Err(RegistryUnavailable::TimedOut));
         let found = match found {
             Ok(ManifestLookup::Found(found)) => *found,
@@ -275,6 +280,7 @@ impl Lookups {
         unavailable: &Mutex<HashSet<(Registry, String)>>,
         until: Instant,
     ) -> Result<bool, StoreError> {
+        let _slot = self.slot(lookup).await;
         let name = if lookup.is_ecr() { lookup.name.as_str() } else { "" };
         let target = (lookup.registry.clone(), name.to_owned());
         if Instant::now() > until || unavailable.lock().await.contains(&target) {

@@ -11,8 +11,9 @@ use tokio::time::Instant;
 use crate::ingest::{Ingest, IngestError, Ingested, SubscriptionError};
 use crate::source::Origin;
 
-/// How long one message may retry pending lookups. The next message continues.
-const RETRY_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long one message may retry pending lookups, within the function's timeout in
+/// `template.yaml`.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// How long the lookups of one message may take. Those that take longer are retried later.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);

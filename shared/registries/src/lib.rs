@@ -83,8 +83,6 @@ pub enum ManifestNotFound {
     TooLarge(usize),
     #[error(transparent)]
     Invalid(manifest::InvalidManifest),
-    #[error("no requests are sent to Amazon's services")]
-    NoEcrClient,
 }
 
 /// The items in a repository.
@@ -155,9 +153,7 @@ impl Registries {
                     .map_err(|_| RegistryUnavailable::InvalidDigest(reference.to_owned()))?;
                 ecr.manifest(*service, account, name, &digest).await
             }
-            (Registry::Ecr { .. }, None) => {
-                Ok(ManifestLookup::NotFound(ManifestNotFound::NoEcrClient))
-            }
+            (Registry::Ecr { .. }, None) => Err(RegistryUnavailable::NoEcrClient),
         }
     }
 

@@ -201,10 +201,13 @@ impl OciClient {
             return Ok(None);
         }
         let path = format!("{name}/blobs/{}", configuration.digest);
-        let refusals = [StatusCode::NOT_FOUND, StatusCode::FORBIDDEN];
-        let response =
-            self.request(Method::GET, address, name, &path, MAX_BYTES, &refusals).await?;
-        Ok(manifest::created(&configuration.digest, &response.bytes))
+        match self.request(Method::GET, address, name, &path, MAX_BYTES, &[]).await {
+            Ok(response) => Ok(manifest::created(&configuration.digest, &response.bytes)),
+            // A later request may succeed.
+            Err(error @ RegistryUnavailable::Status(429 | 500..)) => Err(error),
+            Err(RegistryUnavailable::Status(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Gets the digest of a manifest, with the registry's own time of its response if it contains

@@ -52,10 +52,11 @@ impl RegistryTarget {
         })
     }
 
-    /// Whether it can return a list of its repositories. Docker Hub and GitHub never do.
+    /// Whether it can return a list of its repositories. Docker Hub and GitHub never do, and Quay
+    /// returns no token for its list.
     #[must_use]
     pub fn lists_repositories(&self) -> bool {
-        !matches!(self.source, Some(Source::DockerHub | Source::Github))
+        !matches!(self.source, Some(Source::DockerHub | Source::Github | Source::Quay))
     }
 
     /// The repository in the catalog of a repository in the registry.

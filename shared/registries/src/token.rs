@@ -15,10 +15,18 @@ const CATALOG_SCOPE: &str = "registry:catalog:*";
 
 const MAX_BYTES: usize = 64 * 1024;
 
+/// A server may send the token under either name, or under both.
 #[derive(Deserialize)]
 struct Response {
-    #[serde(alias = "access_token")]
-    token: String,
+    token: Option<String>,
+    access_token: Option<String>,
+}
+
+impl Response {
+    fn parse(bytes: &[u8]) -> Result<Option<String>, serde_json::Error> {
+        let response: Self = serde_json::from_slice(bytes)?;
+        Ok(response.token.or(response.access_token))
+    }
 }
 
 /// Gets a token to list the repositories of a registry at a URL; `None` if the registry demands none
@@ -50,9 +58,7 @@ pub(crate) async fn for_catalog(
             break;
         }
     }
-    let response: Response =
-        serde_json::from_slice(&bytes).map_err(RegistryUnavailable::request)?;
-    Ok(Some(response.token))
+    Response::parse(&bytes).map_err(RegistryUnavailable::request)
 }
 
 /// The address of the token that a challenge demands: `Bearer realm="…",service="…"`. `None` for
@@ -86,6 +92,19 @@ fn token_url(challenge: &str) -> Option<Url> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_may_have_either_name_or_both() {
+        let parse = |text: &str| Response::parse(text.as_bytes()).ok().flatten();
+        for text in [
+            r#"{"token":"a"}"#,
+            r#"{"access_token":"a","expires_in":300}"#,
+            r#"{"token":"a","access_token":"b"}"#,
+        ] {
+            assert_eq!(parse(text).as_deref(), Some("a"), "{text}");
+        }
+        assert_eq!(parse("{}"), None);
+    }
 
     #[test]
     fn a_bearer_challenge_has_the_address_of_its_token() {

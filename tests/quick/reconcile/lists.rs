@@ -81,8 +81,8 @@ async fn of_a_registry_without_a_list_the_known_repositories_are_reconciled() {
 }
 
 #[tokio::test]
-async fn docker_hub_and_github_are_not_asked_for_a_list() {
-    for source in ["docker-hub", "github"] {
+async fn docker_hub_github_and_quay_receive_no_request_for_a_list() {
+    for source in ["docker-hub", "github", "quay"] {
         let jobs = jobs(source, Listing::Refused("401 Unauthorized"), "secret").await.unwrap();
         assert_eq!(jobs, ["team/known"], "{source}");
     }

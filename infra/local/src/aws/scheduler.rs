@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use catalog::table::causes;
 use ingest_events::Ingest;
+use ingest_events::lookup::LOOKUPS_TIMEOUT;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::dynamodb::Engine;
@@ -36,7 +37,7 @@ pub async fn retry_pending_lookups(ingest: Arc<Ingest>) {
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
-        match ingest.retry_pending_lookups(Instant::now() + RETRY_INTERVAL).await {
+        match ingest.retry_pending_lookups(Instant::now() + LOOKUPS_TIMEOUT).await {
             Ok(0) => {}
             Ok(lookups) => tracing::info!(lookups, "completed pending lookups"),
             Err(error) => {

@@ -29,9 +29,9 @@ const DRIFT_FOUND: u8 = 2;
 /// The options of `image-catalog reconcile`.
 #[derive(Debug, Clone, Args)]
 pub struct ReconcileOptions {
-    /// The registry: its address, such as https://registry.example.com; the id of a subscription
-    /// with a registryUrl; or ecr or ecr-public for the account's registry in that service, with the
-    /// AWS credentials of the environment
+    /// The registry: its address, such as https://registry.example.com; the id of a subscription;
+    /// or ecr or ecr-public for the account's registry in that service, with the AWS credentials of
+    /// the environment
     #[arg(long, value_name = "URL|ID|ecr|ecr-public")]
     from: String,
     /// Name of a repository in the registry; may be repeated [default: all that the registry lists]
