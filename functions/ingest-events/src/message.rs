@@ -9,6 +9,7 @@ use registries::Source;
 use tokio::time::Instant;
 
 use crate::ingest::{Ingest, IngestError, Ingested, SubscriptionError};
+use crate::lookup::Lookup;
 use crate::source::Origin;
 
 /// How long one message may retry pending lookups, within the function's timeout in
@@ -34,17 +35,26 @@ pub enum MessageError {
     DeadlineExceeded,
 }
 
-/// Applies a message. Returns how many of its events came too late to make a difference.
+/// A message whose events were applied, as far as they contain what the catalog holds.
+#[derive(Debug, Default)]
+pub struct AppliedMessage {
+    /// Events that came too late to make a difference.
+    too_late: usize,
+    /// The reason of the first event that was not applied.
+    malformed: Option<String>,
+    lookups: Vec<Lookup>,
+    /// Whether it requests a retry of pending lookups.
+    retries_pending_lookups: bool,
+}
+
+/// Applies the events of a message.
 pub async fn apply_message(
     ingest: &Ingest,
     default_registry: &RegistryId,
     message: &Message,
-    deadline: Instant,
-) -> Result<usize, MessageError> {
+) -> Result<AppliedMessage, MessageError> {
     if message.retries_pending_lookups() {
-        let until = deadline.min(Instant::now() + RETRY_TIMEOUT);
-        ingest.retry_pending_lookups(until).await?;
-        return Ok(0);
+        return Ok(AppliedMessage { retries_pending_lookups: true, ..AppliedMessage::default() });
     }
     let origin = match &message.subscription {
         Some(id) => {
@@ -53,24 +63,35 @@ pub async fn apply_message(
         }
         None => Origin::new(Source::Ecr, default_registry.clone(), message.received_at),
     };
-    apply_delivery(ingest, &origin, message.body.as_bytes(), deadline).await
+    apply_delivery(ingest, &origin, message.body.as_bytes()).await
 }
 
-/// Applies a delivery, all of whose events must be applied, and completes its lookups or keeps them.
-/// Returns how many events came too late to make a difference.
+/// Applies the events of a delivery.
 pub async fn apply_delivery(
     ingest: &Ingest,
     origin: &Origin,
     delivery: &[u8],
-    deadline: Instant,
-) -> Result<usize, MessageError> {
+) -> Result<AppliedMessage, MessageError> {
     let Ingested { report, lookups } = ingest.ingest(origin, delivery).await?;
-    // The second half of the time is for keeping the lookups.
-    let now = Instant::now();
-    let until = now + LOOKUP_TIMEOUT.min(deadline.saturating_duration_since(now) / 2);
-    ingest.complete(&lookups, until).await?;
-    match report.malformed.into_iter().next() {
-        None => Ok(report.too_late),
-        Some(malformed) => Err(MessageError::Malformed(malformed.reason)),
+    let malformed = report.malformed.into_iter().next().map(|malformed| malformed.reason);
+    let too_late = report.too_late;
+    Ok(AppliedMessage { too_late, malformed, lookups, retries_pending_lookups: false })
+}
+
+impl AppliedMessage {
+    /// Completes its lookups, or keeps them. All of its events must be applied. Returns how many
+    /// came too late to make a difference.
+    pub async fn complete(self, ingest: &Ingest, deadline: Instant) -> Result<usize, MessageError> {
+        let now = Instant::now();
+        if self.retries_pending_lookups {
+            ingest.retry_pending_lookups(deadline.min(now + RETRY_TIMEOUT)).await?;
+        }
+        // The second half of the time is for keeping the lookups.
+        let left = deadline.saturating_duration_since(now) / 2;
+        ingest.complete(&self.lookups, now + LOOKUP_TIMEOUT.min(left)).await?;
+        match self.malformed {
+            None => Ok(self.too_late),
+            Some(reason) => Err(MessageError::Malformed(reason)),
+        }
     }
 }

@@ -141,7 +141,10 @@ impl ReplayOptions {
                 delivery.map_err(|error| format!("{name} of {}: {error}", file.display()))?;
             let delivery = delivery.get().as_bytes();
             let deadline = Instant::now() + TIMEOUT;
-            summary.add(&name, apply_delivery(ingest, &origin, delivery, deadline).await);
+            let completed = async {
+                apply_delivery(ingest, &origin, delivery).await?.complete(ingest, deadline).await
+            };
+            summary.add(&name, completed.await);
         }
         Ok(summary)
     }
@@ -175,8 +178,8 @@ async fn replay_queue(
         for message in messages {
             let name = message.message_id.clone().unwrap_or_default();
             let deadline = Instant::now() + TIMEOUT;
-            let result =
-                apply_message(ingest, default_registry, &Message::from(&message), deadline).await;
+            let applied = apply_message(ingest, default_registry, &Message::from(&message)).await;
+            let result = async { applied?.complete(ingest, deadline).await }.await;
             if result.is_ok() {
                 let delete = client
                     .delete_message()
