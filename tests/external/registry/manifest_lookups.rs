@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use end_to_end::harness::{Catalog, REGISTRY, Store, proxy};
+use end_to_end::harness::{Catalog, REGISTRY, Store, eventually, proxy};
 use serde_json::{Value, json};
 
 use super::setup::Setup;
@@ -43,10 +43,8 @@ pub(super) async fn a_notification_with_only_a_tag(setup: Setup) {
     // A tag that does not exist any longer adds no image.
     notify(&catalog, pushed_tags(&["v1", "v2", "gone"])).await;
     let tags = ["v1", "v2"].map(str::to_owned).to_vec();
-    assert_eq!(
-        described(&catalog.store).await,
-        [(image.digest.clone(), tags, Some(image.size as i64))]
-    );
+    let expected = [(image.digest.clone(), tags, Some(image.size as i64))];
+    eventually("the image", async || described(&catalog.store).await == expected).await;
 }
 
 pub(super) async fn a_registry_that_is_unavailable(setup: Setup) {
