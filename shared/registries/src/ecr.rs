@@ -9,7 +9,7 @@
 mod private;
 mod public;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -17,21 +17,20 @@ use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_ecr::primitives::DateTime;
-use aws_sdk_ecr::types::{FindingSeverity, ImageDetail, ImageScanFindingsSummary, ImageScanStatus};
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::Intercept;
 use aws_smithy_runtime_api::client::interceptors::context::BeforeDeserializationInterceptorContextRef;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
 use catalog::change::Content;
-use catalog::image::{FindingsSummary, Image, ImageStatus, Scan};
+use catalog::image::Image;
 use catalog::{Digest, RegistryId, Service, Tag, Timestamp};
-use jiff::fmt::rfc2822;
 use tokio::sync::{Mutex, oneshot};
 use tokio::time::timeout;
 
 use crate::{
     FoundManifest, Listed, ManifestLookup, ManifestNotFound, PushHints, RegistryUnavailable,
+    parse_http_date,
 };
 
 /// Images of one request.
@@ -270,56 +269,9 @@ pub fn content(image: &Image) -> Content {
     }
 }
 
-/// Converts an image; `None` if it has no digest or time.
-fn image(detail: ImageDetail) -> Option<Image> {
-    let status = |status: &aws_sdk_ecr::types::ImageStatus| {
-        ImageStatus::ALL.into_iter().find(|known| known.as_str() == status.as_str())
-    };
-    Some(Image {
-        image_digest: Digest::parse(&detail.image_digest?).ok()?,
-        image_tags: detail
-            .image_tags
-            .iter()
-            .flatten()
-            .filter_map(|tag| Tag::parse(tag).ok())
-            .collect(),
-        image_pushed_at: timestamp(&detail.image_pushed_at?)?,
-        image_size_in_bytes: detail.image_size_in_bytes,
-        image_status: detail.image_status.as_ref().and_then(status).unwrap_or(ImageStatus::Active),
-        image_manifest_media_type: detail.image_manifest_media_type,
-        artifact_media_type: detail.artifact_media_type,
-        subject_manifest_digest: detail
-            .subject_manifest_digest
-            .and_then(|digest| Digest::parse(&digest).ok()),
-        scan: Some(scan(detail.image_scan_status, detail.image_scan_findings_summary))
-            .filter(|scan| !scan.is_none()),
-        last_recorded_pull_time: detail.last_recorded_pull_time.as_ref().and_then(timestamp),
-        last_archived_at: detail.last_archived_at.as_ref().and_then(timestamp),
-        last_activated_at: detail.last_activated_at.as_ref().and_then(timestamp),
-    })
-}
-
-/// Converts a scan, whose members are independent (rule 60).
-fn scan(status: Option<ImageScanStatus>, summary: Option<ImageScanFindingsSummary>) -> Scan {
-    let (status, description) =
-        status.map_or((None, None), |status| (status.status, status.description));
-    let count = |(severity, count): (FindingSeverity, i32)| {
-        (severity.as_str().to_owned(), i64::from(count))
-    };
-    Scan {
-        status: status.map(|status| status.as_str().to_owned()),
-        description,
-        findings: summary.map(|summary| FindingsSummary {
-            completed_at: summary.image_scan_completed_at.as_ref().and_then(timestamp),
-            vulnerability_source_updated_at: summary
-                .vulnerability_source_updated_at
-                .as_ref()
-                .and_then(timestamp),
-            finding_severity_counts: summary
-                .finding_severity_counts
-                .map(|counts| counts.into_iter().map(count).collect()),
-        }),
-    }
+/// The tags of an image that the catalog can hold.
+fn tags(names: Option<Vec<String>>) -> BTreeSet<Tag> {
+    names.iter().flatten().filter_map(|name| Tag::parse(name).ok()).collect()
 }
 
 /// The nearest millisecond. The SDK reads decimals as a binary fraction, which may be a bit less.
@@ -349,9 +301,7 @@ impl Intercept for Clock {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let date =
-            context.response().headers().get("date").and_then(|date| rfc2822::parse(date).ok());
-        if let Some(date) = date.and_then(|date| Timestamp::try_from(date.timestamp()).ok()) {
+        if let Some(date) = context.response().headers().get("date").and_then(parse_http_date) {
             let _ = self.0.set(date);
         }
         Ok(())

@@ -24,6 +24,7 @@ use std::sync::Arc;
 
 use catalog::change::Content;
 use catalog::{Digest, RegistryId, Service, Timestamp};
+use jiff::fmt::rfc2822;
 use secret::Secret;
 use serde::{Deserialize, Serialize};
 
@@ -161,4 +162,9 @@ impl Registries {
     pub fn ecr(&self) -> Result<&EcrClient, RegistryUnavailable> {
         self.ecr.as_ref().ok_or(RegistryUnavailable::NoEcrClient)
     }
+}
+
+/// Parses the time of an HTTP header, in whole seconds.
+fn parse_http_date(text: &str) -> Option<Timestamp> {
+    Timestamp::try_from(rfc2822::parse(text).ok()?.timestamp()).ok()
 }

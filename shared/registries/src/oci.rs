@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use catalog::{Digest, Timestamp};
-use jiff::fmt::rfc2822;
 use oci_client::client::{ClientConfig, ClientProtocol};
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference, RegistryOperation};
@@ -23,7 +22,7 @@ use url::Url;
 use crate::subscription::Subscriptions;
 use crate::{
     Descriptor, FoundManifest, Listed, ManifestLookup, ManifestNotFound, PushHints,
-    RegistryUnavailable, manifest, token,
+    RegistryUnavailable, manifest, parse_http_date, token,
 };
 
 /// The `User-Agent` of the catalog's requests. Registries send events of these requests, too.
@@ -344,10 +343,7 @@ impl OciClient {
             timeout(TIMEOUT, authorized).await.map_err(|_| RegistryUnavailable::TimedOut)??;
         let header =
             |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
-        let time = |name| {
-            let time = header(name).and_then(|time| rfc2822::parse(time).ok())?;
-            Timestamp::try_from(time.timestamp()).ok()
-        };
+        let time = |name| header(name).and_then(parse_http_date);
         let mut read = Response {
             status: response.status(),
             digest: header("docker-content-digest").unwrap_or_default().to_owned(),
@@ -356,21 +352,14 @@ impl OciClient {
             next: header("link").and_then(next_page),
             bytes: Vec::new(),
         };
-        let body = async {
-            while let Some(chunk) = response.chunk().await.map_err(RegistryUnavailable::request)? {
-                read.bytes.extend(chunk);
-                if read.bytes.len() > max_bytes {
-                    break;
-                }
-            }
-            Ok(read)
-        };
-        timeout(BODY_TIMEOUT, body).await.map_err(|_| RegistryUnavailable::TimedOut)?
+        read.bytes = timeout(BODY_TIMEOUT, read_body(&mut response, max_bytes))
+            .await
+            .map_err(|_| RegistryUnavailable::TimedOut)??;
+        Ok(read)
     }
 
     /// Negotiates the authorization for a repository, or for the list of all if the name is empty,
-    /// and keeps it. `oci_client` does nothing else
-    /// here, because it reads responses of any size.
+    /// and keeps it. `oci_client` does nothing else here, because it reads responses of any size.
     async fn authorize(
         &self,
         key: &(RegistryAddress, String),
@@ -420,6 +409,21 @@ impl OciClient {
             RegistryAuth::Basic(credential.username.clone(), credential.password.clone())
         }))
     }
+}
+
+/// Reads a body until it passes the limit, so that its length shows whether it does.
+pub(crate) async fn read_body(
+    response: &mut reqwest::Response,
+    max_bytes: usize,
+) -> Result<Vec<u8>, RegistryUnavailable> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(RegistryUnavailable::request)? {
+        bytes.extend(chunk);
+        if bytes.len() > max_bytes {
+            break;
+        }
+    }
+    Ok(bytes)
 }
 
 impl Response {

@@ -15,7 +15,8 @@ use oci_client::secrets::RegistryAuth;
 use reqwest::{Method, RequestBuilder};
 use serde::de::DeserializeOwned;
 
-use crate::oci::{MAX_PAGE_BYTES, TIMEOUT};
+use crate::credential::BasicCredential;
+use crate::oci::{MAX_PAGE_BYTES, TIMEOUT, read_body};
 use crate::{OciClient, RegistryAddress, RegistryUnavailable, Source};
 
 /// The images or tags of a page. Each of these APIs has this maximum.
@@ -55,12 +56,7 @@ struct Api<'a> {
     http: &'a reqwest::Client,
     /// Scheme, host and port.
     origin: String,
-    credential: Option<Credential>,
-}
-
-struct Credential {
-    username: String,
-    password: String,
+    credential: Option<BasicCredential>,
 }
 
 impl<'a> Api<'a> {
@@ -78,7 +74,7 @@ impl<'a> Api<'a> {
         let own_host = own_host.filter(|_| source.host() == Some(address.host.as_str()));
         let scheme = if address.encrypted { "https" } else { "http" };
         let credential = match oci.credential(address).await? {
-            RegistryAuth::Basic(username, password) => Some(Credential { username, password }),
+            RegistryAuth::Basic(username, password) => Some(BasicCredential { username, password }),
             _ => None,
         };
         let origin = format!("{scheme}://{}", own_host.unwrap_or(&address.host));
@@ -112,13 +108,7 @@ async fn send<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, Registr
         if !response.status().is_success() {
             return Err(RegistryUnavailable::Status(response.status().as_u16()));
         }
-        let mut bytes = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(RegistryUnavailable::request)? {
-            bytes.extend(chunk);
-            if bytes.len() > MAX_PAGE_BYTES {
-                break;
-            }
-        }
+        let bytes = read_body(&mut response, MAX_PAGE_BYTES).await?;
         serde_json::from_slice(&bytes)
             .map_err(|error| RegistryUnavailable::InvalidList(Arc::new(error)))
     };

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::RegistryUnavailable;
+use crate::oci::read_body;
 
 const CATALOG_SCOPE: &str = "registry:catalog:*";
 
@@ -51,13 +52,7 @@ pub(crate) async fn for_catalog(
     if response.status() != StatusCode::OK {
         return Err(RegistryUnavailable::Status(response.status().as_u16()));
     }
-    let mut bytes = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(RegistryUnavailable::request)? {
-        bytes.extend(chunk);
-        if bytes.len() > MAX_BYTES {
-            break;
-        }
-    }
+    let bytes = read_body(&mut response, MAX_BYTES).await?;
     Response::parse(&bytes).map_err(RegistryUnavailable::request)
 }
 

@@ -10,9 +10,9 @@ use aws_sdk_ecrpublic::error::SdkError;
 use aws_sdk_ecrpublic::operation::describe_images::DescribeImagesError;
 use aws_sdk_ecrpublic::types::{ImageDetail, ImageIdentifier};
 use catalog::image::{Image, ImageStatus};
-use catalog::{Digest, RegistryId, Tag};
+use catalog::{Digest, RegistryId};
 
-use super::{Clock, Failure, Missing, PAGE_SIZE, Page, timestamp};
+use super::{Clock, Failure, Missing, PAGE_SIZE, Page, tags, timestamp};
 use crate::RegistryUnavailable;
 
 /// Where the service is, whatever region the catalog follows.
@@ -108,12 +108,7 @@ fn failure(error: SdkError<DescribeImagesError>) -> Failure {
 fn image(detail: ImageDetail) -> Option<Image> {
     Some(Image {
         image_digest: Digest::parse(&detail.image_digest?).ok()?,
-        image_tags: detail
-            .image_tags
-            .iter()
-            .flatten()
-            .filter_map(|tag| Tag::parse(tag).ok())
-            .collect(),
+        image_tags: tags(detail.image_tags),
         image_pushed_at: timestamp(&detail.image_pushed_at?)?,
         image_size_in_bytes: detail.image_size_in_bytes,
         image_status: ImageStatus::Active,

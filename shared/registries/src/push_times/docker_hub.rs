@@ -6,8 +6,9 @@ use reqwest::{Method, RequestBuilder};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Api, Credential, PAGE_SIZE, PushTimes, add, parse_time, send};
+use super::{Api, PAGE_SIZE, PushTimes, add, parse_time, send};
 use crate::RegistryUnavailable;
+use crate::credential::BasicCredential;
 
 pub(super) const HOST: &str = "hub.docker.com";
 
@@ -71,7 +72,7 @@ pub(super) async fn push_times(
 /// A password or a personal access token is no bearer token of this API.
 async fn access_token(
     api: &Api<'_>,
-    credential: &Credential,
+    credential: &BasicCredential,
 ) -> Result<String, RegistryUnavailable> {
     let body = json!({ "identifier": credential.username, "secret": credential.password });
     let request = api.request(Method::POST, "/v2/auth/token");
