@@ -94,6 +94,18 @@ fn event(detail_type: &str, second: u32, detail: Value) -> Value {
     })
 }
 
+/// A basic scan of image 1.
+fn scan(second: u32, status: &str, counts: Value) -> Value {
+    let detail = json!({
+        "scan-status": status,
+        "repository-name": "app",
+        "finding-severity-counts": counts,
+        "image-digest": digest(1),
+        "image-tags": [],
+    });
+    event("ECR Image Scan", second, detail)
+}
+
 fn action(action_type: &str, second: u32, number: u64, tag: &str) -> Value {
     let detail = json!({
         "result": "SUCCESS",

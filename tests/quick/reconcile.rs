@@ -19,13 +19,16 @@ use std::time::Duration;
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use catalog::image::Image;
 use catalog::reader::Filter;
-use catalog::{RegistryId, Repository};
+use catalog::{RegistryId, Repository, Service};
+use end_to_end::harness::stand_in::StandIn;
 use end_to_end::harness::{
     InProcess, REGISTRY, Store, configuration, digest, json_response, operation, repository, time,
 };
 use reconcile::Reconcile;
 use reconcile::job::Jobs;
-use registries::{EcrClient, Registries, Subscriptions};
+use registries::{
+    EcrClient, Registries, Registry, RegistryAddress, RegistryTarget, Scope, Subscriptions,
+};
 use secret::Secret;
 use serde_json::{Value, json};
 
@@ -153,4 +156,28 @@ impl Simulation {
 /// A time with enough distance from the next one.
 fn minutes(number: i64) -> catalog::Timestamp {
     time(number * 120_000)
+}
+
+/// Reconciles a store with the registries of subscriptions, and with Amazon's.
+fn reconcile(store: &Store, subscriptions: Subscriptions, ecr: Option<EcrClient>) -> Reconcile {
+    Reconcile {
+        reader: store.reader.clone(),
+        writer: store.writer.clone(),
+        registries: Registries::new(Arc::new(Secret::known(subscriptions)), ecr),
+        max_tags: usize::MAX,
+    }
+}
+
+/// A registry without a subscription.
+fn target(registry: &StandIn) -> RegistryTarget {
+    RegistryTarget {
+        id: "registry".to_owned(),
+        registry: Registry::Oci(RegistryAddress::from_url(&registry.url.parse().unwrap()).unwrap()),
+        source: None,
+        scope: Scope {
+            service: Service::Ecr,
+            registry_id: RegistryId::parse(REGISTRY).unwrap(),
+            repository_prefix: None,
+        },
+    }
 }

@@ -4,8 +4,8 @@ use end_to_end::harness::{Catalog, REGISTRY, digest, sample};
 use serde_json::{Value, json};
 
 use super::{
-    CatalogClient as _, action, assert_in_any_order, cloudtrail, delete, epoch, event, image,
-    notified_image, push,
+    CatalogClient as _, action, assert_in_any_order, cloudtrail, delete, epoch, image,
+    notified_image, push, scan,
 };
 
 #[tokio::test]
@@ -70,16 +70,6 @@ async fn r50_archive_and_restore() {
 
 #[tokio::test]
 async fn r51_a_scan_counts_only_for_a_known_image() {
-    let scan = |second, status: &str, counts: Value| {
-        let detail = json!({
-            "scan-status": status,
-            "repository-name": "app",
-            "finding-severity-counts": counts,
-            "image-digest": digest(1),
-            "image-tags": [],
-        });
-        event("ECR Image Scan", second, detail)
-    };
     let complete = scan(3, "COMPLETE", json!({ "CRITICAL": 10, "MEDIUM": 9 }));
     let mut expected = image(1, &["v1"], 1);
     expected["imageScanStatus"] = json!({ "status": "COMPLETE" });

@@ -6,7 +6,7 @@ use ingest_events::source::{Origin, interpret};
 use registries::Source;
 use serde_json::{Value, json};
 
-use super::{CatalogClient as _, action, assert_in_any_order, epoch, event, image, push};
+use super::{CatalogClient as _, action, assert_in_any_order, epoch, event, image, push, scan};
 
 fn inspector_sample(name: &str) -> Value {
     serde_json::from_str(&sample(&format!("aws-inspector2/{name}.json"))).unwrap()
@@ -32,16 +32,6 @@ fn ignored() -> (u16, Value) {
 
 #[tokio::test]
 async fn r60_a_scan_that_did_not_complete_has_no_completion_time() {
-    let scan = |second, status: &str, counts: Value| {
-        let detail = json!({
-            "scan-status": status,
-            "repository-name": "app",
-            "finding-severity-counts": counts,
-            "image-digest": digest(1),
-            "image-tags": [],
-        });
-        event("ECR Image Scan", second, detail)
-    };
     // The later statement wins as a whole: nothing is left of the scan before it.
     let complete = scan(2, "COMPLETE", json!({ "HIGH": 1 }));
     for (status, counts) in [("FAILED", json!({})), ("UNSUPPORTED_IMAGE", json!(null))] {

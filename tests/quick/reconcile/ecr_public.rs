@@ -28,7 +28,7 @@ use registries::{
 use secret::Secret;
 use serde_json::{Value, json};
 
-use super::{Simulation, listed, simulated_name};
+use super::{Simulation, listed, reconcile, simulated_name};
 
 fn account() -> RegistryId {
     RegistryId::parse(REGISTRY).unwrap()
@@ -106,16 +106,6 @@ impl Account {
     }
 }
 
-fn reconcile(store: &Store, ecr: EcrClient) -> Reconcile {
-    let subscriptions = Arc::new(Secret::known(Subscriptions::default()));
-    Reconcile {
-        reader: store.reader.clone(),
-        writer: store.writer.clone(),
-        registries: Registries::new(subscriptions, Some(ecr)),
-        max_tags: usize::MAX,
-    }
-}
-
 /// Reconciles all repositories of the service. Returns the number of differences.
 async fn reconcile_all(reconcile: &Reconcile, service: Service) -> usize {
     let target = RegistryTarget::from_account(service, account());
@@ -148,7 +138,7 @@ async fn each_service_is_filled_from_its_own_registry_and_its_drift_is_repaired(
     there.push(&public, 3_456, 3, "latest").await;
     there.push(&public_repository("team/only"), 0, 4, "v4").await;
     let here = Store::in_memory().await;
-    let reconcile = reconcile(&here, there.client(REGION));
+    let reconcile = reconcile(&here, Subscriptions::default(), Some(there.client(REGION)));
     for (service, differences) in [(Service::EcrPublic, 8), (Service::Ecr, 3)] {
         assert_eq!(reconcile_all(&reconcile, service).await, differences);
         assert_eq!(reconcile_all(&reconcile, service).await, 0);
@@ -192,7 +182,7 @@ async fn r57_the_exact_time_of_a_push_replaces_the_second_of_its_event() {
                 Change { repository: repository.clone(), time: time(3_000 - number * 1_000), kind };
             here.writer.apply(&change).await.unwrap();
         }
-        let reconcile = reconcile(&here, there.client(REGION));
+        let reconcile = reconcile(&here, Subscriptions::default(), Some(there.client(REGION)));
         assert_eq!(reconcile_all(&reconcile, repository.service).await, 2);
         let images = listed(&here, &repository).await.unwrap();
         let times: Vec<Timestamp> = images.iter().map(|image| image.image_pushed_at).collect();

@@ -12,8 +12,8 @@ use reconcile::ReconcileJob;
 use registries::{Registry, RegistryTargets, Subscriptions};
 use serde_json::{Value, json};
 
-use super::listed;
-use super::push_times::{image, reconcile};
+use super::push_times::image;
+use super::{listed, reconcile};
 
 /// More than a page of any of these APIs.
 const IMAGES: usize = 150;
@@ -120,7 +120,7 @@ async fn fill(
     };
     push(0).await;
     newest_are_right(1, false).await;
-    let reconcile = reconcile(&store, subscriptions);
+    let reconcile = reconcile(&store, subscriptions, None);
     let job = ReconcileJob { name: NAME.to_owned(), prune: false, after: None };
     let drift = reconcile.find_drift(target, &job).await.unwrap();
     push(1).await;
@@ -327,7 +327,7 @@ async fn r59_an_api_that_is_unavailable_leaves_the_times_of_the_images() {
         let subscriptions = Subscriptions::parse(&list.to_string()).unwrap();
         let targets = RegistryTargets::new(None, &subscriptions);
         let store = Store::in_memory().await;
-        let reconcile = reconcile(&store, subscriptions);
+        let reconcile = reconcile(&store, subscriptions, None);
         let job = ReconcileJob { name: NAME.to_owned(), prune: false, after: None };
         let drift = reconcile.find_drift(targets.get("one").unwrap(), &job).await.unwrap();
         assert_eq!(reconcile.repair(&drift, None).await.unwrap().repaired, 7);

@@ -2,21 +2,19 @@
 //! 59).
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use catalog::change::Content;
 use catalog::image::Image;
-use catalog::{Change, ChangeKind, Digest, RegistryId, Service, Timestamp};
+use catalog::{Change, ChangeKind, Digest, Timestamp};
 use end_to_end::harness::stand_in::{Extras, StandIn, digest_of};
-use end_to_end::harness::{OCI_CONFIGURATION, OCI_IMAGE, OCI_INDEX, REGISTRY, Store};
+use end_to_end::harness::{OCI_CONFIGURATION, OCI_IMAGE, OCI_INDEX, Store};
 use end_to_end::harness::{digest, repository, tag};
-use reconcile::{Drift, Reconcile, ReconcileJob};
-use registries::{Registries, Registry, RegistryAddress, RegistryTarget, Scope, Subscriptions};
-use secret::Secret;
+use reconcile::{Drift, ReconcileJob};
+use registries::Subscriptions;
 use serde_json::{Value, json};
 
-use super::listed;
+use super::{listed, reconcile, target};
 
 /// A configuration, and the manifest of its image.
 pub(super) fn image(number: usize, created: &Value) -> (Value, Value) {
@@ -46,39 +44,17 @@ fn index(manifests: &[&Value]) -> Value {
     json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests })
 }
 
-pub(super) fn reconcile(store: &Store, subscriptions: Subscriptions) -> Reconcile {
-    Reconcile {
-        reader: store.reader.clone(),
-        writer: store.writer.clone(),
-        registries: Registries::new(Arc::new(Secret::known(subscriptions)), None),
-        max_tags: usize::MAX,
-    }
-}
-
-fn target(registry: &StandIn) -> RegistryTarget {
-    RegistryTarget {
-        id: "registry".to_owned(),
-        registry: Registry::Oci(RegistryAddress::from_url(&registry.url.parse().unwrap()).unwrap()),
-        source: None,
-        scope: Scope {
-            service: Service::Ecr,
-            registry_id: RegistryId::parse(REGISTRY).unwrap(),
-            repository_prefix: None,
-        },
-    }
-}
-
 fn job() -> ReconcileJob {
     ReconcileJob { name: "app".to_owned(), prune: false, after: None }
 }
 
 async fn find_drift(store: &Store, registry: &StandIn) -> Drift {
-    let reconcile = reconcile(store, Subscriptions::default());
+    let reconcile = reconcile(store, Subscriptions::default(), None);
     reconcile.find_drift(&target(registry), &job()).await.unwrap()
 }
 
 async fn repair(store: &Store, drift: &Drift) {
-    let reconcile = reconcile(store, Subscriptions::default());
+    let reconcile = reconcile(store, Subscriptions::default(), None);
     let repaired = reconcile.repair(drift, None).await.unwrap();
     assert_eq!(repaired.repaired, drift.changes.len(), "{repaired:#?}");
 }

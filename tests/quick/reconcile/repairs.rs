@@ -1,15 +1,14 @@
 //! Repairs of drift, and drift that cannot be repaired.
 
-use registries::{Registries, Registry, RegistryAddress, RegistryTarget, Scope, Subscriptions};
-use std::sync::Arc;
-
 use catalog::change::Content;
 use catalog::table::StoreError;
-use catalog::{Change, ChangeKind, RegistryId, Service, Timestamp};
+use catalog::{Change, ChangeKind, Timestamp};
 use end_to_end::harness::stand_in::{StandIn, digest_of, image_manifest, index_manifest};
-use end_to_end::harness::{REGISTRY, Store, digest, repository, tag};
-use reconcile::{Reconcile, ReconcileJob};
-use secret::Secret;
+use end_to_end::harness::{Store, digest, repository, tag};
+use reconcile::ReconcileJob;
+use registries::Subscriptions;
+
+use super::{reconcile, target};
 
 /// A difference counts as repaired only if it no longer exists: not if the image is too large for
 /// the catalog, and not if a later change prevails.
@@ -25,23 +24,8 @@ async fn what_cannot_be_repaired_is_never_called_repaired() {
     ];
     let registry = StandIn::start("app", &manifests).await;
     let store = Store::in_memory().await;
-    let subscriptions = Arc::new(Secret::known(Subscriptions::default()));
-    let reconcile = Reconcile {
-        reader: store.reader.clone(),
-        writer: store.writer.clone(),
-        registries: Registries::new(subscriptions, None),
-        max_tags: usize::MAX,
-    };
-    let target = RegistryTarget {
-        id: "registry".to_owned(),
-        registry: Registry::Oci(RegistryAddress::from_url(&registry.url.parse().unwrap()).unwrap()),
-        source: None,
-        scope: Scope {
-            service: Service::Ecr,
-            registry_id: RegistryId::parse(REGISTRY).unwrap(),
-            repository_prefix: None,
-        },
-    };
+    let reconcile = reconcile(&store, Subscriptions::default(), None);
+    let target = target(&registry);
     let listed = ReconcileJob { name: "app".to_owned(), prune: true, after: None };
     let found = reconcile.find_drift(&target, &listed).await.unwrap();
     // The repository, four images, and four tags.
