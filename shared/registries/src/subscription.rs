@@ -174,8 +174,9 @@ impl Subscription {
         prefixed(self.repository_prefix.as_deref(), name)
     }
 
-    /// Where it serves manifests: at `registry_url`, or else at the host of its product. Only this
-    /// address ever receives its registry credential.
+    /// Where it serves manifests: at `registry_url`, or else at the host of its product. Its registry
+    /// credential is sent to this address, to the token service that the registry names there, and to
+    /// the product's own API.
     #[must_use]
     pub fn registry_address(&self, host: Option<&'static str>) -> Option<RegistryAddress> {
         let address = match &self.registry_url {

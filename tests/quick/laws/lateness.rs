@@ -68,30 +68,44 @@ fn what_comes_too_late_is_reported() {
     );
 }
 
-/// An observation of an image, so late that the changes since then are forgotten.
+/// An observation, a find or a push of an image, so late that the changes since then are forgotten.
 #[test]
 fn an_image_that_a_registry_has_is_not_lost_for_what_is_forgotten() {
-    let mut memory = Memory::default();
+    let (digest, content, pushed_at) = (digest(4), Content::default(), time(195));
+    let late = [
+        ChangeKind::ImagePushed { digest: digest.clone(), tag: None, content: content.clone() },
+        ChangeKind::ImageFound {
+            digest: digest.clone(),
+            tag: None,
+            pushed_at,
+            found_at: time(0),
+            content: content.clone(),
+        },
+        ChangeKind::ImageObserved { digest: digest.clone(), pushed_at, content },
+    ];
     // Too long for three events of it to stay in the item.
     let name = "b".repeat(300);
-    let kind = ChangeKind::ImageUntagged { digest: digest(4), tag: tag(&name) };
-    for event in [push(time(163), 4, &name), change(time(164), kind), push(time(198), 3, &name)] {
-        assert_eq!(memory.apply(&event, event.time), Effect::Applied);
-    }
-    // Deletes nothing, but writes the item again, with a new expiry time.
-    let deleted = time(0).plus(2 * DAY);
-    memory.apply(&change(time(0), ChangeKind::RepositoryDeleted), deleted);
-    let now = deleted.plus(LATENESS_WINDOW);
-    memory.expire(now);
-    let pushed_at = time(195);
-    let kind =
-        ChangeKind::ImageObserved { digest: digest(4), pushed_at, content: Content::default() };
-    for later in [Duration::ZERO, 20 * DAY, 100 * DAY] {
-        memory.expire(now.plus(later));
-        memory.apply(&change(time(195), kind.clone()), now.plus(later));
-        let images = memory.images().unwrap();
-        let found = images.iter().find(|image| image.image_digest == digest(4));
-        assert_eq!(found.map(|image| image.image_pushed_at), Some(pushed_at));
+    let untagged = ChangeKind::ImageUntagged { digest: digest.clone(), tag: tag(&name) };
+    let events =
+        [push(time(163), 4, &name), change(time(164), untagged), push(time(198), 3, &name)];
+    for kind in late {
+        let mut memory = Memory::default();
+        for event in &events {
+            assert_eq!(memory.apply(event, event.time), Effect::Applied);
+        }
+        // Deletes nothing, but writes the item again, with a new expiry time.
+        let deleted = time(0).plus(2 * DAY);
+        memory.apply(&change(time(0), ChangeKind::RepositoryDeleted), deleted);
+        let now = deleted.plus(LATENESS_WINDOW);
+        memory.expire(now);
+        for later in [Duration::ZERO, 20 * DAY, 100 * DAY] {
+            memory.expire(now.plus(later));
+            let effect = memory.apply(&change(time(195), kind.clone()), now.plus(later));
+            assert_eq!(effect, Effect::Applied, "{kind:?}");
+            let images = memory.images().unwrap();
+            let found = images.iter().find(|image| image.image_digest == digest);
+            assert_eq!(found.map(|image| image.image_pushed_at), Some(pushed_at), "{kind:?}");
+        }
     }
 }
 

@@ -185,14 +185,19 @@ impl ImageHistory {
         self.last_pushed_at = self.last_pushed_at.max(Some(time));
         self.state_content(time, content);
         if self.deleted_at <= Some(time) {
-            // The events up to `expired_until` are not known: the observation counts for all of
-            // that time.
-            let time = time.max(self.events.expired_until().map_or(time, |until| until.time));
-            let before = self.observed.clone();
-            register::write(&mut self.observed, time, Some(pushed_at.min(time)));
-            if self.observed != before {
-                self.events.touch();
-            }
+            self.write_observed(time, pushed_at);
+        }
+    }
+
+    /// Writes that the image existed at a time. The events up to `expired_until` are not known: it
+    /// counts for all of that time.
+    fn write_observed(&mut self, time: Timestamp, pushed_at: Timestamp) {
+        let pushed_at = pushed_at.min(time);
+        let time = time.max(self.events.expired_until().map_or(time, |until| until.time));
+        let before = self.observed.clone();
+        register::write(&mut self.observed, time, Some(pushed_at));
+        if self.observed != before {
+            self.events.touch();
         }
     }
 
@@ -222,16 +227,35 @@ impl ImageHistory {
             return Effect::Applied;
         }
         // Before the end of the expired events, a push with a tag still adds a tag that was not
-        // lost since, and a move of a tag still removes it. Whether the image was deleted with its
-        // last tag is not known. That a tag was removed is, if its push is known.
+        // lost since, and a move of a tag still removes it. That a tag was removed is known if its
+        // push is.
         let is_unknown = match event.kind {
             TagEventKind::Untagged => !self.has_pushed_before(&event),
             _ => event.tag.is_none(),
         };
         if is_unknown && self.events.expired_until().is_some_and(|until| until.is_after(&event)) {
-            return Effect::TooLate;
+            return self.add_expired(&event);
         }
         self.events.insert(event);
+        Effect::Applied
+    }
+
+    /// Adds an event from before the end of the expired events. A push or a find without a tag
+    /// shows that the image existed. Whether it was deleted since, with its last tag, is not known.
+    fn add_expired(&mut self, event: &ImageEvent) -> Effect {
+        let pushed_at = match event.kind {
+            TagEventKind::Pushed => event.time,
+            TagEventKind::Found => event.found.map_or(event.time, |found| found.pushed_at),
+            _ => return Effect::TooLate,
+        };
+        let is_known = self.observed.as_ref().is_some_and(|observed| observed.value == pushed_at);
+        if is_known {
+            return Effect::Applied;
+        }
+        if self.events.replay(self.initial_state()).pushed.is_some() {
+            return Effect::TooLate;
+        }
+        self.write_observed(event.time, pushed_at);
         Effect::Applied
     }
 
