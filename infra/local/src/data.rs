@@ -91,7 +91,10 @@ async fn open_dynamodb(
     let (engine, location) = if options.in_memory {
         (Engine::in_memory()?, "in memory".to_owned())
     } else {
-        (open_engine(&options.data)?, format!("in {}", options.data.display()))
+        (
+            open_engine(&options.data, &options.table).await?,
+            format!("in {}", options.data.display()),
+        )
     };
     Ok((engine.client(), Some(engine), location))
 }
@@ -106,10 +109,47 @@ pub fn read_subscriptions(file: &Path) -> Result<Subscriptions, DataError> {
     }
 }
 
-/// Opens or creates the database in a directory.
-pub fn open_engine(directory: &Path) -> Result<Engine, DataError> {
+/// Opens or creates the database in a directory, with a table.
+pub async fn open_engine(directory: &Path, table: &str) -> Result<Engine, DataError> {
     create_directory(directory)?;
-    Ok(Engine::open(&directory.join(DATABASE_FILE))?)
+    let file = directory.join(DATABASE_FILE);
+    let failed = |error| DataError::File { path: file.display().to_string(), error };
+    if !file.try_exists().map_err(failed)? {
+        let draft = directory.join(format!("{DATABASE_FILE}.{}", std::process::id()));
+        let failed = |error| DataError::File { path: draft.display().to_string(), error };
+        remove_database(&draft).map_err(failed)?;
+        create_database(&draft, table).await?;
+        publish(&draft, &file).map_err(failed)?;
+    }
+    Ok(Engine::open(&file)?)
+}
+
+/// Creates a database with an empty table. The engine does so in steps, between which the process
+/// may end.
+async fn create_database(file: &Path, table: &str) -> Result<(), DataError> {
+    let client = Engine::open(file)?.client();
+    Ok(Table { client, name: table.to_owned() }.create_if_missing().await?)
+}
+
+/// Removes a database, and the files that SQLite keeps beside an open one.
+fn remove_database(file: &Path) -> io::Result<()> {
+    for suffix in ["", "-wal", "-shm"] {
+        let mut name = file.as_os_str().to_owned();
+        name.push(suffix);
+        match fs::remove_file(&name) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Gives a file its name, unless another process was first.
+fn publish(draft: &Path, file: &Path) -> io::Result<()> {
+    match fs::hard_link(draft, file) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => fs::remove_file(draft),
+    }
 }
 
 /// Reads the keys of page tokens in a directory, and creates the first one. To rotate the keys, add
@@ -136,10 +176,7 @@ fn create_keys(directory: &Path, file: &Path) -> Result<(), DataError> {
             OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
         writer.write_all(key.as_bytes())?;
         writer.sync_all()?;
-        match fs::hard_link(&draft, file) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-            _ => fs::remove_file(&draft),
-        }
+        publish(&draft, file)
     };
     write().map_err(|error| DataError::File { path: file.display().to_string(), error })
 }
