@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output};
 
-use end_to_end::harness::{Process, REGISTRY, binary, command, folder, require};
+use end_to_end::harness::{Process, REGISTRY, binary, command, eventually, folder, require};
 use serde_json::{Value, json};
 
 use super::REPOSITORIES;
@@ -81,10 +81,14 @@ async fn the_command_line_reconciles_with_amazon_ecr() {
         posted.error_for_status().unwrap().json().await.unwrap()
     };
     post("/events/ecr", pushed("team/app-00", digest, None)).await;
-    let described =
-        post("/DescribeImages", json!({ "repositoryName": "team/app-00" }).to_string()).await;
+    // The lookup is completed after the acknowledgement.
+    eventually("the size", async || {
+        let request = json!({ "repositoryName": "team/app-00" }).to_string();
+        let described = post("/DescribeImages", request).await;
+        described["imageDetails"][0]["imageSizeInBytes"] == json!(image.size.unwrap())
+    })
+    .await;
     drop(serving);
-    assert_eq!(described["imageDetails"][0]["imageSizeInBytes"], json!(image.size.unwrap()));
 
     // A terminal shows the progress.
     let command = format!("{binary} reconcile --from ecr --dry-run --data {data}");

@@ -3,14 +3,15 @@
 use std::fs;
 use std::path::Path;
 
+use catalog::Timestamp;
 use end_to_end::harness::stand_in::{
     Extras, Listing, StandIn, digest_of, image_manifest, index_manifest,
 };
-use end_to_end::harness::{Catalog, Process, REGISTRY, command, time};
+use end_to_end::harness::{Catalog, Process, REGISTRY, command, time, wait_until};
 use end_to_end::reference::cloud_trail::{Call, public_repository};
 use serde_json::{Value, json};
 
-use super::{folder, run};
+use super::{LIMIT, folder, run};
 
 /// Runs the command. Returns its exit code, its output and its log.
 fn reconciled(folder: &Path, url: &str, options: &[&str]) -> (Option<i32>, String, String) {
@@ -51,6 +52,11 @@ async fn a_repository_that_the_registry_does_not_have_is_kept_and_named() {
     assert_eq!((code, output), (2, format!("{kept}{summary}")));
     let (code, output) = outcome(&now.url, &["--dry-run", "--prune"]);
     assert_eq!(code, 2, "{output}");
+    // The registry's time of its list is in whole seconds: a deletion in the second of the push
+    // would come before it.
+    let second = || Timestamp::now().as_milliseconds() / 1000;
+    let before = second();
+    wait_until("another second", LIMIT, || second() > before);
     let (code, output) = outcome(&now.url, &["--prune"]);
     let deleted = format!("{REGISTRY}/team/app: the repository was deleted\n");
     let summary = "2 repositories reconciled, 1 differences repaired\n";
