@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use catalog::Timestamp;
 use end_to_end::harness::{
-    DockerRegistry, Notifications as DockerNotifications, Random, binary, folder, print, require,
+    DockerRegistry, Notifications as DockerNotifications, Random, binary, folder, free_port, print,
+    require,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -149,10 +150,11 @@ impl Storm {
         // The build is not measured.
         binary();
         let folder = folder("storm");
-        let catalog = Catalog::start(&folder);
+        let port = free_port();
+        let catalog = Catalog::start(&folder, format!("http://127.0.0.1:{port}"));
         let proxy = Proxy::start(catalog.address).await;
         let url = format!("http://{}/events/distribution?registry={REGISTRY}", proxy.address);
-        let notifications = DockerNotifications { url, references };
+        let notifications = DockerNotifications { port, url, references };
         let registry =
             Registry { server: DockerRegistry::start("the storm", &folder, &notifications).await? };
         let repositories = Arc::new(registry.fill(indexes).await);

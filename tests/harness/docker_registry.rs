@@ -14,6 +14,8 @@ use super::{
 /// The registry's notifications, and their endpoint.
 #[derive(Debug, Clone)]
 pub struct Notifications {
+    /// The port of the registry.
+    pub port: u16,
     pub url: String,
     /// Whether they contain a manifest's references.
     pub references: bool,
@@ -59,7 +61,7 @@ impl DockerRegistry {
         auth: Option<Value>,
     ) -> Option<Self> {
         let program = require(test, "docker-registry")?;
-        let (port, debug_port) = (free_port(), free_port());
+        let (port, debug_port) = (notifications.port, free_port());
         let mut configuration = json!({
             "version": 0.1,
             "log": { "level": "error", "accesslog": { "disabled": true } },

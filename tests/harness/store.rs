@@ -8,7 +8,7 @@ use describe_images::Api;
 use describe_images::page_token::Keyring;
 use image_catalog::aws::dynamodb::Engine;
 use ingest_events::Ingest;
-use registries::Subscriptions;
+use registries::{RegistryAddress, Subscriptions};
 use secret::Secret;
 
 use super::fixtures::{REGION, REGISTRY};
@@ -29,6 +29,8 @@ pub struct Store {
     pub table: Table,
     pub reader: Reader,
     pub writer: Writer,
+    /// Where lookups go to if an event names the address.
+    pub addresses: Vec<RegistryAddress>,
 }
 
 impl Store {
@@ -40,7 +42,15 @@ impl Store {
             reader: Reader::new(table.clone()),
             writer: Writer::new(table.clone(), Timestamp::now),
             table,
+            addresses: Vec::new(),
         }
+    }
+
+    /// The same table, with lookups at the address of a registry.
+    #[must_use]
+    pub fn looking_up(mut self, url: &str) -> Self {
+        self.addresses.push(RegistryAddress::from_url(&url.parse().unwrap()).unwrap());
+        self
     }
 
     /// The same table, with a writer whose clock is fixed.
@@ -68,7 +78,8 @@ impl Store {
 
     /// Applies events to this table, and sends registries the credentials of these subscriptions.
     pub fn ingest_of(&self, subscriptions: Subscriptions) -> Ingest {
-        Ingest::new(self.table.clone(), REGION.to_owned(), Secret::known(subscriptions), None)
+        let (table, subscriptions) = (self.table.clone(), Secret::known(subscriptions));
+        Ingest::new(table, REGION.to_owned(), subscriptions, None, self.addresses.clone())
     }
 
     /// Reads a page of at most `limit` images.

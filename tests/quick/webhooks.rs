@@ -3,6 +3,7 @@
 
 mod credentials;
 mod hostile;
+mod outgoing;
 mod pending_lookups;
 mod products;
 mod slow_registries;

@@ -11,7 +11,7 @@ use catalog::table::{StoreError, causes};
 use catalog::writer::Applied;
 use catalog::{Change, Table, Timestamp, Writer};
 use metrics::{Unit, counter, histogram};
-use registries::{EcrClient, Registries, Source, Subscription, Subscriptions};
+use registries::{EcrClient, Registries, RegistryAddress, Source, Subscription, Subscriptions};
 use secret::Secret;
 use serde::Serialize;
 use serde_json::Value;
@@ -53,10 +53,14 @@ pub fn log_missing_registry_urls(subscriptions: &Subscriptions) {
         tracing::warn!(
             subscription = subscription.id,
             source = %subscription.source,
-            "the subscription has no registryUrl, so that imageSizeInBytes stays absent"
+            "the subscription has no registryUrl, so that imageSizeInBytes stays absent unless an \
+             event contains it"
         );
     }
 }
+
+/// Of the malformed events of a delivery. Each costs its sender a few bytes only.
+const MAX_REASONS: usize = 10;
 
 /// The results of the events of a delivery.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -70,8 +74,29 @@ pub struct Report {
     /// lateness.
     #[serde(skip_serializing_if = "is_zero")]
     pub too_late: usize,
-    /// Events that are not valid, or contain more than the catalog can hold.
+    /// Events that are not valid, or contain more than the catalog can hold: the first
+    /// [`MAX_REASONS`].
     pub malformed: Vec<Malformed>,
+    /// The number of the others.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub further_malformed: usize,
+}
+
+impl Report {
+    /// The number of events that are not valid.
+    #[must_use]
+    pub fn malformed_count(&self) -> usize {
+        self.malformed.len() + self.further_malformed
+    }
+
+    fn add_malformed(&mut self, event: usize, reason: String) {
+        if self.malformed.len() == MAX_REASONS {
+            self.further_malformed += 1;
+            return;
+        }
+        tracing::warn!(event, reason, "an event cannot be applied");
+        self.malformed.push(Malformed { event, reason });
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
@@ -107,20 +132,22 @@ pub struct Ingest {
 }
 
 impl Ingest {
-    /// Ignores events of Amazon ECR in other regions than `region`. Manifest lookups use the
-    /// registry credentials of the subscriptions and, for Amazon ECR, its client.
+    /// Ignores events of Amazon ECR in other regions than `region`. Manifest lookups go to the
+    /// registries of the subscriptions, with their registry credentials, to Amazon ECR with its
+    /// client, and to the registries at `addresses` that their events name.
     #[must_use]
     pub fn new(
         table: Table,
         region: String,
         subscriptions: Secret<Subscriptions>,
         ecr: Option<EcrClient>,
+        addresses: Vec<RegistryAddress>,
     ) -> Self {
         let subscriptions = Arc::new(subscriptions);
         let registries = Registries::new(Arc::clone(&subscriptions), ecr);
         Self {
             writer: Writer::new(table.clone(), Timestamp::now),
-            lookups: Lookups::new(table, registries),
+            lookups: Lookups::new(table, registries, addresses),
             deliveries: Arc::new(Semaphore::new(MAX_DELIVERIES)),
             subscriptions,
             region,
@@ -166,9 +193,7 @@ impl Ingest {
                     Err(error)
                 }
                 Err(error) => {
-                    let reason = error.to_string();
-                    tracing::warn!(event = number, reason, "an event cannot be applied");
-                    report.malformed.push(Malformed { event: number, reason });
+                    report.add_malformed(number, error.to_string());
                     Ok("Malformed")
                 }
             };
@@ -194,6 +219,14 @@ impl Ingest {
                 return Ok(Outcome::Ignored);
             }
         };
+        if let Some(subscription) = &origin.subscription
+            && let Some(repository) =
+                effects.iter().map(Effect::repository).find(|name| !subscription.may_change(name))
+        {
+            let id = &subscription.id;
+            let error = format!("the subscription '{id}' may not change {repository}");
+            return Err(MalformedEvent(error).into());
+        }
         let mut outcome = Outcome::Applied;
         for effect in effects {
             let change = match effect {

@@ -15,7 +15,9 @@ use catalog::{
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use registries::ecr::ECR_DELAY;
-use registries::{FoundManifest, ManifestLookup, Registries, Registry, RegistryUnavailable};
+use registries::{
+    FoundManifest, ManifestLookup, Registries, Registry, RegistryAddress, RegistryUnavailable,
+};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
@@ -111,6 +113,8 @@ pub struct Lookups {
     reader: Reader,
     pending: PendingLookups,
     registries: Registries,
+    /// Where lookups go to if an event names the address, and no subscription does.
+    addresses: Vec<RegistryAddress>,
     slots: Slots,
 }
 
@@ -125,14 +129,22 @@ enum Outcome {
 
 impl Lookups {
     #[must_use]
-    pub fn new(table: Table, registries: Registries) -> Self {
+    pub fn new(table: Table, registries: Registries, addresses: Vec<RegistryAddress>) -> Self {
         let pending = PendingLookups::new(table.clone());
-        Self { reader: Reader::new(table), pending, registries, slots: Slots::default() }
+        let reader = Reader::new(table);
+        Self { reader, pending, registries, addresses, slots: Slots::default() }
     }
 
-    /// Whether requests are sent to the registry at all.
+    /// Whether requests are sent to the registry at all. An event alone does not choose an address.
     pub(crate) fn can_begin(&self, lookup: &Lookup) -> bool {
-        !lookup.is_ecr() || self.registries.ecr.is_some()
+        match &lookup.registry {
+            Registry::Ecr { .. } => self.registries.ecr.is_some(),
+            Registry::Oci(address) => {
+                address.subscription.is_some()
+                    || address.is_of_service()
+                    || self.addresses.contains(address)
+            }
+        }
     }
 
     pub(crate) async fn keep(&self, lookups: &[Lookup]) -> Result<(), StoreError> {
@@ -283,7 +295,10 @@ impl Lookups {
         let _slot = self.slot(lookup).await;
         let name = if lookup.is_ecr() { lookup.name.as_str() } else { "" };
         let target = (lookup.registry.clone(), name.to_owned());
-        if Instant::now() > until || unavailable.lock().await.contains(&target) {
+        if Instant::now() > until
+            || !self.can_begin(lookup)
+            || unavailable.lock().await.contains(&target)
+        {
             return Ok(false);
         }
         match self.look_up(writer, lookup, until).await? {

@@ -37,7 +37,8 @@ async fn main() -> Result<(), Error> {
         Err(error) => tracing::warn!(%error, "the subscriptions cannot be read"),
     }
     let ecr = Some(EcrClient::new(&environment.configuration));
-    let ingest = Arc::new(Ingest::new(table, variable("AWS_REGION")?, subscriptions, ecr));
+    let ingest =
+        Arc::new(Ingest::new(table, variable("AWS_REGION")?, subscriptions, ecr, Vec::new()));
     let default_registry = Arc::new(environment.registry_id()?);
     let dead_letters = Arc::new(DeadLetterQueue {
         client: aws_sdk_sqs::Client::new(&environment.configuration),

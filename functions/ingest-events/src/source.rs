@@ -54,7 +54,17 @@ pub enum Effect {
     Lookup(Lookup),
 }
 
-/// An event that cannot be decoded, with the reason.
+impl Effect {
+    /// The repository in the catalog.
+    pub(crate) fn repository(&self) -> &Repository {
+        match self {
+            Self::Change(change) => &change.repository,
+            Self::Lookup(lookup) => &lookup.repository,
+        }
+    }
+}
+
+/// An event that cannot be decoded, or that its sender may not send, with the reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct MalformedEvent(pub String);

@@ -8,8 +8,9 @@ use catalog::{RegistryId, Service, Table};
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Parser, Subcommand};
 use ingest_events::Ingest;
-use registries::{EcrClient, Subscriptions};
+use registries::{EcrClient, RegistryAddress, Subscriptions};
 use secret::Secret;
+use url::Url;
 
 use crate::commands::reconcile::ReconcileOptions;
 use crate::commands::replay::ReplayOptions;
@@ -50,6 +51,13 @@ pub struct Options {
     /// credentials of the environment
     #[arg(long, global = true)]
     pub ecr_lookups: bool,
+    /// Address, such as http://registry.example:5000, of a registry that may be asked for what its
+    /// events do not contain, and that no subscription names; may be repeated
+    #[arg(
+        long = "registry-url", value_name = "URL", global = true,
+        value_parser = parse_registry_url
+    )]
+    pub registry_urls: Vec<RegistryAddress>,
     /// Table in the DynamoDB that AWS_ENDPOINT_URL_DYNAMODB names
     #[arg(long, default_value = "image-catalog", value_name = "NAME", global = true)]
     pub table: String,
@@ -98,6 +106,12 @@ impl Options {
     /// What applies events to a table.
     pub(crate) async fn ingest(&self, table: Table, subscriptions: Subscriptions) -> Ingest {
         let ecr = if self.ecr_lookups { Some(EcrClient::new(&self.aws().await)) } else { None };
-        Ingest::new(table, self.region.clone(), Secret::known(subscriptions), ecr)
+        let subscriptions = Secret::known(subscriptions);
+        Ingest::new(table, self.region.clone(), subscriptions, ecr, self.registry_urls.clone())
     }
+}
+
+fn parse_registry_url(text: &str) -> Result<RegistryAddress, String> {
+    let url = Url::parse(text).map_err(|error| error.to_string())?;
+    RegistryAddress::from_url(&url).ok_or_else(|| "it is not an http or https URL".to_owned())
 }

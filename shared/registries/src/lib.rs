@@ -9,6 +9,7 @@
 //! - [`manifest`]: what the bytes of a manifest contain
 //! - [`push_times`]: the push times that some products return in APIs of their own
 
+mod authorization;
 pub mod credential;
 pub mod ecr;
 pub mod manifest;
@@ -17,7 +18,6 @@ pub mod push_times;
 pub mod source;
 pub mod subscription;
 pub mod target;
-mod token;
 
 use std::error::Error;
 use std::sync::Arc;
@@ -110,8 +110,16 @@ pub enum RegistryUnavailable {
     InvalidDigest(String),
     #[error("the response is not a list")]
     InvalidList(#[source] Arc<serde_json::Error>),
+    #[error("the list is too large")]
+    ListTooLarge,
     #[error("the response has no date")]
     NoDate,
+    #[error("the response contains no token, or one that is too large")]
+    InvalidToken,
+    #[error("the registry demands a token of {0}, whose host its subscription does not name")]
+    TokenService(String),
+    #[error("the registry redirects to {0}, whose host its subscription does not name")]
+    Redirected(String),
     #[error("the subscriptions cannot be read")]
     Credential(#[source] Arc<dyn Error + Send + Sync>),
     #[error("no requests are sent to Amazon's services")]

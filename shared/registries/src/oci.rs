@@ -8,21 +8,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use catalog::{Digest, Timestamp};
-use oci_client::client::{ClientConfig, ClientProtocol};
-use oci_client::secrets::RegistryAuth;
-use oci_client::{Client, Reference, RegistryOperation};
+use http::header::LOCATION;
+use reqwest::redirect::Policy;
 use reqwest::{Method, StatusCode};
 use secret::Secret;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 use url::Url;
 
-use crate::subscription::Subscriptions;
+use crate::authorization::{self, Authorization};
+use crate::credential::BasicCredential;
+use crate::source::Source;
+use crate::subscription::{Subscription, Subscriptions};
 use crate::{
     Descriptor, FoundManifest, Listed, ManifestLookup, ManifestNotFound, PushHints,
-    RegistryUnavailable, manifest, parse_http_date, token,
+    RegistryUnavailable, manifest, parse_http_date,
 };
 
 /// The `User-Agent` of the catalog's requests. Registries send events of these requests, too.
@@ -35,13 +36,21 @@ const MAX_MANIFEST_BYTES: usize = 4 * 1024 * 1024;
 const MAX_CONFIGURATION_BYTES: usize = 4 * 1024 * 1024;
 
 /// Of a page of tags, repositories or push times.
-pub(crate) const MAX_PAGE_BYTES: usize = 16 * 1024 * 1024;
+pub(crate) const MAX_PAGE_BYTES: usize = 8 * 1024 * 1024;
+
+/// Of all pages of a list: a million tags, and some.
+const MAX_LIST_BYTES: usize = 64 * 1024 * 1024;
+
+/// Of a list. A registry may return less than [`PAGE_SIZE`] at a time.
+const MAX_PAGES: usize = 10_000;
 
 /// Tags or repositories of one request.
 const PAGE_SIZE: usize = 1000;
 
 /// The repositories whose authorization is kept for the next request.
-const MAX_AUTHORIZATIONS: usize = 1000;
+const MAX_AUTHORIZATIONS: usize = 250;
+
+const MAX_REDIRECTS: usize = 5;
 
 /// For one response until its body begins.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
@@ -77,9 +86,16 @@ impl RegistryAddress {
     }
 
     /// The URL of a path below `/v2/`.
-    fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         let scheme = if self.encrypted { "https" } else { "http" };
         format!("{scheme}://{}/v2/{path}", self.host)
+    }
+
+    /// Whether it is the address of a product that is a service of its own.
+    #[must_use]
+    pub fn is_of_service(&self) -> bool {
+        self.encrypted
+            && Source::ALL.into_iter().any(|source| source.host() == Some(self.host.as_str()))
     }
 
     /// A host that is reached over TLS.
@@ -89,27 +105,50 @@ impl RegistryAddress {
     }
 }
 
+/// What a subscription permits for the registry at its address.
+#[derive(Default)]
+pub(crate) struct Access {
+    pub(crate) credential: Option<BasicCredential>,
+    /// Hosts of the registry besides that of its address.
+    pub(crate) further_hosts: Vec<String>,
+}
+
+impl Access {
+    /// Whether requests may be sent to a URL that the registry named: to its own host, or to one
+    /// that its subscription or its product names. TLS is left only where the registry has none.
+    pub(crate) fn allows(&self, address: &RegistryAddress, url: &Url) -> bool {
+        let has_scheme = match url.scheme() {
+            "https" => true,
+            "http" => !address.encrypted,
+            _ => false,
+        };
+        let Some(host) = url.host_str().filter(|_| has_scheme) else { return false };
+        Url::parse(&address.url("")).is_ok_and(|own| own.host_str() == Some(host))
+            || self.further_hosts.iter().any(|further| further == host)
+            || Source::further_hosts(&address.host).contains(&host)
+    }
+}
+
 /// A client of registries that implement the OCI distribution API.
 pub struct OciClient {
-    encrypted: Client,
-    plain: Client,
     pub(crate) http: reqwest::Client,
     subscriptions: Arc<Secret<Subscriptions>>,
     /// By address and repository.
     authorizations: Mutex<HashMap<(RegistryAddress, String), Authorization>>,
 }
 
-#[derive(Clone)]
-enum Authorization {
-    Anonymous,
-    Token(String),
-    Basic(String, String),
-}
-
 impl fmt::Debug for OciClient {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("OciClient")
     }
+}
+
+/// A page of tags or of repositories.
+#[derive(Deserialize)]
+struct Page {
+    /// A repository without tags has `null`.
+    #[serde(alias = "tags", alias = "repositories")]
+    names: Option<Vec<String>>,
 }
 
 struct Response {
@@ -125,19 +164,9 @@ impl OciClient {
     /// Requests contain the registry credentials of these subscriptions.
     #[must_use]
     pub fn new(subscriptions: Arc<Secret<Subscriptions>>) -> Self {
-        let client = |protocol| {
-            Client::new(ClientConfig {
-                protocol,
-                connect_timeout: Some(TIMEOUT),
-                read_timeout: Some(TIMEOUT),
-                user_agent: USER_AGENT,
-                ..ClientConfig::default()
-            })
-        };
+        let http = reqwest::Client::builder().user_agent(USER_AGENT).redirect(Policy::none());
         Self {
-            encrypted: client(ClientProtocol::Https),
-            plain: client(ClientProtocol::Http),
-            http: reqwest::Client::builder().user_agent(USER_AGENT).build().unwrap_or_default(),
+            http: http.build().unwrap_or_default(),
             subscriptions,
             authorizations: Mutex::default(),
         }
@@ -232,8 +261,7 @@ impl OciClient {
         address: &RegistryAddress,
         name: &str,
     ) -> Result<Listed<String>, RegistryUnavailable> {
-        self.list(address, name, &format!("{name}/tags/list"), "tags", &[StatusCode::NOT_FOUND])
-            .await
+        self.list(address, name, &format!("{name}/tags/list"), &[StatusCode::NOT_FOUND]).await
     }
 
     /// Lists all repositories; `None` if the registry has no list of them. That it refuses the list
@@ -244,7 +272,7 @@ impl OciClient {
     ) -> Result<Option<Vec<String>>, RegistryUnavailable> {
         let no_list =
             [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_IMPLEMENTED];
-        match self.list(address, "", "_catalog", "repositories", &no_list).await {
+        match self.list(address, "", "_catalog", &no_list).await {
             Err(RegistryUnavailable::Status(status @ (401 | 403))) => {
                 Err(RegistryUnavailable::ListRefused(status))
             }
@@ -258,12 +286,12 @@ impl OciClient {
         address: &RegistryAddress,
         name: &str,
         path: &str,
-        member: &str,
         refusals: &[StatusCode],
     ) -> Result<Listed<String>, RegistryUnavailable> {
         let mut names = Vec::new();
         let mut date = None;
         let mut requested = HashSet::new();
+        let mut bytes = 0;
         let mut next = Some(format!("{path}?n={PAGE_SIZE}"));
         while let Some(path) = next.take() {
             // A list that is refused after its first page is not complete.
@@ -274,11 +302,13 @@ impl OciClient {
             if response.status != StatusCode::OK {
                 break;
             }
-            let page: Value = serde_json::from_slice(&response.bytes)
+            bytes += response.bytes.len();
+            if bytes > MAX_LIST_BYTES || requested.len() == MAX_PAGES {
+                return Err(RegistryUnavailable::ListTooLarge);
+            }
+            let page: Page = serde_json::from_slice(&response.bytes)
                 .map_err(|error| RegistryUnavailable::InvalidList(Arc::new(error)))?;
-            // A repository without tags has `null`.
-            let listed = page[member].as_array().into_iter().flatten();
-            names.extend(listed.filter_map(|name| name.as_str().map(str::to_owned)));
+            names.extend(page.names.into_iter().flatten());
             next = response.next.filter(|path| requested.insert(path.clone()));
             if next.is_none() {
                 return Ok(Listed { items: Some(names), date: checked(date)? });
@@ -313,31 +343,33 @@ impl OciClient {
         path: &str,
         max_bytes: usize,
     ) -> Result<Response, RegistryUnavailable> {
-        let url = address.url(path);
-        let request = async |authorization| {
-            let request =
-                self.http.request(method.clone(), &url).header("accept", manifest::accepted());
-            let request = match authorization {
-                Authorization::Token(token) => request.bearer_auth(token),
-                Authorization::Basic(username, password) => {
-                    request.basic_auth(username, Some(password))
-                }
-                Authorization::Anonymous => request,
-            };
-            request.send().await.map_err(RegistryUnavailable::request)
-        };
         let key = (address.clone(), name.to_owned());
         let authorized = async {
+            let url = Url::parse(&address.url(path)).map_err(RegistryUnavailable::request)?;
+            let access = self.access(address).await?;
             let kept = self.authorizations.lock().await.get(&key).cloned();
-            let response = match kept {
-                Some(authorization) => request(authorization).await?,
-                None => request(self.authorize(&key).await?).await?,
+            let mut authorization = match kept {
+                Some(authorization) => authorization,
+                None => self.authorize(&key, &access).await?,
             };
-            if response.status() != StatusCode::UNAUTHORIZED {
-                return Ok(response);
+            let mut response = self.try_send(&method, url.clone(), &authorization).await?;
+            if response.status() == StatusCode::UNAUTHORIZED {
+                // The authorization that was kept may have expired.
+                authorization = self.authorize(&key, &access).await?;
+                response = self.try_send(&method, url.clone(), &authorization).await?;
             }
-            // The authorization that was kept may have expired.
-            request(self.authorize(&key).await?).await
+            for _ in 0..MAX_REDIRECTS {
+                let Some(target) = redirect_target(&response) else { break };
+                if !access.allows(address, &target) {
+                    let origin = target.origin().ascii_serialization();
+                    return Err(RegistryUnavailable::Redirected(origin));
+                }
+                // The credential is for the registry alone. Others have signed URLs.
+                let is_own = target.origin() == url.origin();
+                let authorization = if is_own { &authorization } else { &Authorization::Anonymous };
+                response = self.try_send(&method, target, authorization).await?;
+            }
+            Ok(response)
         };
         let mut response =
             timeout(TIMEOUT, authorized).await.map_err(|_| RegistryUnavailable::TimedOut)??;
@@ -358,32 +390,25 @@ impl OciClient {
         Ok(read)
     }
 
+    async fn try_send(
+        &self,
+        method: &Method,
+        url: Url,
+        authorization: &Authorization,
+    ) -> Result<reqwest::Response, RegistryUnavailable> {
+        let request = self.http.request(method.clone(), url).header("accept", manifest::accepted());
+        authorization.add_to(request).send().await.map_err(RegistryUnavailable::request)
+    }
+
     /// Negotiates the authorization for a repository, or for the list of all if the name is empty,
-    /// and keeps it. `oci_client` does nothing else here, because it reads responses of any size.
+    /// and keeps it.
     async fn authorize(
         &self,
         key: &(RegistryAddress, String),
+        access: &Access,
     ) -> Result<Authorization, RegistryUnavailable> {
         let (address, name) = key;
-        let credential = self.credential(address).await?;
-        let client = if address.encrypted { &self.encrypted } else { &self.plain };
-        let token = if name.is_empty() {
-            token::for_catalog(&self.http, &address.url("_catalog?n=1"), &credential).await?
-        } else {
-            let reference =
-                Reference::with_tag(address.host.clone(), name.clone(), "latest".to_owned());
-            client
-                .auth(&reference, &credential, RegistryOperation::Pull)
-                .await
-                .map_err(RegistryUnavailable::request)?
-        };
-        let authorization = match (token, credential) {
-            (Some(token), _) => Authorization::Token(token),
-            (None, RegistryAuth::Basic(username, password)) => {
-                Authorization::Basic(username, password)
-            }
-            (None, _) => Authorization::Anonymous,
-        };
+        let authorization = authorization::negotiate(&self.http, address, name, access).await?;
         let mut authorizations = self.authorizations.lock().await;
         if authorizations.len() == MAX_AUTHORIZATIONS {
             authorizations.clear();
@@ -392,23 +417,33 @@ impl OciClient {
         Ok(authorization)
     }
 
-    pub(crate) async fn credential(
+    /// What the subscription of an address permits. A lookup may be older than the subscription's
+    /// present address: the credential is only for that one.
+    pub(crate) async fn access(
         &self,
         address: &RegistryAddress,
-    ) -> Result<RegistryAuth, RegistryUnavailable> {
-        let Some(id) = &address.subscription else { return Ok(RegistryAuth::Anonymous) };
+    ) -> Result<Access, RegistryUnavailable> {
+        let Some(id) = &address.subscription else { return Ok(Access::default()) };
         let subscriptions = self
             .subscriptions
             .value()
             .await
             .map_err(|error| RegistryUnavailable::Credential(error.into()))?;
-        let credential = subscriptions
-            .get(id)
-            .and_then(|subscription| subscription.registry_credential.as_ref());
-        Ok(credential.map_or(RegistryAuth::Anonymous, |credential| {
-            RegistryAuth::Basic(credential.username.clone(), credential.password.clone())
-        }))
+        let is_at_address = |subscription: &&Subscription| {
+            subscription.registry_address(subscription.source.host()).as_ref() == Some(address)
+        };
+        let access = subscriptions.get(id).filter(is_at_address).map(|subscription| Access {
+            credential: subscription.registry_credential.clone(),
+            further_hosts: subscription.registry_hosts.clone(),
+        });
+        Ok(access.unwrap_or_default())
     }
+}
+
+/// Where a response redirects a request to.
+fn redirect_target(response: &reqwest::Response) -> Option<Url> {
+    let location = response.headers().get(LOCATION).filter(|_| response.status().is_redirection());
+    response.url().join(location?.to_str().ok()?).ok()
 }
 
 /// Reads a body until it passes the limit, so that its length shows whether it does.

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use catalog::{Digest, Timestamp};
-use oci_client::secrets::RegistryAuth;
 use reqwest::{Method, RequestBuilder};
 use serde::de::DeserializeOwned;
 
@@ -73,10 +72,7 @@ impl<'a> Api<'a> {
         };
         let own_host = own_host.filter(|_| source.host() == Some(address.host.as_str()));
         let scheme = if address.encrypted { "https" } else { "http" };
-        let credential = match oci.credential(address).await? {
-            RegistryAuth::Basic(username, password) => Some(BasicCredential { username, password }),
-            _ => None,
-        };
+        let credential = oci.access(address).await?.credential;
         let origin = format!("{scheme}://{}", own_host.unwrap_or(&address.host));
         Ok(Self { http: &oci.http, origin, credential })
     }

@@ -65,6 +65,33 @@ impl Source {
     }
 }
 
+impl Source {
+    /// The hosts of the tokens and of the blobs of a service of its own, by the host of its OCI
+    /// distribution API.
+    ///
+    /// <https://docs.docker.com/desktop/setup/allow-list/>
+    pub(crate) fn further_hosts(host: &str) -> &'static [&'static str] {
+        match Self::ALL.into_iter().find(|source| source.host() == Some(host)) {
+            Some(Self::DockerHub) => &[
+                "auth.docker.io",
+                "production.cloudflare.docker.com",
+                "docker-images-prod.6aa30f8b08e16409b46e0173d6de2f56.r2.cloudflarestorage.com",
+            ],
+            Some(Self::Github) => &["pkg-containers.githubusercontent.com"],
+            Some(Self::Quay) => &[
+                "cdn.quay.io",
+                "cdn01.quay.io",
+                "cdn02.quay.io",
+                "cdn03.quay.io",
+                "cdn04.quay.io",
+                "cdn05.quay.io",
+                "cdn06.quay.io",
+            ],
+            _ => &[],
+        }
+    }
+}
+
 impl FromStr for Source {
     type Err = UnknownSource;
 

@@ -16,7 +16,7 @@
 
 use std::collections::HashSet;
 
-use catalog::{RegistryId, RepositoryName, Service};
+use catalog::{RegistryId, Repository, RepositoryName, Service};
 use http::HeaderMap;
 use serde::Deserialize;
 use url::Url;
@@ -43,6 +43,10 @@ pub struct Subscription {
     pub credential: Credential,
     /// Where it serves manifests; only scheme, host and port are used.
     pub registry_url: Option<Url>,
+    /// Hosts of the registry besides that of its address: of its token service, and of the storage
+    /// that it redirects requests for blobs to.
+    #[serde(default)]
+    pub registry_hosts: Vec<String>,
     /// Authenticates the catalog's requests to it.
     pub registry_credential: Option<BasicCredential>,
 }
@@ -69,6 +73,8 @@ pub enum InvalidSubscription {
     RepositoryPrefix(String),
     #[error("registryUrl '{0}' is not an http or https URL")]
     RegistryUrl(Url),
+    #[error("'{0}' of registryHosts is not a host in lower case, without scheme and port")]
+    RegistryHost(String),
     #[error("a subscription to Amazon ECR has no registryUrl")]
     RegistryUrlOfEcr,
     #[error("a subscription to Amazon ECR has no service: its events contain it")]
@@ -151,6 +157,9 @@ impl Subscription {
         {
             return Err(InvalidSubscription::RegistryUrl(url.clone()));
         }
+        if let Some(host) = self.registry_hosts.iter().find(|host| !is_host(host)) {
+            return Err(InvalidSubscription::RegistryHost(host.clone()));
+        }
         if self.source == Source::Ecr && self.registry_url.is_some() {
             return Err(InvalidSubscription::RegistryUrlOfEcr);
         }
@@ -161,11 +170,26 @@ impl Subscription {
     }
 
     /// Whether there are no lookups for the sizes of images, because neither the subscription nor the
-    /// product has an address, and the events contain no sizes.
+    /// product has an address. Its events may contain no sizes.
     #[must_use]
     pub fn lacks_registry_url(&self) -> bool {
-        let needs_url = matches!(self.source, Source::Harbor | Source::Artifactory);
+        let needs_url =
+            matches!(self.source, Source::Distribution | Source::Harbor | Source::Artifactory);
         needs_url && self.registry_url.is_none()
+    }
+
+    /// Whether its events may change a repository of the catalog. Those of Amazon's services contain
+    /// the registry id and the service.
+    #[must_use]
+    pub fn may_change(&self, repository: &Repository) -> bool {
+        let has_prefix = |prefix: &String| {
+            let rest = repository.name.as_str().strip_prefix(prefix.as_str());
+            rest.is_some_and(|rest| rest.starts_with('/'))
+        };
+        repository.registry == self.registry_id
+            && self.repository_prefix.as_ref().is_none_or(has_prefix)
+            && (self.source == Source::Ecr
+                || repository.service == self.service.unwrap_or_default())
     }
 
     /// The name in the catalog of one of its repositories.
@@ -175,8 +199,8 @@ impl Subscription {
     }
 
     /// Where it serves manifests: at `registry_url`, or else at the host of its product. Its registry
-    /// credential is sent to this address, to the token service that the registry names there, and to
-    /// the product's own API.
+    /// credential is sent to this address, to its token service at an allowed host, and to the
+    /// product's own API.
     #[must_use]
     pub fn registry_address(&self, host: Option<&'static str>) -> Option<RegistryAddress> {
         let address = match &self.registry_url {
@@ -185,6 +209,10 @@ impl Subscription {
         };
         Some(RegistryAddress { subscription: Some(self.id.clone()), ..address })
     }
+}
+
+fn is_host(host: &str) -> bool {
+    Url::parse(&format!("https://{host}/")).is_ok_and(|url| url.host_str() == Some(host))
 }
 
 pub(crate) fn prefixed(prefix: Option<&str>, name: &str) -> String {

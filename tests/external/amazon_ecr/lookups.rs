@@ -63,8 +63,13 @@ pub(super) async fn pushes_are_completed_by_lookups_in_amazon_ecr() {
     let Some(server) = Server::start("pushes_are_completed", 35.0) else { return };
     let store = Store::in_memory().await;
     let subscriptions = Secret::known(Subscriptions::default());
-    let ingest =
-        Ingest::new(store.table.clone(), REGION.to_owned(), subscriptions, Some(server.ecr()));
+    let ingest = Ingest::new(
+        store.table.clone(),
+        REGION.to_owned(),
+        subscriptions,
+        Some(server.ecr()),
+        Vec::new(),
+    );
     let there = server.everything().await;
     let mut events = Vec::new();
     for (repository, images) in &there {

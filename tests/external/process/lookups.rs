@@ -18,9 +18,9 @@ const BYTES_PER_SECOND: f64 = 4.0 * 1024.0 * 1024.0 / 60.0;
 /// A registry must not wait for its own response. A whole second is for machines that are busy.
 const ACKNOWLEDGED: Duration = Duration::from_secs(1);
 
-fn start(folder: &Path) -> Process {
+fn start(folder: &Path, registry_url: &str) -> Process {
     let mut command = command(folder);
-    command.args(["--data", "data"]).env("RUST_LOG", "info");
+    command.args(["--data", "data", "--registry-url", registry_url]).env("RUST_LOG", "info");
     Process::start(command)
 }
 
@@ -71,11 +71,11 @@ async fn a_lookup_outlives_the_process() {
     };
     let url = proxy(listener, &registry.url, |bytes| bytes, hold);
     let folder = folder("lookups");
-    let mut process = start(&folder);
+    let mut process = start(&folder, &url);
     push(&process, &url, &manifest).await;
     process.child.kill();
     gate.open();
-    wait_for_size(&start(&folder), 100).await;
+    wait_for_size(&start(&folder, &url), 100).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,7 +89,7 @@ async fn a_registry_that_sends_four_mebibytes_a_minute_completes_a_lookup() {
         bytes
     };
     let url = proxy(listener, &registry.url, |bytes| bytes, slow);
-    let process = start(&folder("slow-registry"));
+    let process = start(&folder("slow-registry"), &url);
     push(&process, &url, &manifest).await;
     wait_for_size(&process, 100).await;
 }

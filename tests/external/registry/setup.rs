@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use catalog::{RegistryId, Timestamp};
 use describe_images::page_token::Keyring;
 use end_to_end::harness::{
-    Catalog, DockerRegistry, Notifications, REGISTRY, Store, folder, print, require,
+    Catalog, DockerRegistry, Notifications, REGISTRY, Store, folder, free_port, print, require,
 };
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
@@ -53,11 +53,12 @@ impl Setup {
         let turn = ONE_AT_A_TIME.lock().await;
         let mode = if references { "with references" } else { "without references" };
         let folder = folder(&format!("registry/{mode}/{test}"));
-        let mut catalog = StoppableCatalog::new().await;
+        let port = free_port();
+        let mut catalog = StoppableCatalog::new(&format!("http://127.0.0.1:{port}")).await;
         catalog.start().await;
         let url = format!("http://{}/events/distribution?registry={REGISTRY}", catalog.address);
         let registry =
-            DockerRegistry::start(test, &folder, &Notifications { url, references }).await?;
+            DockerRegistry::start(test, &folder, &Notifications { port, url, references }).await?;
         Some(Self {
             name: format!("registry {mode}"),
             registry,
@@ -276,12 +277,13 @@ pub(super) struct StoppableCatalog {
 }
 
 impl StoppableCatalog {
-    pub(super) async fn new() -> Self {
+    /// A catalog with lookups in a registry.
+    pub(super) async fn new(registry_url: &str) -> Self {
         // The port is released, and bound again by the start.
         let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         Self {
             address,
-            store: Store::in_memory().await,
+            store: Store::in_memory().await.looking_up(registry_url),
             keys: Keyring::generate_key().unwrap(),
             http: reqwest::Client::new(),
             running: None,

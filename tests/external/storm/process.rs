@@ -15,13 +15,14 @@ pub(super) struct Catalog {
     pub(super) folder: PathBuf,
     pub(super) address: SocketAddr,
     pub(super) process: Process,
+    registry_url: String,
 }
 
 impl Catalog {
-    pub(super) fn start(folder: &Path) -> Self {
+    pub(super) fn start(folder: &Path, registry_url: String) -> Self {
         let address = SocketAddr::from((CATALOG, free_port()));
-        let process = Self::serve(folder, address);
-        Self { folder: folder.to_owned(), address, process }
+        let process = Self::serve(folder, address, &registry_url);
+        Self { folder: folder.to_owned(), address, process, registry_url }
     }
 
     pub(super) fn command(folder: &Path) -> Command {
@@ -30,15 +31,15 @@ impl Catalog {
         command
     }
 
-    pub(super) fn serve(folder: &Path, address: SocketAddr) -> Process {
+    fn serve(folder: &Path, address: SocketAddr, registry_url: &str) -> Process {
         let mut command = Self::command(folder);
-        command.args(["--listen", &address.to_string()]);
+        command.args(["--listen", &address.to_string(), "--registry-url", registry_url]);
         Process::start(command)
     }
 
     pub(super) fn kill_and_start(&mut self) {
         self.process.child.kill();
-        self.process = Self::serve(&self.folder, self.address);
+        self.process = Self::serve(&self.folder, self.address, &self.registry_url);
     }
 
     /// Reconciles it with the registry, by another process beside the serving one. Returns the last

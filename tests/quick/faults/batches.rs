@@ -87,7 +87,7 @@ async fn check(fault: Fault, text: &'static str, broken: &'static str) {
 #[tokio::test]
 async fn a_lookup_that_cannot_be_stored_fails_its_message() {
     // Nothing listens on this port.
-    let nowhere = format!("http://127.0.0.1:{}/v2/app", end_to_end::harness::free_port());
+    let nowhere = format!("http://127.0.0.1:{}", end_to_end::harness::free_port());
     let notification = json!({ "events": [{
         "timestamp": time(1),
         "action": "push",
@@ -96,13 +96,14 @@ async fn a_lookup_that_cannot_be_stored_fails_its_message() {
             "digest": digest(1),
             "repository": "app",
             "tag": "v1",
-            "url": nowhere,
+            "url": format!("{nowhere}/v2/app"),
         },
     }] });
     let message = text_message("push", &notification, Some("registry"));
     let once = ["push".to_owned()];
     for fault in [Fault::ServerError, Fault::Conflict, Fault::Throttled, Fault::ResponseLost] {
         let (engine, store) = faulty_store(true).await;
+        let store = store.looking_up(&nowhere);
         let ingest = ingest(&store);
         engine.fail(move |request| (request.operation == "PutItem").then_some(fault));
         assert_eq!(

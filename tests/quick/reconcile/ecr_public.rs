@@ -244,7 +244,7 @@ async fn a_record_without_a_manifest_is_completed_by_a_lookup_in_ecr_public() {
     let here = Store::in_memory().await;
     let ecr = Some(there.client(REGION));
     let subscriptions = Secret::known(Subscriptions::default());
-    let ingest = Ingest::new(here.table.clone(), REGION.to_owned(), subscriptions, ecr);
+    let ingest = Ingest::new(here.table.clone(), REGION.to_owned(), subscriptions, ecr, Vec::new());
     let record = json!({
         "eventSource": "ecr-public.amazonaws.com",
         "eventName": "PutImage",

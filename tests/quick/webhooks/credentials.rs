@@ -2,7 +2,7 @@
 
 use aws_lc_rs::hmac;
 use catalog::RegistryId;
-use end_to_end::harness::{Catalog, Store, sample};
+use end_to_end::harness::{Catalog, REGION, Store, digest, sample};
 use serde_json::{Value, json};
 
 use super::{REGISTRY, SOURCES, catalog, images, report, send};
@@ -119,6 +119,18 @@ async fn signatures_and_passwords_and_prefixes() {
     assert_eq!(send(&url, &[("x-jfrog-event-auth", "key")], body.clone()).await.0, 401);
     assert_eq!(send(&url, &[("x-jfrog-event-auth", &right)], body).await, (200, report(1, 0)));
 
+    // The signature is not of the headers, from which a CloudEvent could be made.
+    let body = sample("jfrog-artifactory/docker-pushed.json");
+    let headers = [
+        ("x-jfrog-event-auth", right.as_str()),
+        ("ce-specversion", "1.0"),
+        ("ce-domain", "docker"),
+        ("ce-event_type", "deleted"),
+    ];
+    assert_eq!(send(&url, &headers, body).await, (200, report(1, 0)));
+    let listed = images(&catalog, "docker-remote-cache/library/ubuntu").await;
+    assert_eq!(listed.as_array().map(Vec::len), Some(1), "{listed}");
+
     // Two subscriptions of one source: the credential identifies them.
     let body = sample("harbor/push-artifact.json");
     let url = format!("{}/events/harbor", catalog.url);
@@ -168,4 +180,57 @@ fn an_invalid_list_of_subscriptions_names_its_error() {
     let parsed = registries::Subscriptions::parse(&json!([right]).to_string()).unwrap();
     assert_eq!(parsed.get("a").unwrap().registry_id, RegistryId::parse(REGISTRY).unwrap());
     assert!(!format!("{parsed:?}").contains("token"), "no secret is ever printed");
+}
+
+#[tokio::test]
+async fn an_event_changes_only_the_repositories_of_its_subscription() {
+    let subscriptions = json!([{
+        "id": "team",
+        "source": "ecr",
+        "registryId": REGISTRY,
+        "repositoryPrefix": "team",
+        "credential": { "bearer": "token" },
+    }]);
+    let catalog = Catalog::start_subscribed(Store::in_memory().await, &subscriptions).await;
+    let url = format!("{}/events/ecr", catalog.url);
+    let deliver = async |action: &str, account: &str, repository: &str| {
+        let event = json!({
+            "detail-type": "ECR Image Action",
+            "source": "aws.ecr",
+            "account": account,
+            "region": REGION,
+            "time": "2026-01-01T00:00:00Z",
+            "detail": {
+                "result": "SUCCESS",
+                "action-type": action,
+                "repository-name": repository,
+                "image-digest": digest(1),
+                "image-tag": "latest",
+            },
+        });
+        send(&url, &[("authorization", "Bearer token")], event.to_string()).await
+    };
+    assert_eq!(deliver("PUSH", REGISTRY, "team/app").await, (200, report(1, 0)));
+    let others =
+        [("222222222222", "team/app"), (REGISTRY, "other/app"), (REGISTRY, "teamwork/app")];
+    for (account, repository) in others {
+        for action in ["PUSH", "DELETE"] {
+            let (status, response) = deliver(action, account, repository).await;
+            let reason = format!("the subscription 'team' may not change {account}/{repository}");
+            assert_eq!(
+                (status, &response["malformed"]),
+                (400, &json!([{ "event": 0, "reason": reason }]))
+            );
+        }
+    }
+    let scan = catalog.store.table.client.scan().table_name(&catalog.store.table.name);
+    let items = scan.send().await.unwrap().items.unwrap();
+    let partitions: std::collections::BTreeSet<&str> = items
+        .iter()
+        .filter_map(|item| item.get("repository")?.as_s().ok())
+        .map(String::as_str)
+        .collect();
+    assert!(partitions.iter().all(|name| !name.contains("222222222222")), "{partitions:?}");
+    assert!(partitions.iter().all(|name| !name.contains("other/app")), "{partitions:?}");
+    assert_eq!(images(&catalog, "team/app").await.as_array().unwrap().len(), 1);
 }

@@ -14,7 +14,7 @@ use registries::{Registry, RegistryAddress};
 async fn a_pending_lookup_that_cannot_be_read_does_not_block_the_others() {
     let manifest = image_manifest(100);
     let registry = StandIn::start("app", &[("v1", manifest.clone())]).await;
-    let store = Store::in_memory().await;
+    let store = Store::in_memory().await.looking_up(&registry.url);
     let unreadable = store.table.client.put_item().table_name(&store.table.name);
     unreadable
         .item("repository", AttributeValue::S("pending".to_owned()))

@@ -227,6 +227,7 @@ async fn ecr_and_distribution_have_credentials_too() {
     let mut push: Value =
         serde_json::from_str(&sample("aws-ecr/image-action-push-untagged.json")).unwrap();
     push["region"] = json!("us-east-1");
+    push["account"] = json!(REGISTRY);
     let url = format!("{}/events/ecr", catalog.url);
     let header = [("authorization", "Bearer token of ecr")];
     assert_eq!(send(&url, &header, push.to_string()).await, (200, report(1, 0)));
