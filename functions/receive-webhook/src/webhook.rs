@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use http::{HeaderMap, StatusCode};
+use registries::credential::Credential;
 use registries::{Source, Subscription, Subscriptions};
 use serde_json::{Map, Value};
 
@@ -69,7 +70,12 @@ pub fn receive<'a>(
     let subscription = subscriptions
         .authenticate(source, id.as_deref(), token.as_deref(), headers, body)
         .ok_or(Refusal::Unauthorized)?;
-    Ok(Webhook { subscription, body: structured(headers, body) })
+    // A signature is of the body alone.
+    let body = match subscription.credential {
+        Credential::Hmac(_) => Cow::Borrowed(body),
+        Credential::Bearer(_) | Credential::Basic(_) => structured(headers, body),
+    };
+    Ok(Webhook { subscription, body })
 }
 
 /// Converts a CloudEvent from the binary form, whose attributes are headers, to the structured

@@ -9,3 +9,4 @@ pub mod api_gateway;
 pub mod dynamodb;
 pub mod iam;
 pub mod scheduler;
+mod web_pages;

@@ -83,10 +83,18 @@ async fn it_says_at_the_start_which_registries_are_not_asked() {
         process.log()
     };
     let ecr = "without --ecr-lookups there are no lookups in Amazon ECR";
+    let others = "without --registry-url there are no lookups in other registries";
     let alone = log(&[]);
-    assert_eq!(alone.matches(ecr).count(), 1, "{alone}");
+    assert_eq!((alone.matches(ecr).count(), alone.matches(others).count()), (1, 1), "{alone}");
+    assert!(!alone.contains("everybody"), "{alone}");
+    let open = log(&["--listen", "0.0.0.0:0"]);
+    for what in ["without --subscriptions everybody", "without --callers everybody"] {
+        assert_eq!(open.matches(what).count(), 1, "{open}");
+    }
+    let with_address = log(&["--registry-url", "https://registry.example"]);
+    assert!(!with_address.contains(others), "{with_address}");
     let with_lookups = log(&["--ecr-lookups", "--subscriptions", "subscriptions.json"]);
-    assert!(!with_lookups.contains(ecr), "{with_lookups}");
+    assert!(!with_lookups.contains(ecr) && !with_lookups.contains(others), "{with_lookups}");
     let lines: Vec<&str> =
         with_lookups.lines().filter(|line| line.contains("registryUrl")).collect();
     assert_eq!(lines.len(), 2, "{with_lookups}");
@@ -139,13 +147,14 @@ fn help_lists_the_options() {
 #[test]
 fn wrong_options_are_refused() {
     let folder = folder("wrong_options");
-    let wrong: [(&[&str], &[&str]); 8] = [
+    let wrong: [(&[&str], &[&str]); 9] = [
         (&["--registry", "12"], &["--registry", "'12'", "length"]),
         (&["--registry", "12345678901x"], &["--registry", "'12345678901x'", "[0-9]{12}"]),
         (&["--listen", "nonsense"], &["--listen", "'nonsense'", "address"]),
         (&["--in-memory", "--data", "x"], &["--in-memory", "--data"]),
         (&["--data"], &["--data", "value"]),
         (&["--region"], &["--region", "value"]),
+        (&["--registry-url", "ftp://a.example"], &["--registry-url", "not an http or https URL"]),
         (&["--unknown"], &["--unknown"]),
         (&["argument"], &["'argument'"]),
     ];

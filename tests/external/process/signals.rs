@@ -25,7 +25,7 @@ async fn requests_in_flight_are_completed(signal: &str) {
     // None of these connections may keep the process from ending.
     let silent = TcpStream::connect(process.address()).unwrap();
     let mut idle = TcpStream::connect(process.address()).unwrap();
-    idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: catalog\r\n\r\n").unwrap();
+    idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     assert!(read_until(&mut idle, "ok\n").starts_with("HTTP/1.1 200 "));
 
     let event = push_event("team/app", 1, "v1").to_string();
@@ -76,7 +76,7 @@ impl HalfSent {
         stream.set_read_timeout(Some(LIMIT)).unwrap();
         let (half, rest) = body.as_bytes().split_at(body.len() / 2);
         let head = format!(
-            "POST {path} HTTP/1.1\r\nHost: catalog\r\nContent-Length: {}\r\nExpect: 100-continue\r\n\
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\nExpect: 100-continue\r\n\
              X-Amz-Target: AmazonEC2ContainerRegistry_V20150921.DescribeImages\r\nConnection: close\r\n\r\n",
             body.len()
         );

@@ -61,6 +61,33 @@ async fn hostile_bodies_get_an_orderly_response_and_change_nothing() {
     assert_eq!(everything.unwrap().count, 1, "nothing but the number of the format");
 }
 
+#[tokio::test]
+async fn the_reasons_of_malformed_events_are_bounded() {
+    let catalog = Catalog::start().await;
+    let zeros = format!("[{}0]", "0,".repeat(499_000));
+    let (status, response) = send(&format!("{}/events/ecr", catalog.url), &[], zeros).await;
+    assert_eq!(status, 400);
+    assert_eq!(response["malformed"].as_array().unwrap().len(), 10);
+    assert_eq!(response["furtherMalformed"], 499_001 - 10);
+    assert!(response.to_string().len() < 4000, "{response}");
+}
+
+#[tokio::test]
+async fn a_web_page_of_another_site_sends_no_events_and_reads_no_images() {
+    let catalog = Catalog::start().await;
+    let event = sample("aws-ecr/image-action-push.json");
+    for path in ["/events/ecr", "/", "/DescribeImages"] {
+        let url = format!("{}{path}", catalog.url);
+        for header in [("origin", "https://attacker.example"), ("host", "attacker.example")] {
+            let headers = [header, ("content-type", "text/plain")];
+            let (status, response) = send(&url, &headers, event.clone()).await;
+            assert_eq!(status, 403, "{path} {header:?}: {response}");
+        }
+    }
+    let scan = catalog.store.table.client.scan().table_name(&catalog.store.table.name);
+    assert_eq!(scan.send().await.unwrap().count, 1, "nothing but the number of the format");
+}
+
 /// Makes the bytes of a registry's response.
 type Response = &'static (dyn Fn() -> Vec<u8> + Sync);
 

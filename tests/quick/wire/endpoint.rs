@@ -15,7 +15,7 @@ async fn r1_both_services_are_served_at_the_root() {
     assert_eq!(wire.ecr_public(body.clone()).await.image().get("imageStatus"), None);
     // The query does not count, and header names are case-insensitive.
     let request = format!(
-        "POST /?Action=x HTTP/1.1\r\nHost: a\r\nX-AMZ-TARGET: {ECR}\r\nConnection: close\r\n\
+        "POST /?Action=x HTTP/1.1\r\nHost: localhost\r\nX-AMZ-TARGET: {ECR}\r\nConnection: close\r\n\
          Content-Length: {}\r\n\r\n{body}",
         body.to_string().len()
     );

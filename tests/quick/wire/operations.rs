@@ -55,7 +55,7 @@ async fn r40_unknown_operations_have_no_message() {
         refused(wire.post(target, body).await, target);
     }
     let head =
-        b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 0\r\nX-Amz-Target: ";
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\nX-Amz-Target: ";
     for target in
         [&b"\xff\xfe"[..], "AmazonEC2ContainerRegistry_V20150921.DescribeImagés".as_bytes()]
     {

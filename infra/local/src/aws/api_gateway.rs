@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -20,15 +21,13 @@ use futures_util::StreamExt as _;
 use ingest_events::Ingest;
 use ingest_events::ingest::{IngestError, Ingested, Report};
 use ingest_events::source::Origin;
-use receive_webhook::webhook;
+use receive_webhook::webhook::{self, MAX_BODY_BYTES, Refusal};
 use registries::{Source, Subscriptions};
 use serde_json::json;
 use tokio::net::TcpListener;
 
 use super::iam::Authentication;
-
-/// Of a delivery of events; API Gateway's limit.
-const MAX_DELIVERY_BYTES: usize = 10 * 1024 * 1024;
+use super::web_pages;
 
 /// Bytes beyond a limit that are read and discarded.
 const MAX_DISCARDED_BYTES: usize = 32 * 1024 * 1024;
@@ -37,7 +36,7 @@ const MAX_DISCARDED_BYTES: usize = 32 * 1024 * 1024;
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// For requests that are in progress when the process is to end.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The HTTP server.
 #[derive(Debug)]
@@ -83,12 +82,20 @@ impl Server {
         Ok(Origin { service, ..Origin::new(source, registry, Timestamp::now()) })
     }
 
-    pub fn router(self) -> Router {
-        Router::new()
-            .route("/healthz", get(async || "ok\n"))
-            .route("/events/{source}", post(ingest))
-            .fallback(answer)
-            .with_state(Arc::new(self))
+    fn router(self, is_loopback: bool) -> Router {
+        let refuse_foreign =
+            middleware::from_fn(move |request, next| refuse_foreign(request, next, is_loopback));
+        let (mut events, mut api) = (Router::new(), Router::new());
+        events = events.route("/events/{source}", post(ingest));
+        api = api.fallback(answer);
+        if self.subscriptions.is_none() {
+            events = events.layer(refuse_foreign.clone());
+        }
+        if self.authentication.is_none() {
+            api = api.layer(refuse_foreign);
+        }
+        let health = Router::new().route("/healthz", get(async || "ok\n"));
+        health.merge(events).merge(api).with_state(Arc::new(self))
     }
 
     /// Serves until `ended`, and then completes the requests that are in progress.
@@ -97,11 +104,13 @@ impl Server {
         listener: TcpListener,
         ended: impl Future<Output = ()> + Send + 'static,
     ) -> io::Result<()> {
+        let is_loopback = listener.local_addr()?.ip().is_loopback();
         let (stop, stopping) = tokio::sync::oneshot::channel();
-        let serving = axum::serve(listener, self.router()).with_graceful_shutdown(async move {
-            ended.await;
-            let _ = stop.send(());
-        });
+        let serving =
+            axum::serve(listener, self.router(is_loopback)).with_graceful_shutdown(async move {
+                ended.await;
+                let _ = stop.send(());
+            });
         let deadline = async {
             // An error means that serving ended by itself.
             let _ = stopping.await;
@@ -113,6 +122,17 @@ impl Server {
                 tracing::warn!("requests in progress did not end in time");
                 Ok(())
             }
+        }
+    }
+}
+
+/// Refuses the requests of web pages of other sites.
+async fn refuse_foreign(request: Request, next: Next, is_loopback: bool) -> Response {
+    match web_pages::check(request.headers(), is_loopback) {
+        Ok(()) => next.run(request).await,
+        Err(error) => {
+            tracing::warn!(reason = %error, "refused a request");
+            refusal(StatusCode::FORBIDDEN, &error.to_string())
         }
     }
 }
@@ -170,11 +190,8 @@ async fn ingest(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let body = match read(body, MAX_DELIVERY_BYTES).await {
-        Ok(body) if body.len() > MAX_DELIVERY_BYTES => {
-            let message = "Failed to buffer the request body: length limit exceeded";
-            return refusal(StatusCode::PAYLOAD_TOO_LARGE, message);
-        }
+    let body = match read(body, MAX_BODY_BYTES).await {
+        Ok(body) if body.len() > MAX_BODY_BYTES => return refuse(&source, &Refusal::TooLarge),
         Ok(body) => body,
         Err(error) => {
             let message = format!("Failed to buffer the request body: {error}");
@@ -184,7 +201,7 @@ async fn ingest(
     let query = query.unwrap_or_default();
     let source = match webhook::source(&source) {
         Ok(source) => source,
-        Err(error) => return refusal(error.status(), &error.to_string()),
+        Err(error) => return refuse(&source, &error),
     };
     let (origin, body) = match &server.subscriptions {
         Some(subscriptions) => {
@@ -193,7 +210,7 @@ async fn ingest(
                     Origin::from_subscription(webhook.subscription.clone(), Timestamp::now()),
                     webhook.body,
                 ),
-                Err(error) => return refusal(error.status(), &error.to_string()),
+                Err(error) => return refuse(source.as_str(), &error),
             }
         }
         None => match server.origin(source, &query) {
@@ -201,7 +218,9 @@ async fn ingest(
             Err(error) => return refusal(StatusCode::BAD_REQUEST, &error.to_string()),
         },
     };
-    match apply(&server.ingest, &origin, &body).await {
+    let result = apply(&server.ingest, &origin, &body).await;
+    log_delivery(&origin, &result);
+    match result {
         // A distribution registry would repeat a notification that fails for ever, and send none of
         // those after it.
         Ok(report) if report.malformed.is_empty() || source == Source::Distribution => {
@@ -217,6 +236,32 @@ async fn ingest(
             )
         }
     }
+}
+
+/// Logs a delivery that was accepted.
+fn log_delivery(origin: &Origin, result: &Result<Report, IngestError>) {
+    let subscription = origin.subscription.as_ref().map(|subscription| subscription.id.as_str());
+    let source = origin.source.as_str();
+    match result {
+        Ok(report) => tracing::info!(
+            source,
+            subscription,
+            applied = report.applied,
+            ignored = report.ignored,
+            malformed = report.malformed_count(),
+            "received a delivery"
+        ),
+        Err(error) => {
+            tracing::warn!(source, subscription, reason = causes(error), "refused a delivery");
+        }
+    }
+}
+
+/// Refuses a delivery. Its source may be any text.
+fn refuse(source: &str, reason: &Refusal) -> Response {
+    let source: String = source.chars().take(64).collect();
+    tracing::warn!(?source, %reason, "refused a delivery");
+    refusal(reason.status(), &reason.to_string())
 }
 
 async fn apply(ingest: &Arc<Ingest>, origin: &Origin, body: &[u8]) -> Result<Report, IngestError> {

@@ -41,6 +41,12 @@ pub async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     };
     let accepted = subscriptions.clone().unwrap_or_default();
     log_missing_registry_urls(&accepted);
+    if options.subscriptions.is_none() && options.registry_urls.is_empty() {
+        tracing::info!(
+            "without --registry-url there are no lookups in other registries, so that \
+             imageSizeInBytes stays absent unless an event contains it"
+        );
+    }
     if !options.ecr_lookups {
         tracing::info!(
             "without --ecr-lookups there are no lookups in Amazon ECR, so that imageSizeInBytes \
@@ -52,6 +58,7 @@ pub async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         tracing::info!("the catalog is not empty, so it is not filled with sample images");
     }
     tokio::spawn(scheduler::retry_pending_lookups(Arc::clone(&ingest)));
+    warn_of_open_access(options, listener.local_addr()?);
     print_greeting(options, listener.local_addr()?, &location);
     let server = Server {
         api: Api::new(Reader::new(table), Secret::known(keyring), options.registry.clone()),
@@ -70,6 +77,19 @@ pub async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     };
     server.run(listener, ended).await?;
     Ok(())
+}
+
+/// Logs who can do what without a signature or a credential.
+fn warn_of_open_access(options: &Options, address: SocketAddr) {
+    let reading = options.callers.is_none();
+    let writing = options.subscriptions.is_none();
+    let is_loopback = address.ip().is_loopback();
+    if writing && (!is_loopback || !reading) {
+        tracing::warn!("without --subscriptions everybody who reaches {address} can send events");
+    }
+    if reading && !is_loopback {
+        tracing::warn!("without --callers everybody who reaches {address} can read all images");
+    }
 }
 
 /// On standard output. The log is on standard error.
