@@ -28,7 +28,7 @@ LARGE := laws::sizes large_replies four_thousand_tags takes_long slow
 
 # What a developer runs after a change: the tests that need no program from outside.
 check: lint
-	HISTORIES=20 $(TEST) --lib --test quick -- $(LARGE:%=--skip %)
+	HISTORIES=20 RUST_TEST_THREADS=4 $(TEST) --lib --test quick -- $(LARGE:%=--skip %)
 
 # The programs that the tests need, at pinned versions, in target/tools.
 tools:
