@@ -9,7 +9,7 @@ TEST := cargo test --workspace --no-fail-fast --features end-to-end/external
 BESIDE := deployment:: amazon_ecr::
 
 # Every test. What is printed is kept, for the summary at the end.
-test: export HISTORIES = 2000
+test: export HISTORIES = 1000
 test: export READS = 4000
 test: export REPOSITORIES = 10000
 test: tools

@@ -59,12 +59,18 @@ fn put_image(size: u64, tag_name: Option<&str>) -> Call {
 async fn record(store: &Store, calls: &[(i64, &Repository, Call)]) {
     let keys = Keyring::generate_key().unwrap();
     let catalog = Catalog::start_with(store.clone(), &keys).await;
-    let records: Value =
-        calls.iter().map(|(second, repository, call)| call.record(repository, *second)).collect();
-    let request = reqwest::Client::new().post(format!("{}/events/ecr", catalog.url));
-    let response = request.body(records.to_string()).send().await.unwrap();
-    let report: Value = response.error_for_status().unwrap().json().await.unwrap();
-    assert_eq!(report["applied"], calls.len(), "{report}");
+    let http = reqwest::Client::new();
+    // A delivery has a million bytes at most.
+    for calls in calls.chunks(200) {
+        let record = |(second, repository, call): &(i64, &Repository, Call)| {
+            call.record(repository, *second)
+        };
+        let records: Value = calls.iter().map(record).collect();
+        let request = http.post(format!("{}/events/ecr", catalog.url));
+        let response = request.body(records.to_string()).send().await.unwrap();
+        let report: Value = response.error_for_status().unwrap().json().await.unwrap();
+        assert_eq!(report["applied"], calls.len(), "{report}");
+    }
 }
 
 async fn apply(store: &Store, repository: &Repository, milliseconds: i64, kind: ChangeKind) {
