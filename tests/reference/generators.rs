@@ -90,12 +90,13 @@ pub fn any_kind(tags: Vec<Tag>) -> impl Strategy<Value = ChangeKind> {
     let found_tag = any_tag.clone();
     let found = any_digest().prop_flat_map(move |number| {
         let tag = proptest::option::of(found_tag());
-        (tag, any_time(), any_time(), any_content(number)).prop_map(
-            move |(tag, pushed_at, found_at, content)| ChangeKind::ImageFound {
+        (tag, any_time(), any_time(), any::<bool>(), any_content(number)).prop_map(
+            move |(tag, pushed_at, found_at, is_stated, content)| ChangeKind::ImageFound {
                 digest: digest(number),
                 tag,
                 pushed_at: time(pushed_at),
                 found_at: time(found_at),
+                is_stated,
                 content,
             },
         )

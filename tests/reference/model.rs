@@ -127,7 +127,7 @@ pub fn identifiers(changes: &[Change]) -> Vec<ImageIdentifier> {
 }
 
 /// The order of changes at equal times. Of one digest, pushes come before finds.
-type Rank<'a> = (u8, Option<&'a Digest>, Option<(Option<&'a Tag>, Timestamp, Timestamp)>);
+type Rank<'a> = (u8, Option<&'a Digest>, Option<(Option<&'a Tag>, Timestamp, Timestamp, bool)>);
 
 fn rank(change: &Change) -> Rank<'_> {
     match &change.kind {
@@ -138,8 +138,9 @@ fn rank(change: &Change) -> Rank<'_> {
         ChangeKind::ImagePushed { digest, .. } | ChangeKind::ImageObserved { digest, .. } => {
             (4, Some(digest), None)
         }
-        ChangeKind::ImageFound { digest, tag, pushed_at, found_at, .. } => {
-            let found = (tag.as_ref(), (*pushed_at).min(change.time), *found_at);
+        ChangeKind::ImageFound { digest, tag, pushed_at, found_at, is_stated, .. } => {
+            let pushed_at = (*pushed_at).min(change.time);
+            let found = (tag.as_ref(), pushed_at, *found_at, *is_stated);
             (4, Some(digest), Some(found))
         }
         ChangeKind::ImageRestored { .. } => (6, None, None),
@@ -188,13 +189,17 @@ impl Repository {
                     self.tags.insert(tag.clone(), digest.clone());
                 }
             }
-            ChangeKind::ImageFound { digest, tag, pushed_at, found_at, content } => {
+            ChangeKind::ImageFound { digest, tag, pushed_at, found_at, is_stated, content } => {
                 self.exists = true;
                 self.contents.entry(digest.clone()).or_default().push((time, content.clone()));
-                if !self.images.contains_key(digest) {
+                let pushed_at = (*pushed_at).min(time);
+                let replaces = *is_stated
+                    && self.found.get(digest) >= Some(&pushed_at)
+                    && self.images.get(digest) < Some(&pushed_at);
+                if replaces || !self.images.contains_key(digest) {
                     let deleted_at =
                         self.repository_deleted_at.max(self.deleted_at.get(digest).copied());
-                    let pushed_at = Some((*pushed_at).min(time)).max(deleted_at).unwrap();
+                    let pushed_at = Some(pushed_at).max(deleted_at).unwrap();
                     self.images.insert(digest.clone(), pushed_at);
                     self.found.insert(digest.clone(), *found_at);
                 }

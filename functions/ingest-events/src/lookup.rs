@@ -68,18 +68,45 @@ impl Lookup {
     }
 
     /// The push with the manifest that the registry returned. An exact push time replaces the
-    /// event's (rule 57).
+    /// event's (rule 57). What a tag points to now may have been pushed after the event.
     #[must_use]
     pub fn completed(&self, found: FoundManifest) -> Change {
         let FoundManifest { digest, content, pushed_at, .. } = found;
-        let Some(pushed_at) = pushed_at else { return self.push(digest, content) };
+        let Some(pushed_at) = pushed_at else {
+            return if self.digest.is_some() {
+                self.push(digest, content)
+            } else {
+                self.find(digest, content)
+            };
+        };
         let kind = ChangeKind::ImageObserved { digest, pushed_at, content };
         let time = self.time.max(pushed_at);
         Change { repository: self.repository.clone(), time, kind }.received_at(Timestamp::now())
     }
 
     fn push(&self, digest: Digest, content: Content) -> Change {
-        let content = Content {
+        let (tag, content) = (self.tag.clone(), self.with_media_types(content));
+        self.change(ChangeKind::ImagePushed { digest, tag, content })
+    }
+
+    fn find(&self, digest: Digest, content: Content) -> Change {
+        self.change(ChangeKind::ImageFound {
+            digest,
+            tag: self.tag.clone(),
+            pushed_at: self.time,
+            found_at: Timestamp::now(),
+            is_stated: true,
+            content: self.with_media_types(content),
+        })
+    }
+
+    fn change(&self, kind: ChangeKind) -> Change {
+        Change { repository: self.repository.clone(), time: self.time, kind }
+    }
+
+    /// The content with the media types of the event where it has none.
+    fn with_media_types(&self, content: Content) -> Content {
+        Content {
             manifest_media_type: content
                 .manifest_media_type
                 .or_else(|| self.manifest_media_type.clone()),
@@ -87,9 +114,7 @@ impl Lookup {
                 .artifact_media_type
                 .or_else(|| self.artifact_media_type.clone()),
             ..content
-        };
-        let kind = ChangeKind::ImagePushed { digest, tag: self.tag.clone(), content };
-        Change { repository: self.repository.clone(), time: self.time, kind }
+        }
     }
 
     fn id(&self) -> String {
@@ -226,7 +251,7 @@ impl Lookups {
             }
         };
         if self.is_superseded(lookup, &found.digest).await? {
-            tracing::info!(%repository, reference, "the tag was pushed again since");
+            tracing::info!(%repository, reference, "the tag has been moved since");
             return Ok(Outcome::Completed);
         }
         match apply(writer, &lookup.completed(found)).await {
@@ -239,14 +264,14 @@ impl Lookups {
         }
     }
 
-    /// Whether a digest that the registry returned for a tag is of another push than that of the
-    /// event. A registry returns what the tag points to now.
+    /// Whether the tag is known to have moved to another digest, since the event, than the registry
+    /// returned, or by the event itself.
     async fn is_superseded(&self, lookup: &Lookup, digest: &Digest) -> Result<bool, StoreError> {
         let (None, Some(tag)) = (&lookup.digest, &lookup.tag) else { return Ok(false) };
         let last = self.reader.last_move(&lookup.repository, tag).await?;
         Ok(last.is_some_and(|last| {
-            last.time > lookup.time
-                || (last.time == lookup.time && last.digest.as_ref() != Some(digest))
+            last.time == lookup.time
+                || (last.time > lookup.time && last.digest.as_ref() != Some(digest))
         }))
     }
 

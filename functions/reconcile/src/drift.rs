@@ -104,7 +104,8 @@ fn found(
     content: Content,
     known: Option<&Image>,
 ) -> (Timestamp, ChangeKind) {
-    let assumed = contents.images.get(digest).and_then(|image| image.assumed_pushed_at);
+    let image = contents.images.get(digest);
+    let assumed = image.and_then(|image| image.assumed_pushed_at);
     let found_at = contents.found_at.get(digest).copied();
     let pushed_at = assumed.unwrap_or(observed.time);
     let kind = ChangeKind::ImageFound {
@@ -112,6 +113,7 @@ fn found(
         tag: tag.cloned(),
         pushed_at,
         found_at: found_at.max(known.map(|known| known.image_pushed_at)).unwrap_or(observed.time),
+        is_stated: image.is_some_and(|image| image.is_stated),
         content,
     };
     // An image is not there before it is pushed.

@@ -47,6 +47,8 @@ pub struct ObservedImage {
     /// The time that counts until the event of the push is known, without an exact one (rule 59);
     /// `None` is the time of the observation.
     pub assumed_pushed_at: Option<Timestamp>,
+    /// Whether the product's own API returned that time.
+    pub is_stated: bool,
     pub content: Content,
     pub pulled_at: Option<Timestamp>,
     pub archived_at: Option<Timestamp>,
@@ -73,6 +75,7 @@ pub(crate) fn of_ecr(
         let observed = ObservedImage {
             pushed_at: Some(event_time(image.image_pushed_at, listed.date)),
             assumed_pushed_at: None,
+            is_stated: false,
             content,
             pulled_at: image.last_recorded_pull_time,
             archived_at: image.last_archived_at,

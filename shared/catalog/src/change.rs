@@ -107,6 +107,10 @@ pub enum ChangeKind {
         pushed_at: Timestamp,
         /// When the registry returned it. A push after that is not the one that is missing.
         found_at: Timestamp,
+        /// Whether the push time is that of an event, or of the product's own API. It replaces one
+        /// that comes from less. An event that contains only the tag may be of an earlier push than
+        /// that of the image which the tag points to: of several such times the latest counts.
+        is_stated: bool,
         /// As far as the registry returned it.
         content: Content,
     },

@@ -131,9 +131,10 @@ impl Draft<'_> {
                 effect = if pushed == Effect::TooLate { pushed } else { moved };
                 self.update_size(digest)?;
             }
-            ChangeKind::ImageFound { digest, tag, pushed_at, found_at, content } => {
+            ChangeKind::ImageFound { digest, tag, pushed_at, found_at, is_stated, content } => {
                 let (tag, moved) = self.move_tag_to(digest, tag.as_ref(), time)?;
-                let found = Found { pushed_at: *pushed_at, found_at: *found_at };
+                let found =
+                    Found { pushed_at: *pushed_at, found_at: *found_at, is_stated: *is_stated };
                 let found = self.touch(digest, time)?.find(time, tag, found, content);
                 effect = if found == Effect::TooLate { found } else { moved };
                 self.update_size(digest)?;

@@ -79,6 +79,7 @@ fn an_image_that_a_registry_has_is_not_lost_for_what_is_forgotten() {
             tag: None,
             pushed_at,
             found_at: time(0),
+            is_stated: false,
             content: content.clone(),
         },
         ChangeKind::ImageObserved { digest: digest.clone(), pushed_at, content },

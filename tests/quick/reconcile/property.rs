@@ -76,6 +76,7 @@ fn observe(images: Option<Vec<Image>>, known: &[Image], at: i64) -> Observation 
             let observed = ObservedImage {
                 pushed_at: Some(image.image_pushed_at),
                 assumed_pushed_at: None,
+                is_stated: false,
                 content: Content {
                     manifest_media_type: image.image_manifest_media_type.clone(),
                     size_in_bytes: image.image_size_in_bytes,

@@ -3,9 +3,11 @@
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 
+use catalog::change::Content;
+use catalog::{Change, ChangeKind, Repository, Timestamp};
 use end_to_end::harness::stand_in::{StandIn, digest_of, image_manifest};
 use end_to_end::harness::{
-    Catalog, Gate, START_LIMIT, Store, eventually, proxy, sample, wait_until,
+    Catalog, Gate, START_LIMIT, Store, eventually, proxy, repository, sample, wait_until,
 };
 use serde_json::{Value, json};
 
@@ -159,11 +161,7 @@ async fn a_webhook_that_is_delivered_again_moves_no_image() {
     accept(&catalog, "docker-hub", &docker_hub_push(second)).await;
     wait_for_lookups(&catalog).await;
     let expected = json!([[digest_of(&two), second], [digest_of(&one), first]]);
-    let listed = async || {
-        let images = images(&catalog, "team/app").await;
-        let pair = |image: &Value| json!([image["imageDigest"], image["imagePushedAt"]]);
-        Value::from(images.as_array().unwrap().iter().map(pair).collect::<Vec<_>>())
-    };
+    let listed = async || push_times(&catalog, "team/app").await;
     assert_eq!(listed().await, expected);
     accept(&catalog, "docker-hub", &docker_hub_push(first)).await;
     wait_for_lookups(&catalog).await;
@@ -172,4 +170,69 @@ async fn a_webhook_that_is_delivered_again_moves_no_image() {
     accept(&catalog, "docker-hub", &docker_hub_push(first + 1)).await;
     wait_for_lookups(&catalog).await;
     assert_eq!(listed().await, expected);
+}
+
+/// The digests and the push times of a repository, the newest first.
+async fn push_times(catalog: &Catalog, repository: &str) -> Value {
+    let images = images(catalog, repository).await;
+    let pair = |image: &Value| json!([image["imageDigest"], image["imagePushedAt"]]);
+    images.as_array().unwrap().iter().map(pair).collect()
+}
+
+/// The registry returns the second image for the event of the first, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_pushes_of_a_tag_the_later_one_counts_in_any_order() {
+    let manifest = image_manifest(100);
+    let registry = StandIn::start("team/app", &[("latest", manifest.clone())]).await;
+    let (first, second) = (1_767_225_600, 1_767_225_700);
+    for order in [[first, second], [second, first]] {
+        let catalog = subscribed("docker-hub", &registry.url).await;
+        for pushed_at in order.into_iter().chain(order) {
+            accept(&catalog, "docker-hub", &docker_hub_push(pushed_at)).await;
+            wait_for_lookups(&catalog).await;
+        }
+        let expected = json!([[digest_of(&manifest), second]]);
+        assert_eq!(push_times(&catalog, "team/app").await, expected, "{order:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r59_an_event_with_only_a_tag_replaces_an_assumed_time_and_no_other() {
+    let manifest = image_manifest(100);
+    let registry = StandIn::start("team/app", &[("latest", manifest.clone())]).await;
+    let (created, pushed, found) = (1_767_225_600, 1_767_225_700, 1_767_225_800);
+    let at = |seconds: u64| {
+        Timestamp::from_milliseconds(i64::try_from(seconds * 1000).unwrap()).unwrap()
+    };
+    for (assumed, is_stated, expected) in
+        [(created, false, pushed), (found, false, pushed), (found - 1, true, found - 1)]
+    {
+        let catalog = subscribed("docker-hub", &registry.url).await;
+        let find = |tag: Option<&str>| Change {
+            repository: Repository {
+                registry: REGISTRY.parse().unwrap(),
+                ..repository("team/app")
+            },
+            time: at(found),
+            kind: ChangeKind::ImageFound {
+                digest: digest_of(&manifest),
+                tag: tag.map(end_to_end::harness::tag),
+                pushed_at: at(assumed),
+                found_at: at(found),
+                is_stated,
+                content: Content::default(),
+            },
+        };
+        for tag in [None, Some("latest")] {
+            catalog.store.writer.apply(&find(tag)).await.unwrap();
+        }
+        let before = json!([[digest_of(&manifest), assumed]]);
+        assert_eq!(push_times(&catalog, "team/app").await, before);
+        for _ in 0..2 {
+            accept(&catalog, "docker-hub", &docker_hub_push(pushed)).await;
+            wait_for_lookups(&catalog).await;
+        }
+        let expected = json!([[digest_of(&manifest), expected]]);
+        assert_eq!(push_times(&catalog, "team/app").await, expected, "{assumed} {is_stated}");
+    }
 }

@@ -76,6 +76,7 @@ pub(super) async fn assume(
     for (digest, time) in times {
         if let Some(image) = contents.images.get_mut(digest) {
             image.assumed_pushed_at = time;
+            image.is_stated = returned.contains_key(digest);
         }
     }
     Ok(())

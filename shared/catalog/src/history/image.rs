@@ -52,6 +52,8 @@ pub struct Found {
     pub pushed_at: Timestamp,
     /// A push after this time is not the one that is missing.
     pub found_at: Timestamp,
+    /// Whether an event or the product's own API states the push time.
+    pub is_stated: bool,
 }
 
 /// The push time of an image.
@@ -75,7 +77,7 @@ impl Event for ImageEvent {
     }
 
     fn bytes(&self) -> usize {
-        let found = if self.found.is_some() { 24 } else { 1 };
+        let found = if self.found.is_some() { 25 } else { 1 };
         12 + found + self.tag.as_ref().map_or(0, |tag| tag.as_str().len())
     }
 }
@@ -445,7 +447,7 @@ impl ImageState {
     fn pushed_by(&self, event: &ImageEvent) -> PushTime {
         match event.found {
             None => PushTime::exact(event.time),
-            Some(Found { pushed_at, found_at }) => PushTime {
+            Some(Found { pushed_at, found_at, .. }) => PushTime {
                 time: pushed_at.max(self.deleted_at.unwrap_or(pushed_at)),
                 found_at: Some(found_at),
             },
@@ -469,9 +471,15 @@ impl Replay for ImageState {
     fn apply(&mut self, event: &ImageEvent) {
         let is_unknown = Some(event.time) > self.observed_at;
         match (event.kind, &event.tag) {
-            (kind @ (TagEventKind::Pushed | TagEventKind::Found), tag) => {
-                let is_missing =
-                    |pushed: PushTime| kind == TagEventKind::Pushed && pushed.misses(event.time);
+            (TagEventKind::Pushed | TagEventKind::Found, tag) => {
+                let is_missing = |pushed: PushTime| match event.found {
+                    None => pushed.misses(event.time),
+                    Some(found) => {
+                        found.is_stated
+                            && found.pushed_at > pushed.time
+                            && pushed.misses(found.pushed_at)
+                    }
+                };
                 if is_unknown && self.pushed.is_none_or(is_missing) {
                     self.pushed = Some(self.pushed_by(event));
                 }

@@ -46,7 +46,7 @@ fn shuffled_with_duplicates<T: Clone>(elements: &[T], picks: &[Index]) -> Vec<T>
 enum ImageChange {
     Push(Option<u8>, Option<i64>),
     Observe(i64),
-    Find(Option<u8>, i64, i64),
+    Find(Option<u8>, i64, i64, bool),
     Event(u8, TagEventKind),
     Delete,
     Scan(u8),
@@ -66,12 +66,12 @@ impl ImageChange {
                 let pushed_at = Timestamp::from_milliseconds(time.as_milliseconds() - ago);
                 history.observe(time, pushed_at.expect("a time"), &sized(None));
             }
-            Self::Find(number, ago, later) => {
+            Self::Find(number, ago, later, is_stated) => {
                 let from = |milliseconds| {
                     Timestamp::from_milliseconds(time.as_milliseconds() + milliseconds)
                         .expect("a time")
                 };
-                let found = Found { pushed_at: from(-ago), found_at: from(later) };
+                let found = Found { pushed_at: from(-ago), found_at: from(later), is_stated };
                 history.find(time, number.map(tag).as_ref(), found, &sized(None));
             }
             Self::Event(number, kind) => {
@@ -107,8 +107,11 @@ fn image_change() -> impl Strategy<Value = (i64, ImageChange)> {
         4 => (any::<Option<bool>>(), proptest::option::of(0..3_i64))
             .prop_map(|(tag, size)| ImageChange::Push(tag.map(u8::from), size)),
         1 => (0..10_i64).prop_map(ImageChange::Observe),
-        2 => (any::<Option<bool>>(), 0..10_i64, 0..4_i64)
-            .prop_map(|(tag, ago, later)| ImageChange::Find(tag.map(u8::from), ago, later)),
+        2 => (any::<Option<bool>>(), 0..10_i64, 0..4_i64, any::<bool>()).prop_map(
+            |(tag, ago, later, is_stated)| {
+                ImageChange::Find(tag.map(u8::from), ago, later, is_stated)
+            }
+        ),
         3 => (0..2_u8, kind).prop_map(|(tag, kind)| ImageChange::Event(tag, kind)),
         1 => Just(ImageChange::Delete),
         1 => (0..3_u8).prop_map(ImageChange::Scan),
