@@ -62,6 +62,9 @@ pub fn log_missing_registry_urls(subscriptions: &Subscriptions) {
 /// Of the malformed events of a delivery. Each costs its sender a few bytes only.
 const MAX_REASONS: usize = 10;
 
+/// In characters.
+const MAX_REASON_LENGTH: usize = 300;
+
 /// The results of the events of a delivery.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -89,11 +92,13 @@ impl Report {
         self.malformed.len() + self.further_malformed
     }
 
-    fn add_malformed(&mut self, event: usize, reason: String) {
+    fn add_malformed(&mut self, event: usize, reason: &str) {
         if self.malformed.len() == MAX_REASONS {
             self.further_malformed += 1;
             return;
         }
+        // It may contain a value of the event.
+        let reason: String = reason.chars().take(MAX_REASON_LENGTH).collect();
         tracing::warn!(event, reason, "an event cannot be applied");
         self.malformed.push(Malformed { event, reason });
     }
@@ -193,7 +198,7 @@ impl Ingest {
                     Err(error)
                 }
                 Err(error) => {
-                    report.add_malformed(number, error.to_string());
+                    report.add_malformed(number, &error.to_string());
                     Ok("Malformed")
                 }
             };

@@ -6,11 +6,12 @@
 use http::header::WWW_AUTHENTICATE;
 use reqwest::{Client, RequestBuilder, StatusCode};
 use serde::Deserialize;
+use tokio::time::timeout;
 use url::Url;
 
 use crate::RegistryUnavailable;
 use crate::credential::BasicCredential;
-use crate::oci::{Access, RegistryAddress, read_body};
+use crate::oci::{Access, RegistryAddress, TIMEOUT, read_body, send};
 
 const CATALOG_SCOPE: &str = "registry:catalog:*";
 
@@ -65,8 +66,7 @@ pub(crate) async fn negotiate(
     } else {
         ("", format!("repository:{name}:pull"))
     };
-    let response =
-        http.get(address.url(path)).send().await.map_err(RegistryUnavailable::request)?;
+    let response = send(http.get(address.url(path))).await?;
     let challenges = response.headers().get_all(WWW_AUTHENTICATE);
     let mut urls = challenges.iter().filter_map(|value| token_url(value.to_str().ok()?, &scope));
     match (urls.next(), &access.credential) {
@@ -87,11 +87,13 @@ pub(crate) async fn negotiate(
 }
 
 async fn request_token(request: RequestBuilder) -> Result<String, RegistryUnavailable> {
-    let mut response = request.send().await.map_err(RegistryUnavailable::request)?;
+    let mut response = send(request).await?;
     if response.status() != StatusCode::OK {
         return Err(RegistryUnavailable::Status(response.status().as_u16()));
     }
-    let bytes = read_body(&mut response, MAX_BYTES).await?;
+    let bytes = timeout(TIMEOUT, read_body(&mut response, MAX_BYTES))
+        .await
+        .map_err(|_| RegistryUnavailable::TimedOut)??;
     if bytes.len() > MAX_BYTES {
         return Err(RegistryUnavailable::InvalidToken);
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use catalog::{Digest, Timestamp};
 use http::header::LOCATION;
 use reqwest::redirect::Policy;
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, RequestBuilder, StatusCode};
 use secret::Secret;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
@@ -147,7 +147,7 @@ impl fmt::Debug for OciClient {
 #[derive(Deserialize)]
 struct Page {
     /// A repository without tags has `null`.
-    #[serde(alias = "tags", alias = "repositories")]
+    #[serde(alias = "tags", alias = "repositories", deserialize_with = "Option::deserialize")]
     names: Option<Vec<String>>,
 }
 
@@ -343,36 +343,7 @@ impl OciClient {
         path: &str,
         max_bytes: usize,
     ) -> Result<Response, RegistryUnavailable> {
-        let key = (address.clone(), name.to_owned());
-        let authorized = async {
-            let url = Url::parse(&address.url(path)).map_err(RegistryUnavailable::request)?;
-            let access = self.access(address).await?;
-            let kept = self.authorizations.lock().await.get(&key).cloned();
-            let mut authorization = match kept {
-                Some(authorization) => authorization,
-                None => self.authorize(&key, &access).await?,
-            };
-            let mut response = self.try_send(&method, url.clone(), &authorization).await?;
-            if response.status() == StatusCode::UNAUTHORIZED {
-                // The authorization that was kept may have expired.
-                authorization = self.authorize(&key, &access).await?;
-                response = self.try_send(&method, url.clone(), &authorization).await?;
-            }
-            for _ in 0..MAX_REDIRECTS {
-                let Some(target) = redirect_target(&response) else { break };
-                if !access.allows(address, &target) {
-                    let origin = target.origin().ascii_serialization();
-                    return Err(RegistryUnavailable::Redirected(origin));
-                }
-                // The credential is for the registry alone. Others have signed URLs.
-                let is_own = target.origin() == url.origin();
-                let authorization = if is_own { &authorization } else { &Authorization::Anonymous };
-                response = self.try_send(&method, target, authorization).await?;
-            }
-            Ok(response)
-        };
-        let mut response =
-            timeout(TIMEOUT, authorized).await.map_err(|_| RegistryUnavailable::TimedOut)??;
+        let mut response = self.send_authorized(&method, address, name, path).await?;
         let header =
             |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
         let time = |name| header(name).and_then(parse_http_date);
@@ -390,6 +361,42 @@ impl OciClient {
         Ok(read)
     }
 
+    /// Sends a request with the authorization for a repository, and follows redirects.
+    async fn send_authorized(
+        &self,
+        method: &Method,
+        address: &RegistryAddress,
+        name: &str,
+        path: &str,
+    ) -> Result<reqwest::Response, RegistryUnavailable> {
+        let url = Url::parse(&address.url(path)).map_err(RegistryUnavailable::request)?;
+        let access = self.access(address).await?;
+        let key = (address.clone(), name.to_owned());
+        let kept = self.authorizations.lock().await.get(&key).cloned();
+        let mut authorization = match kept {
+            Some(authorization) => authorization,
+            None => self.authorize(&key, &access).await?,
+        };
+        let mut response = self.try_send(method, url.clone(), &authorization).await?;
+        if response.status() == StatusCode::UNAUTHORIZED {
+            // The authorization that was kept may have expired.
+            authorization = self.authorize(&key, &access).await?;
+            response = self.try_send(method, url.clone(), &authorization).await?;
+        }
+        for _ in 0..MAX_REDIRECTS {
+            let Some(target) = redirect_target(&response) else { break };
+            if !access.allows(address, &target) {
+                let origin = target.origin().ascii_serialization();
+                return Err(RegistryUnavailable::Redirected(origin));
+            }
+            // The credential is for the registry alone. Others have signed URLs.
+            let is_own = target.origin() == url.origin();
+            let authorization = if is_own { &authorization } else { &Authorization::Anonymous };
+            response = self.try_send(method, target, authorization).await?;
+        }
+        Ok(response)
+    }
+
     async fn try_send(
         &self,
         method: &Method,
@@ -397,7 +404,7 @@ impl OciClient {
         authorization: &Authorization,
     ) -> Result<reqwest::Response, RegistryUnavailable> {
         let request = self.http.request(method.clone(), url).header("accept", manifest::accepted());
-        authorization.add_to(request).send().await.map_err(RegistryUnavailable::request)
+        send(authorization.add_to(request)).await
     }
 
     /// Negotiates the authorization for a repository, or for the list of all if the name is empty,
@@ -438,6 +445,14 @@ impl OciClient {
         });
         Ok(access.unwrap_or_default())
     }
+}
+
+/// Sends a request, and waits for the head of its response.
+pub(crate) async fn send(
+    request: RequestBuilder,
+) -> Result<reqwest::Response, RegistryUnavailable> {
+    let response = timeout(TIMEOUT, request.send()).await;
+    response.map_err(|_| RegistryUnavailable::TimedOut)?.map_err(RegistryUnavailable::request)
 }
 
 /// Where a response redirects a request to.

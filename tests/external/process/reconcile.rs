@@ -65,6 +65,17 @@ async fn a_repository_that_the_registry_does_not_have_is_kept_and_named() {
     assert_eq!(outcome(&now.url, &["--prune"]), (0, nothing));
 }
 
+#[test]
+fn a_registry_that_is_not_one_is_an_option_that_is_not_valid() {
+    let folder = folder("not_a_registry");
+    for from in ["nobody", "ftp://registry.example", ""] {
+        let (code, output, stderr) = reconciled(&folder, from, &[]);
+        let log = stderr + &fs::read_to_string(folder.join("log")).unwrap();
+        assert_eq!((code, output.as_str()), (Some(2), ""), "{log}");
+        assert!(log.contains(&format!("'{from}' is neither an http or https URL")), "{log}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_repository_that_nobody_has_is_an_error() {
     let folder = folder("nobody");

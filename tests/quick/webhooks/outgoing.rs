@@ -271,3 +271,27 @@ async fn a_list_without_end_is_an_error() {
     let pages = registry.requests().iter().filter(|request| request.contains("/tags/")).count();
     assert_eq!(pages, 9, "of 7.8 MB each");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_request_of_an_authorization_may_take_its_time() {
+    let manifest = image_manifest(100);
+    let text = manifest.to_string();
+    let registry = Server::start(move |request| {
+        std::thread::sleep(Duration::from_secs(2));
+        let host = request.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
+        if request.contains(" /token") {
+            response("200 OK", "", r#"{"token":"right"}"#)
+        } else if request.contains("authorization: Bearer right") {
+            response("200 OK", "", &text)
+        } else {
+            let challenge = format!("www-authenticate: Bearer realm=\"http://{host}/token\"\r\n");
+            response("401 Unauthorized", &challenge, "")
+        }
+    })
+    .await;
+    let url = format!("http://127.0.0.1:{}", registry.port);
+    let address = RegistryAddress::from_url(&url.parse().unwrap()).unwrap();
+    let oci = OciClient::new(Arc::new(Secret::known(Subscriptions::default())));
+    oci.manifest(&address, "team/app", digest_of(&manifest).as_str()).await.unwrap();
+    assert_eq!(registry.requests().len(), 3, "six seconds");
+}

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use catalog::table::causes;
 use catalog::{Reader, Service, Timestamp, Writer};
-use clap::Args;
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory as _};
 use futures_util::{StreamExt as _, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 use reconcile::drift::Description;
@@ -62,7 +63,11 @@ pub async fn run(
     command: &ReconcileOptions,
 ) -> Result<ExitCode, Box<dyn Error>> {
     let subscriptions = options.read_subscriptions()?.unwrap_or_default();
-    let (target, targets) = command.target(&subscriptions, options)?;
+    let (target, targets) = match command.target(&subscriptions, options) {
+        Ok(found) => found,
+        // The same exit code as of other options that are not valid.
+        Err(error) => Options::command().error(ErrorKind::ValueValidation, error).exit(),
+    };
     let ecr = match target.registry {
         Registry::Ecr { .. } => Some(EcrClient::new(&options.aws().await)),
         Registry::Oci(_) => None,
