@@ -8,10 +8,12 @@ mod pending_lookups;
 mod products;
 mod slow_registries;
 
+use std::time::Duration;
+
 use aws_sdk_dynamodb::types::AttributeValue;
 use catalog::table::Item;
 use end_to_end::harness::{Catalog, Store, sample};
-
+use registries::Subscriptions;
 use serde_json::{Value, json};
 
 const REGISTRY: &str = "210987654321";
@@ -104,6 +106,14 @@ async fn pending_items(catalog: &Catalog) -> Vec<Item> {
         .await
         .unwrap();
     open.items.unwrap()
+}
+
+/// Retries the pending lookups, none of which is completed.
+async fn retry_in_vain(catalog: &Catalog, subscriptions: &Value) {
+    let subscriptions = Subscriptions::parse(&subscriptions.to_string()).unwrap();
+    let until = tokio::time::Instant::now() + Duration::from_mins(1);
+    let ingest = catalog.store.ingest_of(subscriptions);
+    assert_eq!(ingest.retry_pending_lookups(until).await.unwrap(), 0);
 }
 
 /// An image without the time of its push, which is the time of its event's arrival.

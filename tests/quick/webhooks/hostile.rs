@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use end_to_end::harness::{Catalog, Store, eventually, sample};
 use registries::{OciClient, RegistryAddress, Subscriptions};
 use secret::Secret;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::{
-    HARBOR_IMAGE, REGISTRY, SOURCES, catalog, images, pending_lookups, report, send, without_time,
+    HARBOR_IMAGE, REGISTRY, SOURCES, catalog, images, pending_lookups, report, retry_in_vain, send,
+    without_time,
 };
 
 #[tokio::test]
@@ -159,14 +160,6 @@ async fn a_registry_that_is_slow_or_lies_or_never_ends_does_no_harm() {
         }
         is_listed().await;
     }
-}
-
-/// Retries the pending lookups, none of which is completed.
-async fn retry_in_vain(catalog: &Catalog, subscriptions: &Value) {
-    let subscriptions = Subscriptions::parse(&subscriptions.to_string()).unwrap();
-    let until = tokio::time::Instant::now() + Duration::from_mins(1);
-    let ingest = catalog.store.ingest_of(subscriptions);
-    assert_eq!(ingest.retry_pending_lookups(until).await.unwrap(), 0);
 }
 
 /// A registry that requires authentication for its manifests, and counts its challenges.

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{REGISTRY, images, pending_lookups, report, send};
+use super::{REGISTRY, images, pending_lookups, report, retry_in_vain, send};
 
 const NOTHING: &str = "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
@@ -158,7 +158,7 @@ async fn a_registry_does_not_choose_who_receives_its_credential() {
     let accepted = send(&address, &[("authorization", "token")], event.clone()).await;
     assert_eq!(accepted, (200, report(1, 0)));
     eventually("the challenge", async || !registry.requests().is_empty()).await;
-    retry(&refused, &subscription(Some(&url), &[])).await;
+    retry_in_vain(&refused, &subscription(Some(&url), &[])).await;
     assert_eq!(tokens.requests(), Vec::<String>::new());
     assert_eq!(pending_lookups(&refused).await.len(), 1);
 
@@ -170,14 +170,6 @@ async fn a_registry_does_not_choose_who_receives_its_credential() {
     for request in registry.requests() {
         assert!(!request.contains("Basic"), "{request}");
     }
-}
-
-/// Retries the pending lookups, none of which is completed.
-async fn retry(catalog: &Catalog, subscriptions: &Value) {
-    let subscriptions = Subscriptions::parse(&subscriptions.to_string()).unwrap();
-    let until = tokio::time::Instant::now() + Duration::from_mins(1);
-    let ingest = catalog.store.ingest_of(subscriptions);
-    assert_eq!(ingest.retry_pending_lookups(until).await.unwrap(), 0);
 }
 
 #[tokio::test]

@@ -238,7 +238,7 @@ async fn ingest(
     }
 }
 
-/// Logs a delivery that was accepted.
+/// Logs what became of a delivery from an authenticated sender, or where none is required.
 fn log_delivery(origin: &Origin, result: &Result<Report, IngestError>) {
     let subscription = origin.subscription.as_ref().map(|subscription| subscription.id.as_str());
     let source = origin.source.as_str();
