@@ -53,7 +53,7 @@ fn built(test: &str) -> Option<&'static Path> {
         succeed(
             // The optimizations of the release profile take ten minutes and do not change behavior.
             sam.env("CARGO_PROFILE_RELEASE_LTO", "off")
-                .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
+                .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0")
                 .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
                 .args(["build", "--parameter-overrides", "Architecture=x86_64", "--build-dir"])
                 .arg(&folder),
