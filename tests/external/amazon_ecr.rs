@@ -75,7 +75,7 @@ async fn reconcile(store: &Store, ecr: EcrClient) -> Vec<Change> {
     };
     let all = RegistryTargets::new(Some(&account()), &Subscriptions::default());
     let target = RegistryTarget::from_account(Service::Ecr, account());
-    let listed = reconcile.repositories(&all, &target).await.unwrap();
+    let listed = reconcile.repositories(&all, &target).await.unwrap().jobs;
     let drift = stream::iter(&listed).map(async |listed| {
         let drift = reconcile.find_drift(&target, listed).await.unwrap();
         let repaired = reconcile.repair(&drift, None).await.unwrap();

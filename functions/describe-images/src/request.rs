@@ -18,7 +18,6 @@ use serde_json::Number;
 use serde_json::value::RawValue;
 
 use crate::error::DescribeImagesError;
-use crate::service;
 
 const DEFAULT_PAGE_SIZE: usize = 100;
 const MAX_PAGE_SIZE: usize = 1000;
@@ -71,8 +70,8 @@ impl DescribeImagesRequest {
 
         let name =
             body.repository_name.ok_or_else(|| invalid("repositoryName", "must not be null"))?;
-        let name = service::parse_repository_name(service, &name)
-            .map_err(|rule| invalid("repositoryName", rule))?;
+        let name =
+            service.parse_repository_name(&name).map_err(|rule| invalid("repositoryName", rule))?;
         let registry = match body.registry_id {
             None => default_registry.clone(),
             Some(id) => RegistryId::parse(&id).map_err(|_| {

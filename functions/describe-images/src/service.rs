@@ -3,16 +3,7 @@
 //! <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_Operations.html>
 //! <https://docs.aws.amazon.com/AmazonECRPublic/latest/APIReference/API_Operations.html>
 
-use std::sync::LazyLock;
-
-use catalog::identifier::{InvalidIdentifier, whole};
-use catalog::{Repository, RepositoryName, Service};
-use regex_lite::Regex;
-
-/// The public service's expression. It is narrower than the private one: no `__` and no `--`.
-const PUBLIC_REPOSITORY_NAME_PATTERN: &str =
-    "(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*";
-const PUBLIC_REPOSITORY_NAME_LENGTH: usize = 205;
+use catalog::{Repository, Service};
 
 /// The service of a name in `X-Amz-Target`.
 #[must_use]
@@ -38,25 +29,6 @@ pub(crate) fn has_operation(service: Service, name: &str) -> bool {
         Service::EcrPublic => &ECR_PUBLIC_OPERATIONS,
     };
     operations.contains(&name)
-}
-
-/// Checks a repository name by the service's own rules.
-pub(crate) fn parse_repository_name(
-    service: Service,
-    name: &str,
-) -> Result<RepositoryName, InvalidIdentifier> {
-    static PUBLIC: LazyLock<Regex> = LazyLock::new(|| whole(PUBLIC_REPOSITORY_NAME_PATTERN));
-    match (service, RepositoryName::parse(name)) {
-        (Service::Ecr, result)
-        | (Service::EcrPublic, result @ Err(InvalidIdentifier::TooShort(_))) => result,
-        (Service::EcrPublic, _) if name.chars().count() > PUBLIC_REPOSITORY_NAME_LENGTH => {
-            Err(InvalidIdentifier::TooLong(PUBLIC_REPOSITORY_NAME_LENGTH))
-        }
-        (Service::EcrPublic, _) if !PUBLIC.is_match(name) => {
-            Err(InvalidIdentifier::Pattern(PUBLIC_REPOSITORY_NAME_PATTERN))
-        }
-        (Service::EcrPublic, result) => result,
-    }
 }
 
 const ECR_OPERATIONS: [&str; 62] = [
@@ -149,31 +121,3 @@ const ECR_PUBLIC_OPERATIONS: [&str; 23] = [
     "UntagResource",
     "UploadLayerPart",
 ];
-
-#[cfg(test)]
-mod tests {
-    use catalog::identifier::REPOSITORY_NAME_PATTERN;
-
-    use super::*;
-
-    #[test]
-    fn the_public_service_refuses_names_that_the_private_one_takes() {
-        for name in ["a__b", "a--b"] {
-            assert!(parse_repository_name(Service::Ecr, name).is_ok());
-            assert_eq!(
-                parse_repository_name(Service::EcrPublic, name),
-                Err(InvalidIdentifier::Pattern(PUBLIC_REPOSITORY_NAME_PATTERN))
-            );
-        }
-        let long = "a".repeat(206);
-        assert!(parse_repository_name(Service::Ecr, &long).is_ok());
-        assert_eq!(
-            parse_repository_name(Service::EcrPublic, &long),
-            Err(InvalidIdentifier::TooLong(205))
-        );
-        assert_eq!(
-            parse_repository_name(Service::Ecr, "_a"),
-            Err(InvalidIdentifier::Pattern(REPOSITORY_NAME_PATTERN))
-        );
-    }
-}

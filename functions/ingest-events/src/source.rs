@@ -12,6 +12,7 @@ pub mod harbor;
 pub mod quay;
 pub mod zot;
 
+use std::fmt::Display;
 use std::str::FromStr;
 
 use catalog::change::Content;
@@ -102,11 +103,9 @@ impl Origin {
             Some(subscription) => subscription.repository_name(name),
             None => name.to_owned(),
         };
-        Ok(Repository {
-            service: self.service,
-            registry: self.registry.clone(),
-            name: parse(member, &name)?,
-        })
+        let name =
+            self.service.parse_repository_name(&name).map_err(|rule| not_valid(member, rule))?;
+        Ok(Repository { service: self.service, registry: self.registry.clone(), name })
     }
 
     /// Where the registry serves manifests: as its subscription says, or else at the host of the
@@ -187,15 +186,25 @@ pub fn interpret(event: &Value, origin: &Origin, region: &str) -> Interpreted {
 
 /// Decodes an event, or a part of it.
 fn decode<'a, T: Deserialize<'a>>(event: &'a Value) -> Result<T, MalformedEvent> {
-    T::deserialize(event).map_err(|error| MalformedEvent(error.to_string()))
+    serde_path_to_error::deserialize(event).map_err(|error| {
+        let member = error.path().to_string();
+        match member.as_str() {
+            "." => MalformedEvent(error.into_inner().to_string()),
+            member => not_valid(member, error.inner()),
+        }
+    })
 }
 
 /// Parses a member of an event; an error contains the member's name.
 fn parse<T: FromStr>(member: &str, text: &str) -> Result<T, MalformedEvent>
 where
-    T::Err: std::fmt::Display,
+    T::Err: Display,
 {
-    text.parse().map_err(|error| MalformedEvent(format!("'{member}' is not valid: {error}")))
+    text.parse().map_err(|error| not_valid(member, error))
+}
+
+fn not_valid(member: &str, reason: impl Display) -> MalformedEvent {
+    MalformedEvent(format!("'{member}' is not valid: {reason}"))
 }
 
 /// Parses a tag; an empty one is `None`.
@@ -206,7 +215,7 @@ fn parse_tag(member: &str, tag: Option<&str>) -> Result<Option<Tag>, MalformedEv
 /// Parses a time in seconds since the beginning of 1970, which may have a fraction.
 fn parse_seconds(member: &str, seconds: f64) -> Result<Timestamp, MalformedEvent> {
     Timestamp::from_milliseconds((seconds * 1000.0) as i64)
-        .map_err(|error| MalformedEvent(format!("'{member}' is not valid: {error}")))
+        .map_err(|error| not_valid(member, error))
 }
 
 fn ignored(reason: impl Into<String>) -> Result<Meaning, MalformedEvent> {

@@ -110,7 +110,7 @@ impl Jobs {
                 self.send(targets.targets.iter().map(from).collect()).await
             }
             Message::Registry { from } => {
-                let jobs = self.reconcile.repositories(targets, target(from)?).await?;
+                let jobs = self.reconcile.repositories(targets, target(from)?).await?.jobs;
                 tracing::info!(registry = from, repositories = jobs.len(), "listed a registry");
                 let message = |job| Message::Repository { from: from.clone(), job };
                 self.send(jobs.into_iter().map(message).collect()).await

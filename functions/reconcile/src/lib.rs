@@ -77,6 +77,14 @@ pub struct ReconcileJob {
     pub after: Option<Tag>,
 }
 
+/// The jobs of a registry, one for each repository.
+#[derive(Debug, Default)]
+pub struct RepositoryJobs {
+    pub jobs: Vec<ReconcileJob>,
+    /// The repositories of the registry that the catalog cannot hold.
+    pub skipped: Vec<InvalidRepositoryName>,
+}
+
 /// The differences between a registry and the catalog.
 #[derive(Debug)]
 pub struct Drift {
@@ -140,7 +148,7 @@ impl Reconcile {
         &self,
         targets: &RegistryTargets,
         target: &RegistryTarget,
-    ) -> Result<Vec<ReconcileJob>, ReconcileError> {
+    ) -> Result<RepositoryJobs, ReconcileError> {
         let (listed, is_complete) = match &target.registry {
             Registry::Ecr { service, account } => {
                 (self.registries.ecr()?.repositories(*service, account).await?, true)
@@ -165,16 +173,18 @@ impl Reconcile {
                 repositories.insert(name.to_owned(), is_complete);
             }
         }
+        let mut skipped = Vec::new();
         for name in listed {
             match target.repository(&name) {
                 Ok(_) => drop(repositories.insert(name, false)),
                 Err(error) => {
                     tracing::warn!(registry = target.id, %error, "skipped a repository");
+                    skipped.push(error);
                 }
             }
         }
         let job = |(name, prune)| ReconcileJob { name, prune, after: None };
-        Ok(repositories.into_iter().map(job).collect())
+        Ok(RepositoryJobs { jobs: repositories.into_iter().map(job).collect(), skipped })
     }
 
     /// Finds the differences of a job.

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use catalog::change::{Content, event_time};
 use catalog::image::{Image, Scan};
+use catalog::table::causes;
 use catalog::{Digest, Tag, Timestamp};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use registries::ecr::{self, ECR_DELAY};
 use registries::{
-    FoundManifest, Listed, ManifestLookup, OciClient, PushHints, RegistryAddress,
+    FoundManifest, Listed, ManifestLookup, ManifestNotFound, OciClient, PushHints, RegistryAddress,
     RegistryUnavailable, Source,
 };
 
@@ -193,8 +194,15 @@ pub(crate) async fn of_oci(
             for_each(incomplete, async |digest| oci.manifest(address, name, digest.as_str()).await)
                 .await?;
         for lookup in lookups {
-            // It may have been deleted since.
-            let ManifestLookup::Found(found) = lookup else { continue };
+            let found = match lookup {
+                ManifestLookup::Found(found) => found,
+                // It may have been deleted since.
+                ManifestLookup::NotFound(ManifestNotFound::Unknown) => continue,
+                ManifestLookup::NotFound(reason) => {
+                    tracing::warn!(name, reason = causes(&reason), "a manifest cannot be read");
+                    continue;
+                }
+            };
             let FoundManifest { digest, content, hints, .. } = *found;
             let manifests = content.manifests.clone().unwrap_or_default();
             contents.found_at.entry(digest.clone()).or_insert_with(|| found_at(hints.date));

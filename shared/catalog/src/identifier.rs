@@ -28,6 +28,10 @@ pub const REGISTRY_ID_PATTERN: &str = "[0-9]{12}";
 /// What `CreateRepository` and `DescribeImages` of the private service accept today.
 pub const REPOSITORY_NAME_PATTERN: &str =
     r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*";
+/// The expression of Amazon ECR Public. It is narrower: no `__` and no `--`.
+const PUBLIC_REPOSITORY_NAME_PATTERN: &str =
+    "(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*";
+const MAX_PUBLIC_REPOSITORY_NAME_LENGTH: usize = 205;
 /// The characters of a tag.
 pub const TAG_PATTERN: &str = "[a-zA-Z0-9-_.]+";
 /// An algorithm and hexadecimal digits; their number is not checked, as in Amazon ECR.
@@ -241,6 +245,22 @@ impl Service {
             Self::EcrPublic => "ecr-public",
         }
     }
+
+    /// Parses a repository name by the service's own rules (rules 14 and 15).
+    pub fn parse_repository_name(self, text: &str) -> Result<RepositoryName, InvalidIdentifier> {
+        static PUBLIC: LazyLock<Regex> = LazyLock::new(|| whole(PUBLIC_REPOSITORY_NAME_PATTERN));
+        let parsed = RepositoryName::parse(text);
+        if self == Self::Ecr || matches!(parsed, Err(InvalidIdentifier::TooShort(_))) {
+            return parsed;
+        }
+        if text.chars().count() > MAX_PUBLIC_REPOSITORY_NAME_LENGTH {
+            return Err(InvalidIdentifier::TooLong(MAX_PUBLIC_REPOSITORY_NAME_LENGTH));
+        }
+        if !PUBLIC.is_match(text) {
+            return Err(InvalidIdentifier::Pattern(PUBLIC_REPOSITORY_NAME_PATTERN));
+        }
+        parsed
+    }
 }
 
 impl FromStr for Service {
@@ -304,6 +324,27 @@ mod tests {
         );
         assert_eq!(RepositoryName::parse(&"A".repeat(257)), Err(InvalidIdentifier::TooLong(256)));
         assert!(RepositoryName::parse(&"a".repeat(256)).is_ok());
+    }
+
+    #[test]
+    fn the_public_service_refuses_names_that_the_private_one_takes() {
+        for name in ["a__b", "a--b"] {
+            assert!(Service::Ecr.parse_repository_name(name).is_ok());
+            assert_eq!(
+                Service::EcrPublic.parse_repository_name(name),
+                Err(InvalidIdentifier::Pattern(PUBLIC_REPOSITORY_NAME_PATTERN))
+            );
+        }
+        let long = "a".repeat(206);
+        assert!(Service::Ecr.parse_repository_name(&long).is_ok());
+        assert_eq!(
+            Service::EcrPublic.parse_repository_name(&long),
+            Err(InvalidIdentifier::TooLong(205))
+        );
+        assert_eq!(
+            Service::Ecr.parse_repository_name("_a"),
+            Err(InvalidIdentifier::Pattern(REPOSITORY_NAME_PATTERN))
+        );
     }
 
     #[test]

@@ -233,7 +233,11 @@ impl OciClient {
             Ok(response) => Ok(manifest::created(&configuration.digest, &response.bytes)),
             // A later request may succeed.
             Err(error @ RegistryUnavailable::Status(429 | 500..)) => Err(error),
-            Err(RegistryUnavailable::Status(_)) => Ok(None),
+            Err(RegistryUnavailable::Status(status)) => {
+                let configuration = configuration.digest.as_str();
+                tracing::warn!(name, configuration, status, "a configuration cannot be read");
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }

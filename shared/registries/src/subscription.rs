@@ -16,7 +16,7 @@
 
 use std::collections::HashSet;
 
-use catalog::{RegistryId, Repository, RepositoryName, Service};
+use catalog::{RegistryId, Repository, Service};
 use http::HeaderMap;
 use serde::Deserialize;
 use url::Url;
@@ -127,13 +127,29 @@ impl Subscriptions {
         headers: &HeaderMap,
         body: &[u8],
     ) -> Option<&Subscription> {
+        self.candidates(source, id)
+            .find(|known| known.credential.authenticates(source, token, headers, body))
+    }
+
+    /// Whether there can be such a subscription, as far as that does not depend on the body.
+    #[must_use]
+    pub fn can_authenticate(
+        &self,
+        source: Source,
+        id: Option<&str>,
+        token: Option<&str>,
+        headers: &HeaderMap,
+    ) -> bool {
+        self.candidates(source, id).any(|known| match &known.credential {
+            Credential::Hmac(_) => Credential::has_signature(source, headers),
+            credential => credential.authenticates(source, token, headers, &[]),
+        })
+    }
+
+    fn candidates(&self, source: Source, id: Option<&str>) -> impl Iterator<Item = &Subscription> {
         self.subscriptions
             .iter()
-            .filter(|subscription| subscription.source == source)
-            .filter(|subscription| id.is_none_or(|id| subscription.id == id))
-            .find(|subscription| {
-                subscription.credential.authenticates(source, token, headers, body)
-            })
+            .filter(move |known| known.source == source && id.is_none_or(|id| known.id == id))
     }
 }
 
@@ -148,7 +164,11 @@ impl Subscription {
             return Err(InvalidSubscription::ReservedId(service));
         }
         if let Some(prefix) = &self.repository_prefix
-            && RepositoryName::parse(&format!("{prefix}/x")).is_err()
+            && self
+                .service
+                .unwrap_or_default()
+                .parse_repository_name(&format!("{prefix}/x"))
+                .is_err()
         {
             return Err(InvalidSubscription::RepositoryPrefix(prefix.clone()));
         }

@@ -1,6 +1,7 @@
 //! The registries that the catalog sends requests to, and which of its repositories are theirs.
 
-use catalog::{RegistryId, Repository, RepositoryName, Service};
+use catalog::identifier::InvalidIdentifier;
+use catalog::{RegistryId, Repository, Service};
 
 use crate::Registry;
 use crate::source::Source;
@@ -28,8 +29,11 @@ pub struct Scope {
 
 /// The catalog cannot hold a repository of this name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the catalog cannot hold a repository named '{0}'")]
-pub struct InvalidRepositoryName(pub String);
+#[error("the catalog cannot hold a repository named '{name}': {rule}")]
+pub struct InvalidRepositoryName {
+    name: String,
+    rule: InvalidIdentifier,
+}
 
 impl RegistryTarget {
     /// The registry of an account in one of Amazon's services.
@@ -82,11 +86,11 @@ impl Scope {
 
     fn repository(&self, name: &str) -> Result<Repository, InvalidRepositoryName> {
         let name = prefixed(self.repository_prefix.as_deref(), name);
-        match RepositoryName::parse(&name) {
+        match self.service.parse_repository_name(&name) {
             Ok(name) => {
                 Ok(Repository { service: self.service, registry: self.registry_id.clone(), name })
             }
-            Err(_) => Err(InvalidRepositoryName(name)),
+            Err(rule) => Err(InvalidRepositoryName { name, rule }),
         }
     }
 

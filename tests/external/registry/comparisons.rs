@@ -109,7 +109,7 @@ pub(super) async fn a_catalog_without_notifications(setup: Setup) {
     };
     store.writer.apply(&deleted).await.unwrap();
     let reconcile = reconcile(&store, usize::MAX);
-    let listed = reconcile.repositories(&all, &target(&setup)).await.unwrap();
+    let listed = reconcile.repositories(&all, &target(&setup)).await.unwrap().jobs;
     let job = |name: &str, prune| ReconcileJob { name: name.to_owned(), prune, after: None };
     assert_eq!(listed, [job(REPOSITORY, false), job("team/gone", true)]);
     let unknown = reconcile.find_drift(&target(&setup), &job("team/gone", false)).await.unwrap();
@@ -117,7 +117,7 @@ pub(super) async fn a_catalog_without_notifications(setup: Setup) {
     let unknown = reconcile.find_drift(&target(&setup), &listed[1]).await.unwrap();
     assert_eq!(reconcile.repair(&unknown, None).await.unwrap().repaired, 1);
     assert_eq!(
-        reconcile.repositories(&all, &target(&setup)).await.unwrap(),
+        reconcile.repositories(&all, &target(&setup)).await.unwrap().jobs,
         [job(REPOSITORY, false)]
     );
     let dry = differences(&setup, &store, true).await;

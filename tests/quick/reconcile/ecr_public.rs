@@ -111,7 +111,7 @@ async fn reconcile_all(reconcile: &Reconcile, service: Service) -> usize {
     let target = RegistryTarget::from_account(service, account());
     let all = RegistryTargets::new(Some(&account()), &Subscriptions::default());
     let mut differences = 0;
-    for job in reconcile.repositories(&all, &target).await.unwrap() {
+    for job in reconcile.repositories(&all, &target).await.unwrap().jobs {
         let drift = reconcile.find_drift(&target, &job).await.unwrap();
         let repaired = reconcile.repair(&drift, None).await.unwrap();
         assert_eq!(repaired.repaired, drift.changes.len(), "{:#?}", drift.changes);

@@ -50,7 +50,7 @@ async fn jobs(
         registries: Registries::new(Arc::new(Secret::known(subscriptions)), None),
         max_tags: usize::MAX,
     };
-    let jobs = reconcile.repositories(&targets, targets.get("mirror").unwrap()).await?;
+    let jobs = reconcile.repositories(&targets, targets.get("mirror").unwrap()).await?.jobs;
     let name = |job: ReconcileJob| {
         if job.prune { format!("{}, pruned", job.name) } else { job.name }
     };

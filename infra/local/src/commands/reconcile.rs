@@ -11,7 +11,7 @@ use clap::{Args, CommandFactory as _};
 use futures_util::{StreamExt as _, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 use reconcile::drift::Description;
-use reconcile::{Drift, Reconcile, ReconcileError, ReconcileJob, Repaired};
+use reconcile::{Drift, Reconcile, ReconcileError, ReconcileJob, Repaired, RepositoryJobs};
 use registries::{
     EcrClient, Registries, Registry, RegistryAddress, RegistryTarget, RegistryTargets, Scope,
     Subscriptions,
@@ -79,12 +79,14 @@ pub async fn run(
         registries: Registries::new(Arc::new(Secret::known(subscriptions)), ecr),
         max_tags: usize::MAX,
     };
-    let jobs = command.jobs(&reconcile, &targets, &target).await?;
+    let RepositoryJobs { jobs, skipped } = command.jobs(&reconcile, &targets, &target).await?;
     let bar = progress_bar(jobs.len());
     let mut results = stream::iter(&jobs)
         .map(async |job| (job, command.reconcile_one(&reconcile, &target, job).await))
         .buffer_unordered(CONCURRENT_REPOSITORIES);
-    let mut summary = Summary { is_dry_run: command.dry_run, ..Summary::default() };
+    let mut summary =
+        Summary { is_dry_run: command.dry_run, skipped: skipped.len(), ..Summary::default() };
+    skipped.iter().for_each(|error| println!("skipped: {error}"));
     while let Some((job, result)) = results.next().await {
         bar.suspend(|| match result {
             Ok((drift, repaired)) => summary.add(&drift, &repaired, command.prune),
@@ -138,14 +140,16 @@ impl ReconcileOptions {
         reconcile: &Reconcile,
         targets: &RegistryTargets,
         target: &RegistryTarget,
-    ) -> Result<Vec<ReconcileJob>, ReconcileError> {
-        let mut jobs = Vec::new();
+    ) -> Result<RepositoryJobs, ReconcileError> {
+        let mut all = RepositoryJobs::default();
         // Which repositories are pruned follows from the list of all.
         if self.repository.is_empty() || self.prune {
-            jobs = reconcile.repositories(targets, target).await?;
+            all = reconcile.repositories(targets, target).await?;
         }
+        let RepositoryJobs { jobs, skipped } = &mut all;
         if !self.repository.is_empty() {
             jobs.retain(|job| self.repository.contains(&job.name));
+            skipped.clear();
         }
         for name in &self.repository {
             if !jobs.iter().any(|job| job.name == *name) {
@@ -153,7 +157,7 @@ impl ReconcileOptions {
             }
         }
         jobs.iter_mut().for_each(|job| job.prune &= self.prune);
-        Ok(jobs)
+        Ok(all)
     }
 
     async fn reconcile_one(
@@ -186,6 +190,7 @@ struct Summary {
     superseded: usize,
     not_repaired: usize,
     kept: usize,
+    skipped: usize,
     failed: usize,
 }
 
@@ -229,11 +234,13 @@ impl Summary {
             (self.superseded, "superseded by newer events"),
             (self.not_repaired, "not repaired"),
             (self.kept, "repositories kept"),
+            (self.skipped, "repositories skipped"),
             (self.failed, "repositories failed"),
         ];
         println!("{} repositories reconciled, {found}{}", self.repositories, list(", ", &others));
         let remaining = [
             (self.failed, "repositories could not be reconciled"),
+            (self.skipped, "repositories cannot be held by the catalog"),
             (self.not_repaired, "differences could not be repaired"),
             // To a dry run, that is drift.
             (if self.is_dry_run { 0 } else { self.kept }, "repositories were kept"),

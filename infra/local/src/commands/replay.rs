@@ -137,8 +137,15 @@ impl ReplayOptions {
             serde_json::Deserializer::from_str(&text).into_iter::<Box<RawValue>>().enumerate()
         {
             let name = format!("delivery {}", number + 1);
-            let delivery =
-                delivery.map_err(|error| format!("{name} of {}: {error}", file.display()))?;
+            let delivery = match delivery {
+                Ok(delivery) => delivery,
+                // What follows it cannot be read either.
+                Err(error) => {
+                    println!("{name}: {error}");
+                    summary.failed += 1;
+                    break;
+                }
+            };
             let delivery = delivery.get().as_bytes();
             let deadline = Instant::now() + TIMEOUT;
             let completed = async {
