@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use catalog::{RegistryId, Service};
 use describe_images::page_token::Keyring;
 use image_catalog::aws::api_gateway::Server;
+use image_catalog::aws::connections::Limits;
 use image_catalog::aws::iam::Authentication;
 use registries::Subscriptions;
 use serde_json::Value;
@@ -40,7 +41,7 @@ impl Catalog {
 
     /// A catalog on a given port, with a given default registry.
     pub fn listen(listener: TcpListener, store: Store, keys: &str, registry: RegistryId) -> Self {
-        Self::serve(listener, store, keys, None, None, registry)
+        Self::serve(listener, store, keys, None, None, registry, Limits::of_process())
     }
 
     /// Returns when the requests in flight are completed and connections are refused.
@@ -54,7 +55,8 @@ impl Catalog {
         let subscriptions = Subscriptions::parse(&subscriptions.to_string()).unwrap();
         let (keys, registry) =
             (Keyring::generate_key().unwrap(), RegistryId::parse(REGISTRY).unwrap());
-        Self::serve(any_port().await, store, &keys, None, Some(subscriptions), registry)
+        let limits = Limits::of_process();
+        Self::serve(any_port().await, store, &keys, None, Some(subscriptions), registry, limits)
     }
 
     /// A catalog that authenticates the callers in `callers`, a file of [`Authentication`], if
@@ -69,7 +71,8 @@ impl Catalog {
         std::fs::remove_file(&file).unwrap();
         let (keys, registry) =
             (Keyring::generate_key().unwrap(), RegistryId::parse(REGISTRY).unwrap());
-        Self::serve(any_port().await, store, &keys, Some(authentication.unwrap()), None, registry)
+        let (callers, limits) = (Some(authentication.unwrap()), Limits::of_process());
+        Self::serve(any_port().await, store, &keys, callers, None, registry, limits)
     }
 
     fn serve(
@@ -79,6 +82,7 @@ impl Catalog {
         authentication: Option<Authentication>,
         subscriptions: Option<Subscriptions>,
         default_registry: RegistryId,
+        limits: Limits,
     ) -> Self {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let server = Server {
@@ -93,7 +97,8 @@ impl Catalog {
         let stopped = async {
             let _ = stopped.await;
         };
-        let serving = tokio::spawn(async { server.run(listener, stopped).await.unwrap() });
+        let serving =
+            tokio::spawn(async move { server.run(listener, limits, stopped).await.unwrap() });
         Self { url, store, stop: Some(stop), serving }
     }
 }

@@ -4,11 +4,12 @@
 //! selects it. A refusal does not reveal which subscriptions exist.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use http::{HeaderMap, StatusCode};
 use registries::credential::Credential;
 use registries::{Source, Subscription, Subscriptions};
-use serde_json::{Map, Value};
+use serde_json::value::{RawValue, to_raw_value};
 
 /// A message of the queue holds a mebibyte, its attributes included.
 pub const MAX_BODY_BYTES: usize = 1_000_000;
@@ -50,6 +51,18 @@ pub fn source(name: &str) -> Result<Source, Refusal> {
     name.parse().map_err(|_| Refusal::UnknownSource(name.chars().take(64).collect()))
 }
 
+/// Checks whether a webhook can be authenticated, whatever its body is.
+pub fn check_head(
+    subscriptions: &Subscriptions,
+    source: Source,
+    query: &str,
+    headers: &HeaderMap,
+) -> Result<(), Refusal> {
+    let (id, token) = (parameter(query, "subscription"), parameter(query, "token"));
+    let can_be = subscriptions.can_authenticate(source, id.as_deref(), token.as_deref(), headers);
+    if can_be { Ok(()) } else { Err(Refusal::Unauthorized) }
+}
+
 /// Authenticates a webhook.
 pub fn receive<'a>(
     subscriptions: &'a Subscriptions,
@@ -61,12 +74,7 @@ pub fn receive<'a>(
     if body.len() > MAX_BODY_BYTES {
         return Err(Refusal::TooLarge);
     }
-    let parameter = |name: &str| {
-        url::form_urlencoded::parse(query.as_bytes())
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value)
-    };
-    let (id, token) = (parameter("subscription"), parameter("token"));
+    let (id, token) = (parameter(query, "subscription"), parameter(query, "token"));
     let subscription = subscriptions
         .authenticate(source, id.as_deref(), token.as_deref(), headers, body)
         .ok_or(Refusal::Unauthorized)?;
@@ -88,14 +96,19 @@ pub fn structured<'a>(headers: &HeaderMap, body: &'a [u8]) -> Cow<'a, [u8]> {
         return Cow::Borrowed(body);
     }
     // `ingest-events` reports a body that is not JSON.
-    let Ok(data) = serde_json::from_slice::<Value>(body) else { return Cow::Borrowed(body) };
-    let mut event: Map<String, Value> = headers
-        .iter()
-        .filter_map(|(name, value)| {
-            let attribute = name.as_str().strip_prefix("ce-")?;
-            Some((attribute.to_owned(), value.to_str().ok()?.into()))
-        })
-        .collect();
-    event.insert("data".to_owned(), data);
-    Cow::Owned(Value::Object(event).to_string().into_bytes())
+    let Ok(data) = serde_json::from_slice::<&RawValue>(body) else { return Cow::Borrowed(body) };
+    let attributes = headers.iter().filter_map(|(name, value)| {
+        let attribute = name.as_str().strip_prefix("ce-")?;
+        Some((attribute, to_raw_value(value.to_str().ok()?).ok()?))
+    });
+    let mut event: BTreeMap<&str, Box<RawValue>> = attributes.collect();
+    event.insert("data", data.to_owned());
+    serde_json::to_vec(&event).map_or(Cow::Borrowed(body), Cow::Owned)
+}
+
+/// A parameter of the address.
+fn parameter<'a>(query: &'a str, name: &str) -> Option<Cow<'a, str>> {
+    url::form_urlencoded::parse(query.as_bytes())
+        .find(|(key, _)| key == name)
+        .map(|(_, value)| value)
 }

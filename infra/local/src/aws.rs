@@ -2,10 +2,13 @@
 //!
 //! - [`dynamodb`]: the embedded engine
 //! - [`api_gateway`]: the HTTP server
+//! - [`connections`]: its connections, and their limits
 //! - [`iam`]: authentication and authorization of requests
 //! - [`scheduler`]: the periodic work
 
 pub mod api_gateway;
+mod body;
+pub mod connections;
 pub mod dynamodb;
 pub mod iam;
 pub mod scheduler;

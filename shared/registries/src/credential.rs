@@ -72,6 +72,11 @@ impl Credential {
         Ok(())
     }
 
+    /// Whether a webhook has a signature, whatever it is.
+    pub(crate) fn has_signature(source: Source, headers: &HeaderMap) -> bool {
+        signature_header(source).is_some_and(|name| headers.contains_key(name))
+    }
+
     /// Whether a webhook contains this credential.
     pub(crate) fn authenticates(
         &self,

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, Request, State};
@@ -10,14 +9,13 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use catalog::identifier::UnknownService;
 use catalog::table::causes;
 use catalog::{RegistryId, Service, Timestamp};
 use describe_images::Api;
 use describe_images::api::MAX_BODY_BYTES as MAX_REQUEST_BYTES;
 use describe_images::error::DescribeImagesError;
-use futures_util::StreamExt as _;
 use ingest_events::Ingest;
 use ingest_events::ingest::{IngestError, Ingested, Report};
 use ingest_events::source::Origin;
@@ -26,17 +24,10 @@ use registries::{Source, Subscriptions};
 use serde_json::json;
 use tokio::net::TcpListener;
 
+use super::body::{BodyError, discard, read};
+use super::connections::{self, Connection, Limits};
 use super::iam::Authentication;
 use super::web_pages;
-
-/// Bytes beyond a limit that are read and discarded.
-const MAX_DISCARDED_BYTES: usize = 32 * 1024 * 1024;
-
-/// How long bytes beyond a limit are read and discarded.
-const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// For requests that are in progress when the process is to end.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The HTTP server.
 #[derive(Debug)]
@@ -102,27 +93,12 @@ impl Server {
     pub async fn run(
         self,
         listener: TcpListener,
-        ended: impl Future<Output = ()> + Send + 'static,
+        limits: Limits,
+        ended: impl Future<Output = ()>,
     ) -> io::Result<()> {
         let is_loopback = listener.local_addr()?.ip().is_loopback();
-        let (stop, stopping) = tokio::sync::oneshot::channel();
-        let serving =
-            axum::serve(listener, self.router(is_loopback)).with_graceful_shutdown(async move {
-                ended.await;
-                let _ = stop.send(());
-            });
-        let deadline = async {
-            // An error means that serving ended by itself.
-            let _ = stopping.await;
-            tokio::time::sleep(SHUTDOWN_TIMEOUT).await;
-        };
-        tokio::select! {
-            result = serving.into_future() => result,
-            () = deadline => {
-                tracing::warn!("requests in progress did not end in time");
-                Ok(())
-            }
-        }
+        connections::serve(listener, self.router(is_loopback), limits, ended).await;
+        Ok(())
     }
 }
 
@@ -137,42 +113,31 @@ async fn refuse_foreign(request: Request, next: Next, is_loopback: bool) -> Resp
     }
 }
 
-/// Reads a body. Of one that passes the limit it returns the beginning, which passes the limit too.
-///
-/// The rest of such a body is read and discarded. Many clients write a whole request before they
-/// read. A connection that is closed while they write is reset, and they never see the answer.
-async fn read(body: Body, limit: usize) -> Result<Vec<u8>, axum::Error> {
-    let mut chunks = body.into_data_stream();
-    let mut read = Vec::new();
-    while let Some(chunk) = chunks.next().await {
-        read.extend_from_slice(&chunk?);
-        if read.len() > limit {
-            let discarding = async {
-                let mut left = MAX_DISCARDED_BYTES;
-                while let Some(Ok(chunk)) = chunks.next().await
-                    && chunk.len() <= left
-                {
-                    left -= chunk.len();
-                }
-            };
-            // A client that sends more, or is slower, may see a reset.
-            let _ = tokio::time::timeout(DISCARD_TIMEOUT, discarding).await;
-            break;
-        }
-    }
-    Ok(read)
-}
-
 /// Answers a request with the code that runs on Lambda. A body that is too large is refused there.
-async fn answer(State(server): State<Arc<Server>>, request: Request) -> Response {
+async fn answer(
+    State(server): State<Arc<Server>>,
+    Extension(connection): Extension<Arc<Connection>>,
+    request: Request,
+) -> Response {
     let (head, body) = request.into_parts();
-    let Ok(body) = read(body, MAX_REQUEST_BYTES).await else {
-        let error = DescribeImagesError::Serialization("The request body ended early.".to_owned());
-        return Api::refuse(error).map(Body::from);
+    let now = Timestamp::now().into();
+    let signed = server.authentication.as_ref().map(|known| known.check_head(&head, now));
+    let signed = match signed.transpose() {
+        Ok(signed) => signed,
+        Err(error) => {
+            discard(&connection, body).await;
+            return Api::refuse(error).map(Body::from);
+        }
+    };
+    let body = match read(&connection, body, MAX_REQUEST_BYTES).await {
+        Ok(body) => body,
+        Err(error) => return Api::refuse(unreadable(&error)).map(Body::from),
     };
     let mut caller = None;
-    if let Some(authentication) = &server.authentication {
-        match authentication.authenticate(&head, &body, Timestamp::now().into()) {
+    if let Some(signed) = signed
+        && body.len() <= MAX_REQUEST_BYTES
+    {
+        match signed.check_body(&head, &body) {
             Ok(authenticated) => caller = Some(authenticated),
             Err(error) => return Api::refuse(error).map(Body::from),
         }
@@ -181,27 +146,50 @@ async fn answer(State(server): State<Arc<Server>>, request: Request) -> Response
     server.api.handle(&request, caller.as_ref()).await.map(Body::from)
 }
 
+fn unreadable(error: &BodyError) -> DescribeImagesError {
+    match error {
+        BodyError::Incomplete(_) => {
+            DescribeImagesError::Serialization("The request body ended early.".to_owned())
+        }
+        BodyError::TooManyBytes(_) => DescribeImagesError::Throttling,
+    }
+}
+
 /// Applies the events of a webhook, and then answers it. What registries return is added later: a
 /// sender does not wait for it, and may be the registry itself.
 async fn ingest(
     State(server): State<Arc<Server>>,
+    Extension(connection): Extension<Arc<Connection>>,
     Path(source): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let body = match read(body, MAX_BODY_BYTES).await {
-        Ok(body) if body.len() > MAX_BODY_BYTES => return refuse(&source, &Refusal::TooLarge),
-        Ok(body) => body,
+    let query = query.unwrap_or_default();
+    let checked = webhook::source(&source).and_then(|source| {
+        let subscriptions = server.subscriptions.as_ref();
+        let checked = subscriptions
+            .map(|subscriptions| webhook::check_head(subscriptions, source, &query, &headers));
+        checked.transpose().map(|_| source)
+    });
+    let source = match checked {
+        Ok(source) => source,
         Err(error) => {
-            let message = format!("Failed to buffer the request body: {error}");
-            return refusal(StatusCode::BAD_REQUEST, &message);
+            discard(&connection, body).await;
+            return refuse(&source, &error);
         }
     };
-    let query = query.unwrap_or_default();
-    let source = match webhook::source(&source) {
-        Ok(source) => source,
-        Err(error) => return refuse(&source, &error),
+    let body = match read(&connection, body, MAX_BODY_BYTES).await {
+        Ok(body) if body.len() > MAX_BODY_BYTES => {
+            return refuse(source.as_str(), &Refusal::TooLarge);
+        }
+        Ok(body) => body,
+        Err(error @ BodyError::Incomplete(_)) => {
+            return refusal(StatusCode::BAD_REQUEST, &causes(&error));
+        }
+        Err(error @ BodyError::TooManyBytes(_)) => {
+            return refusal(StatusCode::SERVICE_UNAVAILABLE, &error.to_string());
+        }
     };
     let (origin, body) = match &server.subscriptions {
         Some(subscriptions) => {

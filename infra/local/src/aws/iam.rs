@@ -129,13 +129,12 @@ impl Authentication {
         })
     }
 
-    /// Authenticates the caller of a request.
-    pub fn authenticate(
+    /// Checks what the head of a request contains: all but the signature, which is of the body, too.
+    pub fn check_head(
         &self,
         head: &Parts,
-        body: &[u8],
         now: Timestamp,
-    ) -> Result<Caller, DescribeImagesError> {
+    ) -> Result<SignedHead<'_>, DescribeImagesError> {
         let authorization = Authorization::parse(&head.headers)?;
         let Some(known) = self.callers.get(authorization.access_key_id) else {
             return Err(DescribeImagesError::UnrecognizedClient);
@@ -149,9 +148,56 @@ impl Authentication {
             return Err(DescribeImagesError::ExpiredToken);
         }
         let time = authorization.check_time(now)?;
-        self.check_scope(&authorization, &head.headers)?;
+        self.check_scope(&authorization, head)?;
+        Ok(SignedHead { known, time })
+    }
+
+    fn check_scope(
+        &self,
+        authorization: &Authorization<'_>,
+        head: &Parts,
+    ) -> Result<(), DescribeImagesError> {
+        if authorization.region != self.region {
+            return Err(DescribeImagesError::InvalidSignature(format!(
+                "Credential should be scoped to a valid region, not '{}'.",
+                authorization.region
+            )));
+        }
+        let target = text(&head.headers, "x-amz-target").and_then(|target| target.split_once('.'));
+        let service = match target.and_then(|(service, _)| service::from_target(service)) {
+            None if head.uri.path() == "/DescribeImages" => Some(Service::EcrPublic),
+            service => service,
+        };
+        // The target may name no operation, which is another error (rule 40).
+        let services = service.map_or(Service::ALL.to_vec(), |service| vec![service]);
+        let mut expected: Vec<&str> = services.into_iter().map(Service::as_str).collect();
+        if let Some(name) = &self.signing_name {
+            expected = vec![name];
+        }
+        if !expected.contains(&authorization.service) {
+            return Err(DescribeImagesError::InvalidSignature(format!(
+                "Credential should be scoped to correct service: '{}'.",
+                expected[0]
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// The head of a request of a known caller.
+#[derive(Debug)]
+pub struct SignedHead<'a> {
+    known: &'a KnownCaller,
+    time: Timestamp,
+}
+
+impl SignedHead<'_> {
+    /// Verifies the signature.
+    pub fn check_body(&self, head: &Parts, body: &[u8]) -> Result<Caller, DescribeImagesError> {
+        let authorization = Authorization::parse(&head.headers)?;
+        let Self { known, time } = self;
         let signature =
-            authorization.expected_signature(head, body, known.credentials.clone(), time)?;
+            authorization.expected_signature(head, body, known.credentials.clone(), *time)?;
         verify_slices_are_equal(signature.as_bytes(), authorization.signature.as_bytes()).map_err(|_| {
             DescribeImagesError::InvalidSignature(
                 "The request signature we calculated does not match the signature you provided. Check your AWS \
@@ -160,31 +206,6 @@ impl Authentication {
             )
         })?;
         Ok(known.caller.clone())
-    }
-
-    fn check_scope(
-        &self,
-        authorization: &Authorization<'_>,
-        headers: &HeaderMap,
-    ) -> Result<(), DescribeImagesError> {
-        if authorization.region != self.region {
-            return Err(DescribeImagesError::InvalidSignature(format!(
-                "Credential should be scoped to a valid region, not '{}'.",
-                authorization.region
-            )));
-        }
-        let target = text(headers, "x-amz-target").and_then(|target| target.split_once('.'));
-        let service = target.and_then(|(service, _)| service::from_target(service));
-        let expected = match &self.signing_name {
-            Some(name) => name,
-            None => service.unwrap_or(Service::EcrPublic).as_str(),
-        };
-        if authorization.service != expected {
-            return Err(DescribeImagesError::InvalidSignature(format!(
-                "Credential should be scoped to correct service: '{expected}'."
-            )));
-        }
-        Ok(())
     }
 }
 

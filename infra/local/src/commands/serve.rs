@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::aws::api_gateway::Server;
+use crate::aws::connections::Limits;
 use crate::aws::iam::Authentication;
 use crate::aws::scheduler;
 use crate::options::Options;
@@ -75,7 +76,7 @@ pub async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         }
         tracing::info!("ending");
     };
-    server.run(listener, ended).await?;
+    server.run(listener, Limits::of_process(), ended).await?;
     Ok(())
 }
 
