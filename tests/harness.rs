@@ -11,6 +11,7 @@ mod programs;
 mod proxy;
 pub mod queue;
 mod random;
+pub mod responder;
 pub mod stand_in;
 mod store;
 

@@ -1,6 +1,7 @@
 //! The program `image-catalog` itself: its options, its signals, its files, and recovery after it
 //! is killed.
 
+mod attacks;
 mod crashes;
 mod figures;
 mod lookups;

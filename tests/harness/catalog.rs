@@ -50,6 +50,13 @@ impl Catalog {
         (&mut self.serving).await.unwrap();
     }
 
+    /// A catalog with these limits of connections.
+    pub async fn start_limited(store: Store, limits: Limits) -> Self {
+        let (keys, registry) =
+            (Keyring::generate_key().unwrap(), RegistryId::parse(REGISTRY).unwrap());
+        Self::serve(any_port().await, store, &keys, None, None, registry, limits)
+    }
+
     /// A catalog that accepts events of these subscriptions only.
     pub async fn start_subscribed(store: Store, subscriptions: &Value) -> Self {
         let subscriptions = Subscriptions::parse(&subscriptions.to_string()).unwrap();

@@ -1,5 +1,7 @@
 //! A table that is ready to use, and its reader, writer and functions.
 
+use std::sync::Arc;
+
 use catalog::image::{Image, Position};
 use catalog::reader::{Filter, ImageIdentifier, ReadError};
 use catalog::table::StoreError;
@@ -126,7 +128,11 @@ impl Store {
         }
         match self.reader.find(repository, requested).await {
             Ok(found) => {
-                let found = requested.iter().cloned().zip(found.images).collect();
+                let found = requested
+                    .iter()
+                    .cloned()
+                    .zip(found.images.into_iter().map(|image| image.map(Arc::unwrap_or_clone)))
+                    .collect();
                 Ok(Some(Responses { listed, found }))
             }
             Err(ReadError::Store(error)) => Err(error),

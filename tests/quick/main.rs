@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod authentication;
+mod connections;
 mod documentation;
 mod events;
 mod faults;

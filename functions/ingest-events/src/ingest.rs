@@ -13,8 +13,8 @@ use catalog::{Change, Table, Timestamp, Writer};
 use metrics::{Unit, counter, histogram};
 use registries::{EcrClient, Registries, RegistryAddress, Source, Subscription, Subscriptions};
 use secret::Secret;
-use serde::Serialize;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -58,6 +58,9 @@ pub fn log_missing_registry_urls(subscriptions: &Subscriptions) {
         );
     }
 }
+
+/// Of one delivery.
+const MAX_EVENTS: usize = 1000;
 
 /// Of the malformed events of a delivery. Each costs its sender a few bytes only.
 const MAX_REASONS: usize = 10;
@@ -172,7 +175,7 @@ impl Ingest {
         let mut report = Report::default();
         let mut lookups = Vec::new();
         let mut consumption = Consumption::default();
-        for (number, event) in events_of(origin.source, delivery)?.iter().enumerate() {
+        for (number, event) in events_of(origin.source, delivery)?.into_iter().enumerate() {
             let Interpreted { label, meaning } = interpret(event, origin, &self.region);
             let result = match meaning {
                 Ok(meaning) => {
@@ -334,16 +337,34 @@ impl Consumption {
     }
 }
 
-fn events_of(source: Source, delivery: &[u8]) -> Result<Vec<Value>, MalformedEvent> {
-    let delivery: Value = serde_json::from_slice(delivery)
+/// A notification of a distribution registry.
+#[derive(Deserialize)]
+struct Notification<'a> {
+    #[serde(borrow)]
+    events: Vec<&'a RawValue>,
+}
+
+/// The events of a delivery, which are decoded one by one.
+fn events_of(source: Source, delivery: &[u8]) -> Result<Vec<&RawValue>, MalformedEvent> {
+    let delivery: &RawValue = serde_json::from_slice(delivery)
         .map_err(|error| MalformedEvent(format!("the body is not valid JSON: {error}")))?;
-    match (source, delivery) {
-        (Source::Ecr, Value::Array(events)) => Ok(events),
-        (Source::Distribution, Value::Object(mut envelope)) => match envelope.remove("events") {
-            Some(Value::Array(events)) => Ok(events),
-            _ => Err(MalformedEvent("the notification has no list 'events'".to_owned())),
-        },
-        (_, event @ Value::Object(_)) => Ok(vec![event]),
-        (_, _) => Err(MalformedEvent("the body is not a JSON object".to_owned())),
+    let text = delivery.get();
+    let events = match (source, text.as_bytes().first()) {
+        (Source::Ecr, Some(b'[')) => serde_json::from_str(text)
+            .map_err(|error| MalformedEvent(format!("the body is not a list: {error}")))?,
+        (Source::Distribution, Some(b'{')) => {
+            serde_json::from_str::<Notification>(text)
+                .map_err(|error| {
+                    MalformedEvent(format!("the notification has no list 'events': {error}"))
+                })?
+                .events
+        }
+        (_, Some(b'{')) => vec![delivery],
+        (_, _) => return Err(MalformedEvent("the body is not a JSON object".to_owned())),
+    };
+    if events.len() > MAX_EVENTS {
+        let error = format!("{} events are too many; the maximum is {MAX_EVENTS}", events.len());
+        return Err(MalformedEvent(error));
     }
+    Ok(events)
 }

@@ -6,6 +6,7 @@
 mod listing;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
 
@@ -45,8 +46,8 @@ pub struct ImageIdentifier {
 /// Images by identifier.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Found {
-    /// The image of each identifier, in the same order.
-    pub images: Vec<Option<Image>>,
+    /// The image of each identifier, in the same order. Many may identify one image.
+    pub images: Vec<Option<Arc<Image>>>,
     /// DynamoDB read units.
     pub consumed_capacity: f64,
 }
@@ -106,7 +107,7 @@ impl Reader {
         repository: &Repository,
         identifiers: &[ImageIdentifier],
     ) -> Result<Found, ReadError> {
-        let mut found: BTreeMap<&ImageIdentifier, Image> = BTreeMap::new();
+        let mut found: BTreeMap<&ImageIdentifier, Arc<Image>> = BTreeMap::new();
         let mut missing: BTreeSet<&ImageIdentifier> = identifiers.iter().collect();
         let (mut consumed_capacity, mut look) =
             tokio::try_join!(self.check_exists(repository), async {
@@ -117,7 +118,7 @@ impl Reader {
             consumed_capacity += look.consumed_capacity;
             missing.retain(|identifier| {
                 if let Some(image) = look.image(identifier) {
-                    found.insert(identifier, image.clone());
+                    found.insert(identifier, Arc::clone(image));
                     return false;
                 }
                 !look.is_certain(identifier, before.as_ref())
@@ -168,7 +169,7 @@ impl Reader {
         for item in items {
             let Some(digest) = table::digest_of_sort(table::sort_of(&item)) else { continue };
             let history: ImageHistory = table::parse(item)?;
-            look.images.extend(history.image(&digest).map(|image| (digest, image)));
+            look.images.extend(history.image(&digest).map(|image| (digest, Arc::new(image))));
         }
         Ok(look)
     }
@@ -258,12 +259,12 @@ struct Look {
     /// The image that each tag was last moved to, which may have lost it since, and the version of
     /// the tag's item.
     targets: BTreeMap<Tag, (u64, Digest)>,
-    images: BTreeMap<Digest, Image>,
+    images: BTreeMap<Digest, Arc<Image>>,
     consumed_capacity: f64,
 }
 
 impl Look {
-    fn image(&self, identifier: &ImageIdentifier) -> Option<&Image> {
+    fn image(&self, identifier: &ImageIdentifier) -> Option<&Arc<Image>> {
         let target = || Some(&self.targets.get(identifier.tag.as_ref()?)?.1);
         let image = self.images.get(identifier.digest.as_ref().or_else(target)?)?;
         let has_tag = identifier.tag.as_ref().is_none_or(|tag| image.image_tags.contains(tag));

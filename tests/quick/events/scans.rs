@@ -4,6 +4,7 @@ use catalog::{RegistryId, Timestamp};
 use end_to_end::harness::{Catalog, REGION, REGISTRY, digest, sample};
 use ingest_events::source::{Origin, interpret};
 use registries::Source;
+use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
 
 use super::{CatalogClient as _, action, assert_in_any_order, epoch, event, image, push, scan};
@@ -139,7 +140,7 @@ async fn an_artifact_action_is_understood_where_it_is_as_an_image_action() {
 fn events_about_scans_and_artifacts_are_counted_by_name() {
     let registry = RegistryId::parse(REGISTRY).unwrap();
     let origin = Origin::new(Source::Ecr, registry, Timestamp::now());
-    let label = |event: &Value| interpret(event, &origin, REGION).label;
+    let label = |event: &Value| interpret(&to_raw_value(event).unwrap(), &origin, REGION).label;
     assert_eq!(label(&inspector_sample("scan-image")), "Inspector2 Scan");
     assert_eq!(label(&inspector_sample("scan-function")), "Inspector2 Scan");
     assert_eq!(label(&inspector_sample("finding")), "Inspector2 Finding");

@@ -1,9 +1,9 @@
 //! Hostile bodies and registries.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use end_to_end::harness::responder::{Responder, response};
 use end_to_end::harness::{Catalog, Store, eventually, sample};
 use registries::{OciClient, RegistryAddress, Subscriptions};
 use secret::Secret;
@@ -65,12 +65,31 @@ async fn hostile_bodies_get_an_orderly_response_and_change_nothing() {
 #[tokio::test]
 async fn the_reasons_of_malformed_events_are_bounded() {
     let catalog = Catalog::start().await;
-    let zeros = format!("[{}0]", "0,".repeat(499_000));
+    let zeros = format!("[{}0]", "0,".repeat(999));
     let (status, response) = send(&format!("{}/events/ecr", catalog.url), &[], zeros).await;
     assert_eq!(status, 400);
     assert_eq!(response["malformed"].as_array().unwrap().len(), 10);
-    assert_eq!(response["furtherMalformed"], 499_001 - 10);
+    assert_eq!(response["furtherMalformed"], 1000 - 10);
     assert!(response.to_string().len() < 4000, "{response}");
+}
+
+#[tokio::test]
+async fn the_events_of_a_delivery_and_the_changes_of_an_event_are_bounded() {
+    let catalog = Catalog::start().await;
+    let zeros = format!("[{}0]", "0,".repeat(499_000));
+    let (status, response) = send(&format!("{}/events/ecr", catalog.url), &[], zeros).await;
+    let message = "499001 events are too many; the maximum is 1000";
+    assert_eq!((status, response), (400, json!({ "message": message })));
+    for (tags, reason) in
+        [(50_000, "it has more than 3000 changes"), (200_000, "it has more than 100000 values")]
+    {
+        let event = json!({ "repository": "app/web", "updated_tags": vec!["v"; tags] });
+        let (status, response) =
+            send(&format!("{}/events/quay", catalog.url), &[], event.to_string()).await;
+        let malformed = json!([{ "event": 0, "reason": reason }]);
+        assert_eq!((status, &response["malformed"]), (400, &malformed));
+    }
+    assert!(pending_lookups(&catalog).await.is_empty());
 }
 
 #[tokio::test]
@@ -169,42 +188,24 @@ async fn a_registry_is_sent_its_credential_after_its_challenge() {
     let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, manifest.as_bytes());
     let hash: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     let digest = format!("sha256:{hash}");
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let challenges = Arc::new(AtomicUsize::new(0));
-    let (counted, sent) = (Arc::clone(&challenges), digest.clone());
-    tokio::spawn(async move {
-        loop {
-            let (mut client, _) = listener.accept().await.unwrap();
-            let mut request = vec![0; 16 * 1024];
-            let length = client.read(&mut request).await.unwrap_or_default();
-            let request = String::from_utf8_lossy(&request[..length]).into_owned();
-            let right = format!("Basic {}", aws_smithy_types::base64::encode("robot:pass:word"));
-            let response = if request.contains("/manifests/") && request.contains(&right) {
-                let length = manifest.len();
-                format!(
-                    "200 OK\r\ndocker-content-digest: {sent}\r\ncontent-length: {length}\r\n\r\n{manifest}"
-                )
-            } else {
-                counted.fetch_add(1, Ordering::Relaxed);
-                "401 Unauthorized\r\nwww-authenticate: Basic realm=\"r\"\r\ncontent-length: 0\r\n\r\n"
-                    .to_owned()
-            };
-            let _ = client
-                .write_all(
-                    format!(
-                        "HTTP/1.1 {}",
-                        response.replacen("\r\n", "\r\nconnection: close\r\n", 1)
-                    )
-                    .as_bytes(),
-                )
-                .await;
+    let sent = digest.clone();
+    let registry = Responder::start(move |request| {
+        let right = format!("Basic {}", aws_smithy_types::base64::encode("robot:pass:word"));
+        if request.contains("/manifests/") && request.contains(&right) {
+            response("200 OK", &format!("docker-content-digest: {sent}\r\n"), manifest)
+        } else {
+            response("401 Unauthorized", "www-authenticate: Basic realm=\"r\"\r\n", "")
         }
-    });
+    })
+    .await;
+    let challenges = || {
+        let requests = registry.requests();
+        requests.iter().filter(|request| !request.contains("authorization: Basic")).count()
+    };
     let subscription = |password: &str| {
         json!([{
             "id": "quay", "source": "quay", "registryId": REGISTRY, "credential": { "bearer": "token" },
-            "registryUrl": format!("http://{address}"),
+            "registryUrl": registry.url(),
             "registryCredential": { "username": "robot", "password": password },
         }])
     };
@@ -223,10 +224,10 @@ async fn a_registry_is_sent_its_credential_after_its_challenge() {
         json!([{ "imageDigest": digest, "imageTags": ["v1", "v2", "v3"], "imageSizeInBytes": 1 }])
     );
     // The lookups of a delivery begin at the same time.
-    let first = challenges.load(Ordering::Relaxed);
+    let first = challenges();
     assert!((1..=3).contains(&first), "{first}");
     completed().await;
-    assert_eq!(challenges.load(Ordering::Relaxed), first, "the challenge is remembered");
+    assert_eq!(challenges(), first, "the challenge is remembered");
 
     // With the wrong password all lookups stay pending.
     let wrong = subscription("wrong");
@@ -240,31 +241,15 @@ async fn a_registry_is_sent_its_credential_after_its_challenge() {
 /// A listing without all its pages is an error: missing tags would count as deleted.
 #[tokio::test]
 async fn a_listing_that_breaks_off_is_an_error() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move {
-        loop {
-            let (mut client, _) = listener.accept().await.unwrap();
-            let mut request = vec![0; 16 * 1024];
-            let length = client.read(&mut request).await.unwrap_or_default();
-            let request = String::from_utf8_lossy(&request[..length]).into_owned();
-            let first = r#"{"name":"team/app","tags":["v1"]}"#;
-            let (status, more, body) = if request.contains("last=")
-                || request.contains("/team/gone/")
-            {
-                ("404 Not Found", "", "{}")
-            } else {
-                ("200 OK", "link: </v2/team/app/tags/list?n=1&last=v1>; rel=\"next\"\r\n", first)
-            };
-            let length = body.len();
-            let response = format!(
-                "HTTP/1.1 {status}\r\ndate: Sun, 22 Nov 2026 00:00:00 GMT\r\n{more}content-length: {length}\r\n\
-                 connection: close\r\n\r\n{body}"
-            );
-            let _ = client.write_all(response.as_bytes()).await;
+    let registry = Responder::start(|request| {
+        if request.contains("last=") || request.contains("/team/gone/") {
+            return response("404 Not Found", "", "{}");
         }
-    });
-    let address = RegistryAddress::from_url(&url.parse().unwrap()).unwrap();
+        let next = "link: </v2/team/app/tags/list?n=1&last=v1>; rel=\"next\"\r\n";
+        response("200 OK", next, r#"{"name":"team/app","tags":["v1"]}"#)
+    })
+    .await;
+    let address = RegistryAddress::from_url(&registry.url().parse().unwrap()).unwrap();
     let oci = OciClient::new(Arc::new(Secret::known(Subscriptions::default())));
     let error = oci.tags(&address, "team/app").await.unwrap_err();
     assert_eq!(error.to_string(), "the response has the status 404");

@@ -1,68 +1,20 @@
 //! Where the catalog's requests go: to the registries that its operator names, whatever events and
 //! registries say.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use end_to_end::harness::responder::{Responder, read_head, response};
 use end_to_end::harness::stand_in::{StandIn, digest_of, image_manifest};
 use end_to_end::harness::{Catalog, OCI_IMAGE, Store, eventually, time};
 use registries::{OciClient, RegistryAddress, Subscriptions};
 use secret::Secret;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpListener;
 
 use super::{REGISTRY, images, pending_lookups, report, retry_in_vain, send};
-
-const NOTHING: &str = "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-
-/// An HTTP server of one request to a connection, and the requests that it received.
-struct Server {
-    port: u16,
-    requests: Arc<Mutex<Vec<String>>>,
-}
-
-impl Server {
-    async fn start(respond: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let requests = Arc::<Mutex<Vec<String>>>::default();
-        let received = Arc::clone(&requests);
-        let respond = Arc::new(respond);
-        tokio::spawn(async move {
-            loop {
-                let (mut client, _) = listener.accept().await.unwrap();
-                let (received, respond) = (Arc::clone(&received), Arc::clone(&respond));
-                tokio::spawn(async move {
-                    let request = read_head(&mut client).await;
-                    let response = respond(&request);
-                    received.lock().unwrap().push(request);
-                    let _ = client.write_all(response.as_bytes()).await;
-                });
-            }
-        });
-        Self { port, requests }
-    }
-
-    fn requests(&self) -> Vec<String> {
-        self.requests.lock().unwrap().clone()
-    }
-}
-
-async fn read_head(client: &mut TcpStream) -> String {
-    let mut request = vec![0; 16 * 1024];
-    let length = client.read(&mut request).await.unwrap_or_default();
-    String::from_utf8_lossy(&request[..length]).into_owned()
-}
-
-fn response(status: &str, headers: &str, body: &str) -> String {
-    let length = body.len();
-    format!(
-        "HTTP/1.1 {status}\r\ndate: Sun, 22 Nov 2026 00:00:00 GMT\r\n{headers}\
-         content-length: {length}\r\nconnection: close\r\n\r\n{body}"
-    )
-}
 
 /// A distribution registry's notification of a push, which names an address.
 fn notification(manifest: &Value, url: &str) -> String {
@@ -128,9 +80,9 @@ fn keys() -> String {
 }
 
 /// A registry whose responses without a token name a token service at another host.
-async fn registry_with_token_service(manifest: &Value, token_port: u16) -> Server {
+async fn registry_with_token_service(manifest: &Value, token_port: u16) -> Responder {
     let manifest = manifest.to_string();
-    Server::start(move |request| {
+    Responder::start(move |request| {
         if !request.to_ascii_lowercase().contains("authorization: bearer right") {
             let realm = format!("http://localhost:{token_port}/token");
             let challenge = format!("www-authenticate: Bearer realm=\"{realm}\"\r\n");
@@ -145,7 +97,7 @@ async fn registry_with_token_service(manifest: &Value, token_port: u16) -> Serve
 #[tokio::test]
 async fn a_registry_does_not_choose_who_receives_its_credential() {
     let manifest = image_manifest(100);
-    let tokens = Server::start(|_| response("200 OK", "", r#"{"token":"right"}"#)).await;
+    let tokens = Responder::start(|_| response("200 OK", "", r#"{"token":"right"}"#)).await;
     let registry = registry_with_token_service(&manifest, tokens.port).await;
     let url = format!("http://127.0.0.1:{}", registry.port);
     let catalog = async |hosts: &[&str]| {
@@ -176,9 +128,9 @@ async fn a_registry_does_not_choose_who_receives_its_credential() {
 async fn a_redirect_goes_to_a_named_host_without_the_credential() {
     let manifest = image_manifest(100);
     let text = manifest.to_string();
-    let storage = Server::start(move |_| response("200 OK", "", &text)).await;
+    let storage = Responder::start(move |_| response("200 OK", "", &text)).await;
     let location = format!("location: http://localhost:{}/internal\r\n", storage.port);
-    let registry = Server::start(move |request| {
+    let registry = Responder::start(move |request| {
         if request.contains("/manifests/") {
             response("307 Temporary Redirect", &location, "")
         } else {
@@ -246,9 +198,9 @@ async fn a_token_without_end_is_not_read() {
 async fn a_list_without_end_is_an_error() {
     let page = json!({ "name": "team/app", "tags": vec!["a".repeat(127); 60_000] }).to_string();
     let number = AtomicUsize::new(0);
-    let registry = Server::start(move |request| {
+    let registry = Responder::start(move |request| {
         if !request.contains("/tags/list") {
-            return NOTHING.to_owned();
+            return response("404 Not Found", "", "");
         }
         let number = number.fetch_add(1, Ordering::Relaxed);
         let next = format!("link: </v2/team/app/tags/list?last={number}>; rel=\"next\"\r\n");
@@ -268,7 +220,7 @@ async fn a_list_without_end_is_an_error() {
 async fn each_request_of_an_authorization_may_take_its_time() {
     let manifest = image_manifest(100);
     let text = manifest.to_string();
-    let registry = Server::start(move |request| {
+    let registry = Responder::start(move |request| {
         std::thread::sleep(Duration::from_secs(2));
         let host = request.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
         if request.contains(" /token") {

@@ -4,6 +4,7 @@ use catalog::Timestamp;
 use end_to_end::harness::{Catalog, REGION, sample};
 use ingest_events::source::{Effect, Interpreted, Meaning, Origin};
 use registries::{Registry, RegistryAddress, Subscriptions};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::{
@@ -121,7 +122,7 @@ fn quay_and_docker_hub_are_looked_up_at_their_own_hosts_with_the_credential_of_t
         let subscriptions = Subscriptions::parse(&list.to_string()).unwrap();
         let origin =
             Origin::from_subscription(subscriptions.get("one").unwrap().clone(), Timestamp::now());
-        let event: Value = serde_json::from_str(&sample(file)).unwrap();
+        let event: Box<RawValue> = serde_json::from_str(&sample(file)).unwrap();
         let Interpreted { meaning, .. } = ingest_events::source::interpret(&event, &origin, REGION);
         let Ok(Meaning::Effects(effects)) = meaning else { panic!("{meaning:?}") };
         let Some(Effect::Lookup(lookup)) = effects.first() else { panic!("{effects:?}") };

@@ -9,7 +9,9 @@ use registries::Source;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Interpreted, MalformedEvent, Meaning, Origin, Push, effects, ignored, parse};
+use super::{
+    Interpreted, MAX_EFFECTS, MalformedEvent, Meaning, Origin, Push, effects, ignored, parse,
+};
 
 #[derive(Deserialize)]
 struct Event {
@@ -40,7 +42,8 @@ impl Event {
             Some(Tags::Map(tags)) => tags.into_keys().collect(),
         };
         let mut pushes = Vec::new();
-        for tag in tags {
+        // One more than the limit is too many already.
+        for tag in tags.into_iter().take(MAX_EFFECTS + 1) {
             let push = Push {
                 name: self.repository.clone(),
                 digest: None,

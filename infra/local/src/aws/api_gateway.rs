@@ -23,6 +23,7 @@ use receive_webhook::webhook::{self, MAX_BODY_BYTES, Refusal};
 use registries::{Source, Subscriptions};
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
 use super::body::{BodyError, discard, read};
 use super::connections::{self, Connection, Limits};
@@ -42,6 +43,16 @@ pub struct Server {
     pub default_registry: RegistryId,
     /// The service of events that contain none.
     pub default_service: Service,
+}
+
+/// Requests whose bodies are complete, and that are processed at the same time. The others wait. A
+/// large response takes a few times its size until it is sent.
+const CONCURRENT_REQUESTS: usize = 16;
+
+/// The server, and its requests that are processed.
+struct Running {
+    server: Server,
+    requests: Semaphore,
 }
 
 /// Why a parameter of the address of events is not valid.
@@ -86,7 +97,8 @@ impl Server {
             api = api.layer(refuse_foreign);
         }
         let health = Router::new().route("/healthz", get(async || "ok\n"));
-        health.merge(events).merge(api).with_state(Arc::new(self))
+        let requests = Semaphore::new(CONCURRENT_REQUESTS);
+        health.merge(events).merge(api).with_state(Arc::new(Running { server: self, requests }))
     }
 
     /// Serves until `ended`, and then completes the requests that are in progress.
@@ -115,10 +127,11 @@ async fn refuse_foreign(request: Request, next: Next, is_loopback: bool) -> Resp
 
 /// Answers a request with the code that runs on Lambda. A body that is too large is refused there.
 async fn answer(
-    State(server): State<Arc<Server>>,
+    State(running): State<Arc<Running>>,
     Extension(connection): Extension<Arc<Connection>>,
     request: Request,
 ) -> Response {
+    let Running { server, requests } = &*running;
     let (head, body) = request.into_parts();
     let now = Timestamp::now().into();
     let signed = server.authentication.as_ref().map(|known| known.check_head(&head, now));
@@ -142,6 +155,7 @@ async fn answer(
             Err(error) => return Api::refuse(error).map(Body::from),
         }
     }
+    let _slot = requests.acquire().await;
     let request = Request::from_parts(head, body);
     server.api.handle(&request, caller.as_ref()).await.map(Body::from)
 }
@@ -158,13 +172,14 @@ fn unreadable(error: &BodyError) -> DescribeImagesError {
 /// Applies the events of a webhook, and then answers it. What registries return is added later: a
 /// sender does not wait for it, and may be the registry itself.
 async fn ingest(
-    State(server): State<Arc<Server>>,
+    State(running): State<Arc<Running>>,
     Extension(connection): Extension<Arc<Connection>>,
     Path(source): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
+    let Running { server, requests } = &*running;
     let query = query.unwrap_or_default();
     let checked = webhook::source(&source).and_then(|source| {
         let subscriptions = server.subscriptions.as_ref();
@@ -191,6 +206,7 @@ async fn ingest(
             return refusal(StatusCode::SERVICE_UNAVAILABLE, &error.to_string());
         }
     };
+    let _slot = requests.acquire().await;
     let (origin, body) = match &server.subscriptions {
         Some(subscriptions) => {
             match webhook::receive(subscriptions, source, &query, &headers, &body) {
