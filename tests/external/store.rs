@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use catalog::Deliveries;
 use end_to_end::harness::{DynamoDbLocal, Store, histories, print, time};
 use end_to_end::reference::table::{
     check_histories, check_late_deletion, check_long_histories, runtime,
@@ -39,4 +40,16 @@ async fn a_late_deletion_of_a_repository_never_hides_what_was_pushed_since_on_dy
     let test = "a late deletion of a repository on DynamoDB Local";
     let Some(local) = DynamoDbLocal::start(test).await else { return };
     check_late_deletion(&Store::new(local.client()).await, "DynamoDB Local", 60, 10).await;
+}
+
+#[tokio::test]
+async fn a_signed_delivery_keeps_its_first_time_on_dynamodb_local() {
+    let Some(local) = DynamoDbLocal::start("signed deliveries on DynamoDB Local").await else {
+        return;
+    };
+    let deliveries = Deliveries::new(Store::new(local.client()).await.table);
+    for (received_at, first) in [(5, 5), (9, 5), (3, 3)] {
+        let found = deliveries.first_received_at("github#00", time(received_at)).await.unwrap();
+        assert_eq!(found, time(first));
+    }
 }

@@ -6,6 +6,7 @@ mod hostile;
 mod outgoing;
 mod pending_lookups;
 mod products;
+mod replays;
 mod slow_registries;
 
 use std::time::Duration;

@@ -7,9 +7,10 @@
 use std::sync::Arc;
 
 use catalog::change::event_time;
+use catalog::history::LATENESS_WINDOW;
 use catalog::table::{StoreError, causes};
 use catalog::writer::Applied;
-use catalog::{Change, Table, Timestamp, Writer};
+use catalog::{Change, Deliveries, Table, Timestamp, Writer};
 use metrics::{Unit, counter, histogram};
 use registries::{EcrClient, Registries, RegistryAddress, Source, Subscription, Subscriptions};
 use secret::Secret;
@@ -133,8 +134,9 @@ pub struct Ingested {
 pub struct Ingest {
     writer: Writer,
     lookups: Lookups,
-    /// Those whose lookups are in progress.
-    deliveries: Arc<Semaphore>,
+    deliveries: Deliveries,
+    /// For deliveries whose lookups are in progress.
+    slots: Arc<Semaphore>,
     subscriptions: Arc<Secret<Subscriptions>>,
     region: String,
 }
@@ -155,8 +157,9 @@ impl Ingest {
         let registries = Registries::new(Arc::clone(&subscriptions), ecr);
         Self {
             writer: Writer::new(table.clone(), Timestamp::now),
+            deliveries: Deliveries::new(table.clone()),
             lookups: Lookups::new(table, registries, addresses),
-            deliveries: Arc::new(Semaphore::new(MAX_DELIVERIES)),
+            slots: Arc::new(Semaphore::new(MAX_DELIVERIES)),
             subscriptions,
             region,
         }
@@ -173,6 +176,14 @@ impl Ingest {
     /// Applies the events of a delivery, as far as they contain what the catalog holds.
     pub async fn ingest(&self, origin: &Origin, delivery: &[u8]) -> Result<Ingested, IngestError> {
         let mut report = Report::default();
+        let received_at = self.first_received_at(origin, delivery).await?;
+        if received_at < origin.received_at.minus(LATENESS_WINDOW) {
+            let subscription = origin.subscription.as_ref().map(|known| &known.id);
+            tracing::warn!(subscription, %received_at, "a delivery was sent again, and is ignored");
+            report.ignored += 1;
+            return Ok(Ingested { report, lookups: Vec::new() });
+        }
+        let origin = &Origin { received_at, ..origin.clone() };
         let mut lookups = Vec::new();
         let mut consumption = Consumption::default();
         for (number, event) in events_of(origin.source, delivery)?.into_iter().enumerate() {
@@ -211,6 +222,20 @@ impl Ingest {
         }
         consumption.record();
         Ok(Ingested { report, lookups })
+    }
+
+    /// When a delivery was received first. A signed one may have been sent again by others. Then its
+    /// events, which contain no time, must not be newer than they were.
+    async fn first_received_at(
+        &self,
+        origin: &Origin,
+        delivery: &[u8],
+    ) -> Result<Timestamp, StoreError> {
+        let subscription = origin.subscription.as_ref();
+        match subscription.and_then(|subscription| subscription.signed_delivery(delivery)) {
+            Some(id) => self.deliveries.first_received_at(&id, origin.received_at).await,
+            None => Ok(origin.received_at),
+        }
     }
 
     async fn ingest_event(
@@ -267,7 +292,7 @@ impl Ingest {
     /// process: what it does not complete is retried.
     pub async fn complete_later(self: &Arc<Self>, lookups: Vec<Lookup>) -> Result<(), StoreError> {
         self.lookups.keep(&lookups).await?;
-        let slot = Arc::clone(&self.deliveries).try_acquire_owned();
+        let slot = Arc::clone(&self.slots).try_acquire_owned();
         if let (false, Ok(slot)) = (lookups.is_empty(), slot) {
             let ingest = Arc::clone(self);
             tokio::spawn(async move {

@@ -4,16 +4,19 @@
 //! What the event contains is applied before the request, which delays no acknowledgement. A lookup
 //! that its registry does not complete is kept, and retried until it does, or until it expires.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use catalog::change::Content;
+use catalog::pending::PendingLookup;
 use catalog::table::{StoreError, causes};
 use catalog::{
     Change, ChangeKind, Digest, PendingLookups, Reader, Repository, Table, Tag, Timestamp, Writer,
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use metrics::{counter, histogram};
 use registries::ecr::ECR_DELAY;
 use registries::{
     FoundManifest, ManifestLookup, Registries, Registry, RegistryAddress, RegistryUnavailable,
@@ -27,6 +30,12 @@ use crate::ingest::apply;
 /// Lookups of one delivery, or of one page of retries, at the same time. Most of them may wait for a
 /// registry that has not responded yet, while those of others go on.
 const CONCURRENT_LOOKUPS: usize = 128;
+
+/// Of one registry, in a round of retries. The next round has those that are due then.
+const MAX_RETRIES: usize = 1000;
+
+/// Of one registry.
+pub const MAX_PENDING: usize = 10_000;
 
 /// Requests to one registry at the same time.
 const CONCURRENT_REQUESTS: usize = 16;
@@ -141,6 +150,8 @@ pub struct Lookups {
     /// Where lookups go to if an event names the address, and no subscription does.
     addresses: Vec<RegistryAddress>,
     slots: Slots,
+    /// The pending lookups of each registry, as the last round of retries counted them, and since.
+    numbers: Mutex<HashMap<Registry, usize>>,
 }
 
 /// The result of a lookup.
@@ -149,7 +160,10 @@ enum Outcome {
     Completed,
     /// The registry may return it later.
     TooEarly,
-    Unavailable,
+    Unavailable {
+        /// Whether that is so of the whole registry, and not of this manifest alone.
+        is_registry: bool,
+    },
 }
 
 impl Lookups {
@@ -157,7 +171,8 @@ impl Lookups {
     pub fn new(table: Table, registries: Registries, addresses: Vec<RegistryAddress>) -> Self {
         let pending = PendingLookups::new(table.clone());
         let reader = Reader::new(table);
-        Self { reader, pending, registries, addresses, slots: Slots::default() }
+        let (slots, numbers) = (Slots::default(), Mutex::default());
+        Self { reader, pending, registries, addresses, slots, numbers }
     }
 
     /// Whether requests are sent to the registry at all. An event alone does not choose an address.
@@ -172,11 +187,30 @@ impl Lookups {
         }
     }
 
+    /// Keeps lookups for later. Of a registry with [`MAX_PENDING`] already, none more: then
+    /// reconciliation adds what they would have added.
     pub(crate) async fn keep(&self, lookups: &[Lookup]) -> Result<(), StoreError> {
         for lookup in lookups {
+            let mut numbers = self.numbers.lock().await;
+            let number = numbers.entry(lookup.registry.clone()).or_default();
+            if *number >= MAX_PENDING {
+                counter!("LookupsDropped").increment(1);
+                let (repository, reference) = (&lookup.repository, lookup.reference());
+                tracing::warn!(%repository, reference, "too many lookups are pending for another");
+                continue;
+            }
+            *number += 1;
+            drop(numbers);
             self.pending.put(&lookup.id(), lookup.time, lookup).await?;
         }
         Ok(())
+    }
+
+    async fn remove(&self, id: &str, lookup: &Lookup) -> Result<(), StoreError> {
+        if let Some(number) = self.numbers.lock().await.get_mut(&lookup.registry) {
+            *number = number.saturating_sub(1);
+        }
+        self.pending.remove(id, lookup).await
     }
 
     /// Completes lookups until the time is up, and keeps those that may be completed later.
@@ -190,7 +224,7 @@ impl Lookups {
             let _slot = self.slot(lookup).await;
             match self.look_up(writer, lookup, until).await? {
                 Outcome::Completed => Ok(()),
-                Outcome::TooEarly | Outcome::Unavailable => {
+                Outcome::TooEarly | Outcome::Unavailable { .. } => {
                     self.keep(std::slice::from_ref(lookup)).await
                 }
             }
@@ -211,8 +245,8 @@ impl Lookups {
         let complete = async |lookup: &Lookup| {
             let _slot = self.slot(lookup).await;
             match self.look_up(writer, lookup, until).await? {
-                Outcome::Completed => self.pending.remove(&lookup.id(), lookup).await,
-                Outcome::TooEarly | Outcome::Unavailable => Ok(()),
+                Outcome::Completed => self.remove(&lookup.id(), lookup).await,
+                Outcome::TooEarly | Outcome::Unavailable { .. } => Ok(()),
             }
         };
         stream::iter(lookups.iter().map(complete))
@@ -245,9 +279,10 @@ impl Lookups {
                 return Ok(Outcome::Completed);
             }
             Err(error) => {
+                let is_registry = !matches!(error, RegistryUnavailable::Status(status @ 400..500) if status != 429);
                 let error = causes(&error);
                 tracing::info!(%repository, reference, error, "the lookup will be retried");
-                return Ok(Outcome::Unavailable);
+                return Ok(Outcome::Unavailable { is_registry });
             }
         };
         if self.is_superseded(lookup, &found.digest).await? {
@@ -275,69 +310,102 @@ impl Lookups {
         }))
     }
 
-    /// Retries the pending lookups, until there are no more or the time is up. Returns how many are
-    /// no longer pending.
+    /// Retries the pending lookups that are due, until the time is up. Returns how many are no longer
+    /// pending. The registries are requested side by side, so that none waits for another.
     pub(crate) async fn retry(&self, writer: &Writer, until: Instant) -> Result<usize, StoreError> {
-        let mut completed = 0;
-        let mut last: Option<String> = None;
-        let unavailable = Mutex::default();
-        loop {
-            let pending = self.pending.list(last.as_deref()).await?;
-            let mut retries = Vec::new();
-            for (id, lookup) in &pending {
-                match lookup {
-                    Ok(lookup) => {
-                        retries.push(self.retry_one(writer, id, lookup, &unavailable, until));
-                    }
-                    Err(error) => {
-                        tracing::warn!(error = causes(error), "a pending lookup cannot be read");
-                    }
-                }
-            }
-            let mut outcomes = stream::iter(retries).buffer_unordered(CONCURRENT_LOOKUPS);
-            while let Some(is_completed) = outcomes.try_next().await? {
-                completed += usize::from(is_completed);
-            }
-            drop(outcomes);
-            match pending.into_iter().next_back() {
-                Some((id, _)) if Instant::now() <= until => last = Some(id),
-                _ => return Ok(completed),
-            }
-        }
+        let due = self.due().await?;
+        let retries = due.into_values().map(|lookups| self.retry_all(writer, lookups, until));
+        stream::iter(retries)
+            .buffer_unordered(CONCURRENT_LOOKUPS)
+            .try_fold(0, async |sum, completed| Ok(sum + completed))
+            .await
     }
 
-    /// Whether a lookup is no longer pending. A registry that was unavailable receives no more
-    /// requests in this round; of Amazon ECR, that is each repository, because permissions may
-    /// differ between them.
+    /// The pending lookups that are due, by registry. Of Amazon ECR, that is each repository, because
+    /// permissions may differ between them.
+    async fn due(&self) -> Result<HashMap<(Registry, String), Vec<Due>>, StoreError> {
+        let mut due: HashMap<_, Vec<Due>> = HashMap::new();
+        let mut numbers = HashMap::new();
+        let mut last: Option<String> = None;
+        loop {
+            let page = self.pending.list(last.as_deref()).await?;
+            let Some(end) = page.last() else { break };
+            last = Some(end.id().to_owned());
+            for pending in page {
+                let lookup = match pending.read::<Lookup>() {
+                    Ok(lookup) => lookup,
+                    Err(error) => {
+                        tracing::warn!(error = causes(&error), "a pending lookup cannot be read");
+                        continue;
+                    }
+                };
+                *numbers.entry(lookup.registry.clone()).or_default() += 1;
+                let name = if lookup.is_ecr() { lookup.name.clone() } else { String::new() };
+                let lookups = due.entry((lookup.registry.clone(), name)).or_default();
+                if pending.is_due(Timestamp::now())
+                    && self.can_begin(&lookup)
+                    && lookups.len() < MAX_RETRIES
+                {
+                    lookups.push(Due { lookup, pending });
+                }
+            }
+        }
+        for (registry, number) in &numbers {
+            tracing::info!(%registry, number, "lookups are pending");
+        }
+        histogram!("PendingLookups").record(numbers.values().sum::<usize>() as f64);
+        *self.numbers.lock().await = numbers;
+        Ok(due)
+    }
+
+    /// Retries the lookups of one registry. One that is unavailable receives no more requests in this
+    /// round.
+    async fn retry_all(
+        &self,
+        writer: &Writer,
+        lookups: Vec<Due>,
+        until: Instant,
+    ) -> Result<usize, StoreError> {
+        let is_unavailable = AtomicBool::new(false);
+        stream::iter(
+            lookups.into_iter().map(|due| self.retry_one(writer, due, &is_unavailable, until)),
+        )
+        .buffer_unordered(CONCURRENT_LOOKUPS)
+        .try_fold(0, async |sum, is_completed| Ok(sum + usize::from(is_completed)))
+        .await
+    }
+
+    /// Whether a lookup is no longer pending.
     async fn retry_one(
         &self,
         writer: &Writer,
-        id: &str,
-        lookup: &Lookup,
-        unavailable: &Mutex<HashSet<(Registry, String)>>,
+        Due { lookup, pending }: Due,
+        is_unavailable: &AtomicBool,
         until: Instant,
     ) -> Result<bool, StoreError> {
-        let _slot = self.slot(lookup).await;
-        let name = if lookup.is_ecr() { lookup.name.as_str() } else { "" };
-        let target = (lookup.registry.clone(), name.to_owned());
-        if Instant::now() > until
-            || !self.can_begin(lookup)
-            || unavailable.lock().await.contains(&target)
-        {
+        let _slot = self.slot(&lookup).await;
+        if Instant::now() > until || is_unavailable.load(Ordering::Relaxed) {
             return Ok(false);
         }
-        match self.look_up(writer, lookup, until).await? {
+        match self.look_up(writer, &lookup, until).await? {
             Outcome::Completed => {
-                self.pending.remove(id, lookup).await?;
+                self.remove(pending.id(), &lookup).await?;
                 Ok(true)
             }
             Outcome::TooEarly => Ok(false),
-            Outcome::Unavailable => {
-                unavailable.lock().await.insert(target);
+            Outcome::Unavailable { is_registry } => {
+                is_unavailable.fetch_or(is_registry, Ordering::Relaxed);
+                self.pending.postpone(pending, Timestamp::now()).await?;
                 Ok(false)
             }
         }
     }
+}
+
+/// A pending lookup that is to be tried again.
+struct Due {
+    lookup: Lookup,
+    pending: PendingLookup,
 }
 
 /// Bounds the requests to each registry, so that a slow one does not delay the lookups of others.

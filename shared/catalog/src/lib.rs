@@ -9,9 +9,11 @@
 //! - [`table`]: the DynamoDB table: definition, keys and items
 //! - [`reader`]: listings, and images by tag or digest
 //! - [`pending`]: lookups that registries did not complete yet
+//! - [`deliveries`]: when signed deliveries were received first
 //! - [`writer`]: applies changes
 
 pub mod change;
+pub mod deliveries;
 pub mod draft;
 pub mod history;
 pub mod identifier;
@@ -23,6 +25,7 @@ pub mod time;
 pub mod writer;
 
 pub use change::{Change, ChangeKind};
+pub use deliveries::Deliveries;
 pub use identifier::{Digest, RegistryId, Repository, RepositoryName, Service, Tag};
 pub use image::{Image, ImageStatus};
 pub use pending::PendingLookups;

@@ -14,7 +14,8 @@
 //! | `manifest#<digest>#<index digest>` | an index lists the manifest |
 //!
 //! The partition `pending` contains the pending lookups; their sort keys are their ids. The
-//! partition `format` contains the number of the table's format.
+//! partition `format` contains the number of the table's format. Each signed delivery has a
+//! partition, `delivery#<subscription>#<hash>`, which contains when it was received first.
 //!
 //! The attribute `repositoryTagStatus` is the partition key of the index [`TAG_STATUS_INDEX`].
 //! Images listed by their status have it, and the index lists a repository's tagged or untagged
@@ -29,11 +30,12 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement,
     KeyType, KeysAndAttributes, Projection, ProjectionType, ReturnConsumedCapacity,
-    ScalarAttributeType, TableStatus, TimeToLiveSpecification,
+    ReturnValuesOnConditionCheckFailure, ScalarAttributeType, TableStatus, TimeToLiveSpecification,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -75,6 +77,16 @@ const PENDING: &str = "pending";
 const LOOKUP: &str = "lookup";
 /// The time of a pending lookup, in milliseconds since the beginning of 1970.
 const LOOKUP_TIME: &str = "time";
+/// How often a pending lookup was tried in vain.
+const ATTEMPTS: &str = "attempts";
+/// When a pending lookup is to be tried again, in milliseconds since the beginning of 1970.
+const RETRY_AT: &str = "retryAt";
+
+/// The partition key of a signed delivery begins with this, and has no slash. Each has a partition of
+/// its own.
+const DELIVERY: &str = "delivery";
+/// The attribute of the time at which a delivery was received first.
+const RECEIVED_AT: &str = "receivedAt";
 
 /// Pending lookups of one page.
 const PENDING_PAGE_SIZE: i32 = 100;
@@ -136,10 +148,17 @@ pub(crate) fn parse_segment(mut item: Item) -> Result<Vec<u8>, StoreError> {
     }
 }
 
-/// A pending lookup in the form of an item.
-pub(crate) struct PendingItem {
-    pub(crate) id: String,
-    pub(crate) lookup: AttributeValue,
+/// The lookup in the item of a pending one.
+pub(crate) fn pending_lookup(item: &Item) -> AttributeValue {
+    item.get(LOOKUP).cloned().unwrap_or(AttributeValue::Null(true))
+}
+
+/// How often a pending lookup was tried in vain, and when it is to be tried again.
+pub(crate) fn pending_attempts(item: &Item) -> (u32, Option<Timestamp>) {
+    let number = |name: &str| item.get(name)?.as_n().ok()?.parse::<i64>().ok();
+    let attempts = number(ATTEMPTS).and_then(|attempts| u32::try_from(attempts).ok());
+    let retry_at = number(RETRY_AT).and_then(|time| Timestamp::from_milliseconds(time).ok());
+    (attempts.unwrap_or_default(), retry_at)
 }
 
 /// Writes a value as an attribute.
@@ -292,11 +311,8 @@ impl Table {
         unless_condition_failed(put)
     }
 
-    /// A page of pending lookups, those after an id if there is one.
-    pub(crate) async fn list_pending(
-        &self,
-        after: Option<&str>,
-    ) -> Result<Vec<PendingItem>, StoreError> {
+    /// A page of the items of pending lookups, those after an id if there is one.
+    pub(crate) async fn list_pending(&self, after: Option<&str>) -> Result<Vec<Item>, StoreError> {
         let listed = self
             .client
             .query()
@@ -309,12 +325,30 @@ impl Table {
             .limit(PENDING_PAGE_SIZE)
             .send()
             .await?;
-        let items = listed.items.unwrap_or_default().into_iter().map(|mut item| {
-            let id = sort_of(&item).to_owned();
-            let lookup = item.remove(LOOKUP).unwrap_or(AttributeValue::Null(true));
-            PendingItem { id, lookup }
-        });
-        Ok(items.collect())
+        Ok(listed.items.unwrap_or_default())
+    }
+
+    /// Writes the attempts of a pending lookup if it is still this one.
+    pub(crate) async fn postpone_pending(
+        &self,
+        item: Item,
+        attempts: u32,
+        retry_at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let lookup = pending_lookup(&item);
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.name)
+            .set_item(Some(item))
+            .item(ATTEMPTS, AttributeValue::N(attempts.to_string()))
+            .item(RETRY_AT, AttributeValue::N(retry_at.as_milliseconds().to_string()))
+            .condition_expression("#lookup = :lookup")
+            .expression_attribute_names("#lookup", LOOKUP)
+            .expression_attribute_values(":lookup", lookup)
+            .send()
+            .await;
+        unless_condition_failed(put)
     }
 
     /// Removes a pending lookup if it is still this one.
@@ -334,6 +368,38 @@ impl Table {
             .send()
             .await;
         unless_condition_failed(removed)
+    }
+
+    /// Writes when a delivery was received, unless that is known. Returns the time that is known.
+    pub(crate) async fn put_delivery(
+        &self,
+        id: &str,
+        received_at: Timestamp,
+    ) -> Result<Timestamp, StoreError> {
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.name)
+            .set_item(Some(key(&format!("{DELIVERY}#{id}"), DELIVERY)))
+            .item(RECEIVED_AT, AttributeValue::N(received_at.as_milliseconds().to_string()))
+            .condition_expression("attribute_not_exists(#sort)")
+            .expression_attribute_names("#sort", SORT)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        let known = match put {
+            Ok(_) => return Ok(received_at),
+            Err(error) => match error.as_service_error() {
+                Some(PutItemError::ConditionalCheckFailedException(failed)) => failed.item.clone(),
+                _ => return Err(error.into()),
+            },
+        };
+        let known = known.as_ref().and_then(|item| item.get(RECEIVED_AT)?.as_n().ok());
+        let known = known.and_then(|time| Timestamp::from_milliseconds(time.parse().ok()?).ok());
+        known.ok_or_else(|| StoreError::Item {
+            sort: DELIVERY.to_owned(),
+            error: "it has no time".into(),
+        })
     }
 
     async fn expires(&self) -> Result<bool, StoreError> {

@@ -20,6 +20,7 @@ pub mod subscription;
 pub mod target;
 
 use std::error::Error;
+use std::fmt;
 use std::sync::Arc;
 
 use catalog::change::Content;
@@ -43,6 +44,16 @@ pub enum Registry {
     Oci(RegistryAddress),
     /// An account's registry in one of Amazon's services.
     Ecr { service: Service, account: RegistryId },
+}
+
+/// Its host, or the account and the service.
+impl fmt::Display for Registry {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Oci(address) => formatter.write_str(&address.host),
+            Self::Ecr { service, account } => write!(formatter, "{service}/{account}"),
+        }
+    }
 }
 
 /// The result of a request for a manifest.

@@ -16,6 +16,7 @@
 
 use std::collections::HashSet;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use catalog::{RegistryId, Repository, Service};
 use http::HeaderMap;
 use serde::Deserialize;
@@ -210,6 +211,16 @@ impl Subscription {
             && self.repository_prefix.as_ref().is_none_or(has_prefix)
             && (self.source == Source::Ecr
                 || repository.service == self.service.unwrap_or_default())
+    }
+
+    /// What identifies a delivery, if its credential is a signature, which everybody who has a copy
+    /// can send again. `None` if the sender shows a secret each time.
+    #[must_use]
+    pub fn signed_delivery(&self, body: &[u8]) -> Option<String> {
+        let Credential::Hmac(_) = self.credential else { return None };
+        let hash = digest(&SHA256, body);
+        let digits: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        Some(format!("{}#{digits}", self.id))
     }
 
     /// The name in the catalog of one of its repositories.

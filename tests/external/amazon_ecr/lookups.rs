@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use catalog::{PendingLookups, Timestamp};
 use end_to_end::harness::{REGION, REGISTRY, Store, digest};
 use ingest_events::Ingest;
-use ingest_events::lookup::Lookup;
 use registries::Subscriptions;
 use secret::Secret;
 use serde_json::{Value, json};
@@ -48,7 +47,7 @@ pub(super) async fn retry_until_complete(ingest: &Ingest, store: &Store) -> usiz
     let deadline = Instant::now() + Duration::from_mins(10);
     let pending = PendingLookups::new(store.table.clone());
     let mut completed = 0;
-    while !pending.list::<Lookup>(None).await.unwrap().is_empty() {
+    while !pending.list(None).await.unwrap().is_empty() {
         assert!(Instant::now() < deadline, "lookups are still pending");
         completed += ingest
             .retry_pending_lookups(tokio::time::Instant::now() + Duration::from_mins(1))

@@ -1,14 +1,41 @@
 //! Pending lookups.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use catalog::PendingLookups;
 use catalog::reader::Filter;
+use catalog::{Digest, PendingLookups};
+use end_to_end::harness::responder::{Responder, response};
 use end_to_end::harness::stand_in::{StandIn, digest_of, image_manifest};
-use end_to_end::harness::{Store, repository, time};
-use ingest_events::lookup::Lookup;
+use end_to_end::harness::{Store, digest, eventually, repository, time};
+use ingest_events::lookup::{Lookup, MAX_PENDING};
 use registries::{Registry, RegistryAddress};
+use tokio::net::TcpListener;
+
+/// A lookup in the registry at an address.
+fn lookup(url: &str, name: &str, digest: &Digest) -> Lookup {
+    Lookup {
+        repository: repository(name),
+        registry: Registry::Oci(RegistryAddress::from_url(&url.parse().unwrap()).unwrap()),
+        name: name.to_owned(),
+        digest: Some(digest.clone()),
+        tag: None,
+        manifest_media_type: None,
+        artifact_media_type: None,
+        time: time(0),
+    }
+}
+
+/// Keeps a lookup. Those with a lower number are listed first.
+async fn keep(store: &Store, number: usize, lookup: &Lookup) {
+    let pending = PendingLookups::new(store.table.clone());
+    pending.put(&format!("{number:06}"), lookup.time, lookup).await.unwrap();
+}
+
+fn in_a_minute() -> tokio::time::Instant {
+    tokio::time::Instant::now() + Duration::from_mins(1)
+}
 
 #[tokio::test]
 async fn a_pending_lookup_that_cannot_be_read_does_not_block_the_others() {
@@ -23,20 +50,84 @@ async fn a_pending_lookup_that_cannot_be_read_does_not_block_the_others() {
         .send()
         .await
         .unwrap();
-    let lookup = Lookup {
-        repository: repository("app"),
-        registry: Registry::Oci(RegistryAddress::from_url(&registry.url.parse().unwrap()).unwrap()),
-        name: "app".to_owned(),
-        digest: Some(digest_of(&manifest)),
-        tag: None,
-        manifest_media_type: None,
-        artifact_media_type: None,
-        time: time(0),
-    };
+    let lookup = lookup(&registry.url, "app", &digest_of(&manifest));
     PendingLookups::new(store.table.clone()).put("1", lookup.time, &lookup).await.unwrap();
-    let until = tokio::time::Instant::now() + Duration::from_mins(1);
-    assert_eq!(store.ingest().retry_pending_lookups(until).await.unwrap(), 1);
+    assert_eq!(store.ingest().retry_pending_lookups(in_a_minute()).await.unwrap(), 1);
     let page = store.page(&repository("app"), &Filter::default(), None, 10).await.unwrap();
     assert_eq!(page.images[0].image_size_in_bytes, Some(100));
-    assert_eq!(store.ingest().retry_pending_lookups(until).await.unwrap(), 0);
+    assert_eq!(store.ingest().retry_pending_lookups(in_a_minute()).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_registry_that_never_responds_does_not_delay_the_lookups_of_another() {
+    let manifest = image_manifest(100);
+    let good = StandIn::start("app", &[("v1", manifest.clone())]).await;
+    // It accepts connections, and is silent.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent_url = format!("http://{}", silent.local_addr().unwrap());
+    let store = Store::in_memory().await.looking_up(&good.url).looking_up(&silent_url);
+    for number in 0..300 {
+        keep(&store, number, &lookup(&silent_url, "app", &digest(number as u64))).await;
+    }
+    keep(&store, 300, &lookup(&good.url, "app", &digest_of(&manifest))).await;
+    let ingest = Arc::new(store.ingest());
+    let retrying = Arc::clone(&ingest);
+    let round =
+        tokio::spawn(async move { retrying.retry_pending_lookups(in_a_minute()).await.unwrap() });
+    let started = Instant::now();
+    eventually("the image", async || size(&store).await == Some(100)).await;
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    assert_eq!(round.await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_lookup_that_is_refused_delays_no_other_and_is_postponed() {
+    let manifest = image_manifest(100);
+    let body = manifest.to_string();
+    let registry = Responder::start(move |request| {
+        if request.contains("/v2/private/") {
+            response("403 Forbidden", "", "")
+        } else {
+            response("200 OK", "", &body)
+        }
+    })
+    .await;
+    let store = Store::in_memory().await.looking_up(&registry.url());
+    for number in 0..60 {
+        keep(&store, number, &lookup(&registry.url(), "private", &digest(number as u64))).await;
+    }
+    keep(&store, 60, &lookup(&registry.url(), "app", &digest_of(&manifest))).await;
+    let refused = || {
+        let requests = registry.requests();
+        requests.iter().filter(|request| request.contains("/v2/private/")).count()
+    };
+    let ingest = store.ingest();
+    assert_eq!(ingest.retry_pending_lookups(in_a_minute()).await.unwrap(), 1);
+    assert_eq!((size(&store).await, refused()), (Some(100), 60));
+    assert_eq!(ingest.retry_pending_lookups(in_a_minute()).await.unwrap(), 0);
+    assert_eq!(refused(), 60, "they are postponed");
+}
+
+#[tokio::test]
+async fn the_pending_lookups_of_a_registry_are_bounded() {
+    let url = "http://127.0.0.1:9";
+    let store = Store::in_memory().await.looking_up(url);
+    for number in 0..MAX_PENDING {
+        keep(&store, number, &lookup(url, "app", &digest(number as u64))).await;
+    }
+    let ingest = Arc::new(store.ingest());
+    assert_eq!(ingest.retry_pending_lookups(in_a_minute()).await.unwrap(), 0);
+    let another = lookup(url, "another", &digest(1));
+    ingest.complete_later(vec![another]).await.unwrap();
+    let pending = PendingLookups::new(store.table.clone());
+    assert!(pending.list(Some("009999")).await.unwrap().is_empty(), "no more are kept");
+    let elsewhere = lookup("http://127.0.0.1:10", "another", &digest(1));
+    ingest.complete_later(vec![elsewhere]).await.unwrap();
+    assert_eq!(pending.list(Some("009999")).await.unwrap().len(), 1);
+}
+
+/// The size of the image of the repository `app`.
+async fn size(store: &Store) -> Option<i64> {
+    let page = store.page(&repository("app"), &Filter::default(), None, 10).await.ok()?;
+    page.images.first()?.image_size_in_bytes
 }
