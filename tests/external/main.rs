@@ -10,5 +10,6 @@ mod process;
 mod reading;
 mod registry;
 mod service_model;
+mod signatures;
 mod store;
 mod storm;

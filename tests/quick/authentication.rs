@@ -1,4 +1,5 @@
-//! Authentication: signatures, as the SDKs make them and malformed ones, and permissions (R41-R44).
+//! Authentication: signatures as the SDKs make them, and permissions (R41-R44). Other signatures are
+//! in `signatures`.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,13 +8,13 @@ use aws_sdk_ecr::error::ProvideErrorMetadata;
 use aws_smithy_async::time::StaticTimeSource;
 use catalog::{Change, ChangeKind, RegistryId, Repository, Service};
 use end_to_end::harness::{Catalog, REGISTRY, Store, repository, time};
-use serde_json::{Value, json};
+use serde_json::json;
 
 const OTHER_REGISTRY: &str = "210987654321";
 
 /// A catalog with the empty repositories `team/app` and `other/app` of the registry [`REGISTRY`],
 /// and `team/app` of [`OTHER_REGISTRY`], each in both services.
-async fn catalog(signing_name: Option<&str>) -> Catalog {
+pub(super) async fn catalog(signing_name: Option<&str>) -> Catalog {
     let store = Store::in_memory().await;
     for (registry, name) in
         [(REGISTRY, "team/app"), (REGISTRY, "other/app"), (OTHER_REGISTRY, "team/app")]
@@ -311,102 +312,4 @@ async fn r44_r55_permissions_are_for_the_repositories_of_one_service() {
         assert_eq!(reader.ecr(None, name).await, Ok(()));
         assert_eq!(reader.ecr_public(name).await, Ok(()));
     }
-}
-
-/// Sends a request as it was captured from an SDK, but with some other headers or another body.
-async fn replay(catalog: &Catalog, headers: &[(&str, &str)], body: &'static str) -> (u16, Value) {
-    let mut request = reqwest::Client::new().post(&catalog.url).body(body);
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    let response = request.send().await.unwrap();
-    (response.status().as_u16(), response.json().await.unwrap())
-}
-
-#[tokio::test]
-async fn r43_a_signature_is_for_one_body_and_its_headers_and_in_the_right_form() {
-    let catalog = catalog(None).await;
-    let seconds = jiff::Timestamp::from(catalog::Timestamp::now()).as_second();
-    let time = jiff::Timestamp::from_second(seconds).unwrap();
-    let now = time.strftime("%Y%m%dT%H%M%SZ").to_string();
-    let target = "AmazonEC2ContainerRegistry_V20150921.DescribeImages";
-    let host = catalog.url.strip_prefix("http://").unwrap();
-    let credential = format!("AKIDREADER/{}/us-east-1/ecr/aws4_request", &now[..8]);
-    let body = r#"{"repositoryName":"team/app"}"#;
-    let signed = {
-        let mut settings = aws_sigv4::http_request::SigningSettings::default();
-        settings.excluded_headers = None;
-        let identity = reader().into();
-        let parameters = aws_sigv4::sign::v4::SigningParams::builder()
-            .identity(&identity)
-            .region("us-east-1")
-            .name("ecr")
-            .time(time.into())
-            .settings(settings)
-            .build()
-            .unwrap()
-            .into();
-        let request = aws_sigv4::http_request::SignableRequest::new(
-            "POST",
-            format!("{}/", catalog.url),
-            [("host", host), ("x-amz-target", target)].into_iter(),
-            aws_sigv4::http_request::SignableBody::Bytes(body.as_bytes()),
-        );
-        aws_sigv4::http_request::sign(request.unwrap(), &parameters).unwrap().into_parts().1
-    };
-    let authorization = |headers: &str| {
-        format!(
-            "AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={headers}, Signature={signed}"
-        )
-    };
-    let right = authorization("host;x-amz-date;x-amz-target");
-    let send = async |authorization: &str, date: &str, target: &str, body: &'static str| {
-        let headers =
-            [("authorization", authorization), ("x-amz-date", date), ("x-amz-target", target)];
-        replay(&catalog, &headers, body).await
-    };
-    assert_eq!(send(&right, &now, target, body).await, (200, json!({ "imageDetails": [] })));
-
-    let is_wrong = |response: (u16, Value)| {
-        assert_eq!(response.0, 400);
-        assert_eq!(response.1["__type"], "InvalidSignatureException", "{response:?}");
-    };
-    is_wrong(send(&right, &now, target, r#"{"repositoryName":"other/app"}"#).await);
-    is_wrong(send(&right, &now, "SpencerFrontendService.DescribeImages", body).await);
-    is_wrong(send(&right.replace("x-amz-date", "accept;x-amz-date"), &now, target, body).await);
-
-    let is_incomplete = |response: (u16, Value), message: &str| {
-        assert_eq!(
-            response,
-            (400, json!({ "__type": "IncompleteSignatureException", "message": message }))
-        );
-    };
-    is_incomplete(
-        send(&authorization("host;x-amz-date"), &now, target, body).await,
-        "Authorization header requires 'x-amz-target' among the 'SignedHeaders'.",
-    );
-    is_incomplete(
-        send("Bearer token", &now, target, body).await,
-        "Authorization header requires the algorithm AWS4-HMAC-SHA256.",
-    );
-    is_incomplete(
-        send("AWS4-HMAC-SHA256 Credential=a/b", &now, target, body).await,
-        "Authorization header requires a 'Credential' of access key, date, region, service and 'aws4_request'.",
-    );
-    is_incomplete(
-        send(&right.replace("Signature=", "Sign="), &now, target, body).await,
-        "Authorization header requires 'Signature' parameter.",
-    );
-    is_incomplete(
-        send(&right, "today", target, body).await,
-        "Date must be in ISO-8601 'basic format'. Got 'today'.",
-    );
-    let (status, response) = send(&right, "20200101T000000Z", target, body).await;
-    assert_eq!((status, &response["__type"]), (400, &json!("InvalidSignatureException")));
-    assert!(
-        response["message"]
-            .as_str()
-            .unwrap()
-            .starts_with("Date in Credential scope does not match")
-    );
 }

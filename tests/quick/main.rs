@@ -10,6 +10,7 @@ mod faults;
 mod laws;
 mod reading;
 mod reconcile;
+mod signatures;
 mod store;
 mod webhooks;
 mod wire;

@@ -18,34 +18,26 @@
 //! matches any characters: `<registryId>/<repositoryName>` in Amazon ECR, and
 //! `ecr-public/<registryId>/<repositoryName>` in Amazon ECR Public. The default is all repositories
 //! of the account in both services.
-//!
-//! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html>
+
+mod canonical_request;
+mod signature;
+mod time;
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use aws_credential_types::Credentials;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
-use aws_sigv4::sign::v4;
-use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use catalog::{RegistryId, Service};
 use describe_images::caller::{Caller, Permissions, RepositoryPattern};
 use describe_images::error::DescribeImagesError;
 use describe_images::service;
 use jiff::Timestamp;
-use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
 use serde::Deserialize;
 
-const ALGORITHM: &str = "AWS4-HMAC-SHA256";
-
-const TIME_FORMAT: &str = "%Y%m%dT%H%M%SZ";
-
-/// Between the clock of a caller and the clock here.
-const CLOCK_SKEW: Duration = Duration::from_mins(15);
+use self::signature::{Signature, TERMINATOR};
 
 /// The callers, and the scope of their signatures.
 #[derive(Debug)]
@@ -129,41 +121,40 @@ impl Authentication {
         })
     }
 
-    /// Checks what the head of a request contains: all but the signature, which is of the body, too.
+    /// Checks what the head of a request contains: all but the signature, which is of the body,
+    /// too.
     pub fn check_head(
         &self,
         head: &Parts,
         now: Timestamp,
     ) -> Result<SignedHead<'_>, DescribeImagesError> {
-        let authorization = Authorization::parse(&head.headers)?;
-        let Some(known) = self.callers.get(authorization.access_key_id) else {
+        let signature = Signature::parse(head)?;
+        let Some(known) = self.callers.get(&signature.access_key_id) else {
             return Err(DescribeImagesError::UnrecognizedClient);
         };
-        let token = text(&head.headers, "x-amz-security-token").unwrap_or_default();
+        let token = signature.session_token.as_bytes();
         let expected_token = known.credentials.session_token().unwrap_or_default();
-        if verify_slices_are_equal(token.as_bytes(), expected_token.as_bytes()).is_err() {
+        if verify_slices_are_equal(token, expected_token.as_bytes()).is_err() {
             return Err(DescribeImagesError::UnrecognizedClient);
         }
         if known.credentials.expiry().is_some_and(|expiry| expiry < SystemTime::from(now)) {
             return Err(DescribeImagesError::ExpiredToken);
         }
-        let time = authorization.check_time(now)?;
-        self.check_scope(&authorization, head)?;
-        Ok(SignedHead { known, time })
+        signature.check_time(now)?;
+        self.check_scope(&signature, head)?;
+        Ok(SignedHead { known, signature })
     }
 
-    fn check_scope(
-        &self,
-        authorization: &Authorization<'_>,
-        head: &Parts,
-    ) -> Result<(), DescribeImagesError> {
-        if authorization.region != self.region {
-            return Err(DescribeImagesError::InvalidSignature(format!(
+    fn check_scope(&self, signature: &Signature, head: &Parts) -> Result<(), DescribeImagesError> {
+        let invalid = |message| Err(DescribeImagesError::InvalidSignature(message));
+        if signature.region != self.region {
+            return invalid(format!(
                 "Credential should be scoped to a valid region, not '{}'.",
-                authorization.region
-            )));
+                signature.region
+            ));
         }
-        let target = text(&head.headers, "x-amz-target").and_then(|target| target.split_once('.'));
+        let target = head.headers.get("x-amz-target").and_then(|target| target.to_str().ok());
+        let target = target.and_then(|target| target.split_once('.'));
         let service = match target.and_then(|(service, _)| service::from_target(service)) {
             None if head.uri.path() == "/DescribeImages" => Some(Service::EcrPublic),
             service => service,
@@ -174,173 +165,32 @@ impl Authentication {
         if let Some(name) = &self.signing_name {
             expected = vec![name];
         }
-        if !expected.contains(&authorization.service) {
-            return Err(DescribeImagesError::InvalidSignature(format!(
+        if !expected.contains(&signature.service.as_str()) {
+            return invalid(format!(
                 "Credential should be scoped to correct service: '{}'.",
                 expected[0]
-            )));
+            ));
+        }
+        if signature.terminator != TERMINATOR {
+            return invalid(format!(
+                "Credential should be scoped with a valid terminator: '{TERMINATOR}', not '{}'.",
+                signature.terminator
+            ));
         }
         Ok(())
     }
 }
 
 /// The head of a request of a known caller.
-#[derive(Debug)]
 pub struct SignedHead<'a> {
     known: &'a KnownCaller,
-    time: Timestamp,
+    signature: Signature,
 }
 
 impl SignedHead<'_> {
     /// Verifies the signature.
     pub fn check_body(&self, head: &Parts, body: &[u8]) -> Result<Caller, DescribeImagesError> {
-        let authorization = Authorization::parse(&head.headers)?;
-        let Self { known, time } = self;
-        let signature =
-            authorization.expected_signature(head, body, known.credentials.clone(), *time)?;
-        verify_slices_are_equal(signature.as_bytes(), authorization.signature.as_bytes()).map_err(|_| {
-            DescribeImagesError::InvalidSignature(
-                "The request signature we calculated does not match the signature you provided. Check your AWS \
-                 Secret Access Key and signing method. Consult the service documentation for details."
-                    .to_owned(),
-            )
-        })?;
-        Ok(known.caller.clone())
+        self.signature.verify(self.known.credentials.secret_access_key(), &head.headers, body)?;
+        Ok(self.known.caller.clone())
     }
-}
-
-/// The `Authorization` and `X-Amz-Date` headers of a request.
-struct Authorization<'a> {
-    access_key_id: &'a str,
-    date: &'a str,
-    region: &'a str,
-    service: &'a str,
-    signed_headers: Vec<&'a str>,
-    signature: &'a str,
-    time: &'a str,
-}
-
-impl<'a> Authorization<'a> {
-    fn parse(headers: &'a HeaderMap) -> Result<Self, DescribeImagesError> {
-        let incomplete = |what: &str| {
-            DescribeImagesError::IncompleteSignature(format!(
-                "Authorization header requires {what}."
-            ))
-        };
-        let authorization = text(headers, "authorization")
-            .ok_or(DescribeImagesError::MissingAuthenticationToken)?;
-        let parameters = authorization
-            .strip_prefix(ALGORITHM)
-            .ok_or_else(|| incomplete(&format!("the algorithm {ALGORITHM}")))?;
-        let parameters: HashMap<&str, &str> = parameters
-            .split(',')
-            .filter_map(|parameter| parameter.trim().split_once('='))
-            .collect();
-        let parameter = |name: &str| {
-            parameters.get(name).copied().ok_or_else(|| incomplete(&format!("'{name}' parameter")))
-        };
-        let credential: Vec<&str> = parameter("Credential")?.split('/').collect();
-        let [access_key_id, date, region, service, "aws4_request"] = credential[..] else {
-            return Err(incomplete(
-                "a 'Credential' of access key, date, region, service and 'aws4_request'",
-            ));
-        };
-        let signed_headers: Vec<&str> = parameter("SignedHeaders")?.split(';').collect();
-        let is_signed = |name: &str| signed_headers.contains(&name);
-        let unsigned = headers
-            .keys()
-            .map(|name| name.as_str())
-            .find(|name| (name.starts_with("x-amz-") || *name == "host") && !is_signed(name));
-        if let Some(name) = unsigned {
-            return Err(incomplete(&format!("'{name}' among the 'SignedHeaders'")));
-        }
-        let time = text(headers, "x-amz-date")
-            .ok_or_else(|| incomplete("existence of an 'X-Amz-Date' header"))?;
-        let signature = parameter("Signature")?;
-        Ok(Self { access_key_id, date, region, service, signed_headers, signature, time })
-    }
-
-    /// The time of the signature, if it is valid now.
-    fn check_time(&self, now: Timestamp) -> Result<Timestamp, DescribeImagesError> {
-        let time = DateTime::strptime(TIME_FORMAT, self.time)
-            .and_then(|time| TimeZone::UTC.to_timestamp(time))
-            .map_err(|_| {
-                DescribeImagesError::IncompleteSignature(format!(
-                    "Date must be in ISO-8601 'basic format'. Got '{}'.",
-                    self.time
-                ))
-            })?;
-        let invalid = |message| Err(DescribeImagesError::InvalidSignature(message));
-        if !self.time.starts_with(self.date) {
-            return invalid(format!(
-                "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '{}' != '{}'.",
-                self.date, self.time
-            ));
-        }
-        let basic = |time: Timestamp| time.strftime(TIME_FORMAT);
-        let (earliest, latest) = (now - CLOCK_SKEW, now + CLOCK_SKEW);
-        if time < earliest {
-            return invalid(format!(
-                "Signature expired: {} is now earlier than {} ({} - 15 min.)",
-                self.time,
-                basic(earliest),
-                basic(now)
-            ));
-        }
-        if time > latest {
-            return invalid(format!(
-                "Signature not yet current: {} is still later than {} ({} + 15 min.)",
-                self.time,
-                basic(latest),
-                basic(now)
-            ));
-        }
-        Ok(time)
-    }
-
-    /// The signature that the request must have.
-    fn expected_signature(
-        &self,
-        head: &Parts,
-        body: &[u8],
-        credentials: Credentials,
-        time: Timestamp,
-    ) -> Result<String, DescribeImagesError> {
-        let failed =
-            |error: Box<dyn std::error::Error + Send + Sync>| DescribeImagesError::Server(error);
-        let mut settings = SigningSettings::default();
-        // The request contains the list of signed headers.
-        settings.excluded_headers = None;
-        let identity = credentials.into();
-        let parameters = v4::SigningParams::builder()
-            .identity(&identity)
-            .region(self.region)
-            .name(self.service)
-            .time(time.into())
-            .settings(settings)
-            .build()
-            .map_err(|error| failed(error.into()))?
-            .into();
-        let headers = self.signed_headers.iter().flat_map(|name| {
-            head.headers
-                .get_all(*name)
-                .iter()
-                .filter_map(|value| Some((*name, value.to_str().ok()?)))
-        });
-        let host = text(&head.headers, "host").unwrap_or_default();
-        let uri = format!("http://{host}{}", head.uri);
-        let request =
-            SignableRequest::new(head.method.as_str(), uri, headers, SignableBody::Bytes(body))
-                .map_err(|error| failed(error.into()))?;
-        let (_, signature) =
-            sign(request, &parameters).map_err(|error| failed(error.into()))?.into_parts();
-        Ok(signature)
-    }
-}
-
-/// The value of a header that is present once and is text.
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let mut values = headers.get_all(name).iter();
-    let value = values.next()?;
-    if values.next().is_some() { None } else { value.to_str().ok() }
 }
