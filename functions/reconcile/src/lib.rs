@@ -262,6 +262,14 @@ impl Reconcile {
         let remaining =
             drift.changes_for(known(&self.reader.consistent(), &drift.repository).await?);
         let mut repaired = Repaired { left, ..Repaired::default() };
+        // The catalog may have known a scan of an image that it did not have.
+        let (remaining, shown): (Vec<_>, Vec<_>) =
+            remaining.into_iter().partition(|change| drift.changes.contains(change));
+        for (index, result) in self.apply(&shown, until).await? {
+            if let Err(reason) = result {
+                repaired.failed.push((shown[index].clone(), reason));
+            }
+        }
         for (index, result) in results {
             let change = &drift.changes[index];
             if let Err(reason) = result {

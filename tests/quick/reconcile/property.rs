@@ -122,15 +122,20 @@ fn after_a_reconciliation_nothing_is_lost_and_nothing_is_wrong() {
                 }
                 let there = model::fold(&before.iter().map(change).collect::<Vec<_>>());
                 let there = there.filter(|_| !before.is_empty());
-                let known = listed(&store, &repository).await;
-                let observed =
-                    observe(there.clone(), known.as_deref().unwrap_or_default(), past.observed_at);
-                let differences = drift::changes(&repository, &observed, known.as_deref());
-                for difference in &differences {
-                    store.writer.apply(difference).await.unwrap();
+                let mut applied = Vec::new();
+                // The catalog may know a scan of an image that it does not have.
+                for _ in 0..2 {
+                    let known = listed(&store, &repository).await;
+                    let known = known.as_deref();
+                    let observed =
+                        observe(there.clone(), known.unwrap_or_default(), past.observed_at);
+                    for difference in drift::changes(&repository, &observed, known) {
+                        store.writer.apply(&difference).await.unwrap();
+                        applied.push(difference);
+                    }
                 }
                 let now = listed(&store, &repository).await;
-                assert_eq!(now, there, "after {differences:#?}");
+                assert_eq!(now, there, "after {applied:#?}");
                 let observed = observe(there, now.as_deref().unwrap_or_default(), past.observed_at);
                 assert_eq!(drift::changes(&repository, &observed, now.as_deref()), []);
 

@@ -157,6 +157,18 @@ async fn r60_a_scan_that_ecr_no_longer_has_goes_away() {
     assert_eq!(setup.reconcile().await.0, [], "there is no drift any longer");
 }
 
+/// The push was lost, but not the event of a scan, which Amazon ECR no longer has.
+#[tokio::test]
+async fn r60_a_scan_of_an_image_that_was_lost_goes_away() {
+    let setup = Setup::new().await;
+    setup.scanned(time(1000), Scan::with_status("FAILED")).await;
+    setup.has(&[json!({})]);
+    let (_, repaired) = setup.reconcile().await;
+    assert!(repaired.failed.is_empty(), "{repaired:?}");
+    assert_eq!(setup.scans().await, [None]);
+    assert_eq!(setup.reconcile().await.0, [], "there is no drift any longer");
+}
+
 /// Events have whole seconds, and not all members. So Amazon ECR's own statement replaces an
 /// earlier event's. The observation is of a minute before the response.
 #[tokio::test]
