@@ -1,6 +1,6 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: test check tools lint
+.PHONY: test check tools lint deny
 
 # The features are the same everywhere: others would build everything anew.
 TEST := cargo test --workspace --no-fail-fast --features end-to-end/external
@@ -37,3 +37,7 @@ tools:
 lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --features end-to-end/external -- -D warnings
+
+# The licences, the sources and the duplicates of the dependencies.
+deny: tools
+	target/tools/deny/bin/cargo-deny check licenses bans sources

@@ -9,6 +9,7 @@ mod options;
 mod page_token_keys;
 mod reconcile;
 mod replay;
+mod secrets;
 mod signals;
 mod stores;
 

@@ -91,8 +91,8 @@ impl Process {
     #[must_use]
     pub fn ready(mut self) -> Self {
         let deadline = Instant::now() + START_LIMIT;
-        // The last line but one is a command for curl; the last is empty.
-        while !self.greeting.contains("curl ") || !self.greeting.ends_with("\n\n") {
+        // After the commands comes an empty line.
+        while !self.greeting.contains("  aws ") || !self.greeting.ends_with("\n\n") {
             match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) => self.greeting.extend([line.as_str(), "\n"]),
                 Err(error) => {

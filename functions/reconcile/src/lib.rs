@@ -178,7 +178,8 @@ impl Reconcile {
             match target.repository(&name) {
                 Ok(_) => drop(repositories.insert(name, false)),
                 Err(error) => {
-                    tracing::warn!(registry = target.id, %error, "skipped a repository");
+                    let reason = error.to_string();
+                    tracing::warn!(registry = target.id, reason, "skipped a repository");
                     skipped.push(error);
                 }
             }

@@ -1,9 +1,9 @@
 //! The files that the process reads and keeps: the database, the keys of page tokens, and the
 //! subscriptions.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use aws_config::BehaviorVersion;
@@ -102,6 +102,7 @@ async fn open_dynamodb(
 /// Reads a file of subscriptions.
 pub fn read_subscriptions(file: &Path) -> Result<Subscriptions, DataError> {
     let path = file.display().to_string();
+    warn_of_permissions(file);
     match fs::read_to_string(file) {
         Ok(text) => Subscriptions::parse(&text)
             .map_err(|error| DataError::Subscriptions { path, error: Box::new(error) }),
@@ -119,8 +120,11 @@ pub async fn open_engine(directory: &Path, table: &str) -> Result<Engine, DataEr
         let failed = |error| DataError::File { path: draft.display().to_string(), error };
         remove_database(&draft).map_err(failed)?;
         create_database(&draft, table).await?;
+        // SQLite gives the files beside it the same permissions.
+        fs::set_permissions(&draft, Permissions::from_mode(0o600)).map_err(failed)?;
         publish(&draft, &file).map_err(failed)?;
     }
+    warn_of_permissions(&file);
     Ok(Engine::open(&file)?)
 }
 
@@ -152,6 +156,18 @@ fn publish(draft: &Path, file: &Path) -> io::Result<()> {
     }
 }
 
+/// Logs that other users of the computer can read a file with secrets, or change it.
+pub(crate) fn warn_of_permissions(file: &Path) {
+    let Ok(metadata) = fs::metadata(file) else { return };
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        tracing::warn!(
+            "other users may read or change {}: its permissions are {mode:o}, not 600",
+            file.display()
+        );
+    }
+}
+
 /// Reads the keys of page tokens in a directory, and creates the first one. To rotate the keys, add
 /// a new first line, and remove the last line once its tokens need not be valid any longer.
 pub fn open_keyring(directory: &Path) -> Result<Keyring, DataError> {
@@ -161,6 +177,7 @@ pub fn open_keyring(directory: &Path) -> Result<Keyring, DataError> {
     if !file.try_exists().map_err(failed)? {
         create_keys(directory, &file)?;
     }
+    warn_of_permissions(&file);
     let text = fs::read_to_string(&file).map_err(failed)?;
     Keyring::parse(&text)
         .map_err(|error| DataError::Keys { path: file.display().to_string(), error })

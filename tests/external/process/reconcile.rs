@@ -138,6 +138,21 @@ async fn a_registry_that_refuses_its_list_is_an_error() {
 
 /// The registry has an index that does not fit into an item of the table.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repository_that_the_catalog_cannot_hold_is_skipped_and_named() {
+    let folder = folder("skipped");
+    let registry = StandIn::start("UPPER\u{1b}[31m", &[("v1", image_manifest(1))]).await;
+    let (code, output, log) = reconciled(&folder, &registry.url, &[]);
+    let rule = "must satisfy regular expression '[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*\
+                (/[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*)*'";
+    let expected = format!(
+        "skipped: the catalog cannot hold a repository named 'UPPER\u{fffd}[31m': {rule}\n\
+         0 repositories reconciled, 0 differences repaired, 1 repositories skipped\n"
+    );
+    assert_eq!((code, output), (Some(1), expected), "{log}");
+    assert!(!log.contains('\u{1b}'), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_repaired_is_named_and_counted_apart() {
     let folder = folder("not_repaired");
     let huge = index_manifest(1001);

@@ -82,7 +82,6 @@ fn what_cannot_be_replayed_is_an_error() {
             "there is no catalog in data, and AWS_ENDPOINT_URL_DYNAMODB",
         ),
         (&["--file", "missing.json"], 1, "missing.json: No such file"),
-        (&["--file", "cut.json"], 1, "delivery 1 of cut.json: EOF while parsing"),
         (&["--file", "cut.json", "--subscription", "x"], 1, "there is no subscription x"),
         (
             &["--file", "cut.json", "--source", "pigeon"],
@@ -96,4 +95,15 @@ fn what_cannot_be_replayed_is_an_error() {
         assert_eq!(status, Some(code), "{arguments:?}: {log}");
         assert!(log.contains(part) && stdout.is_empty(), "{arguments:?}: {log}");
     }
+}
+
+#[tokio::test]
+async fn a_file_that_breaks_off_is_applied_up_to_there() {
+    let folder = folder("replay_cut");
+    let events = format!("{}\n{{\"detail-type\": \"ECR", push_event("team/app", 1, "v1"));
+    fs::write(folder.join("work/cut.json"), events).unwrap();
+    let (status, stdout, log) = replay(&folder, &["--file", "cut.json"]);
+    let expected = "delivery 2: EOF while parsing a string at line 2 column 20\n\
+                    1 deliveries applied, 1 not applied\n";
+    assert_eq!((status, stdout.as_str()), (Some(1), expected), "{log}");
 }

@@ -138,3 +138,39 @@ async fn r52_of_a_batch_just_the_messages_that_failed_are_delivered_again() {
     let request = json!({ "registryId": "000000000001", "repositoryName": "app" });
     assert_eq!(catalog.describe(request).await.1["imageDetails"].as_array().unwrap().len(), 1);
 }
+
+#[tokio::test]
+async fn r52_the_reason_names_the_member_that_is_not_valid() {
+    let catalog = Catalog::start().await;
+    let harbor = |name: Value| {
+        json!({
+            "type": "PUSH_ARTIFACT", "occur_at": 1_767_225_600,
+            "event_data": {
+                "resources": [{ "digest": digest(1), "tag": "v1" }],
+                "repository": { "repo_full_name": name },
+            },
+        })
+    };
+    let pattern = "(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*";
+    for (query, event, reason) in [
+        (
+            "",
+            harbor(json!(5)),
+            "'event_data.repository.repo_full_name' is not valid: invalid type: integer `5`, \
+             expected a string"
+                .to_owned(),
+        ),
+        // Amazon ECR Public could never be asked for it (rule 15).
+        (
+            "?service=ecr-public",
+            harbor(json!("team/a__b")),
+            format!("'repo_full_name' is not valid: must satisfy regular expression '{pattern}'"),
+        ),
+    ] {
+        let (status, report) = catalog.send(&format!("/events/harbor{query}"), &event).await;
+        let malformed = json!([{ "event": 0, "reason": reason }]);
+        assert_eq!((status, &report["malformed"]), (400, &malformed));
+    }
+    let (status, _) = catalog.send("/events/harbor", &harbor(json!("team/a__b"))).await;
+    assert_eq!(status, 200);
+}

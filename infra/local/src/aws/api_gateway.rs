@@ -264,8 +264,9 @@ fn log_delivery(origin: &Origin, result: &Result<Report, IngestError>) {
 /// Refuses a delivery. Its source may be any text.
 fn refuse(source: &str, reason: &Refusal) -> Response {
     let source: String = source.chars().take(64).collect();
-    tracing::warn!(?source, %reason, "refused a delivery");
-    refusal(reason.status(), &reason.to_string())
+    let message = reason.to_string();
+    tracing::warn!(source, reason = message, "refused a delivery");
+    refusal(reason.status(), &message)
 }
 
 async fn apply(ingest: &Arc<Ingest>, origin: &Origin, body: &[u8]) -> Result<Report, IngestError> {

@@ -86,7 +86,10 @@ pub async fn run(
         .buffer_unordered(CONCURRENT_REPOSITORIES);
     let mut summary =
         Summary { is_dry_run: command.dry_run, skipped: skipped.len(), ..Summary::default() };
-    skipped.iter().for_each(|error| println!("skipped: {error}"));
+    for error in &skipped {
+        // The name is the registry's.
+        println!("skipped: {}", error.to_string().replace(char::is_control, "\u{fffd}"));
+    }
     while let Some((job, result)) = results.next().await {
         bar.suspend(|| match result {
             Ok((drift, repaired)) => summary.add(&drift, &repaired, command.prune),

@@ -71,7 +71,9 @@ impl Summary {
             }
             Err(error) => {
                 self.failed += 1;
-                println!("{delivery}: {}", causes(&error));
+                // It may contain a value of the event.
+                let error = causes(&error).replace(char::is_control, "\u{fffd}");
+                println!("{delivery}: {error}");
             }
         }
     }

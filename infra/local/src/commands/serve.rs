@@ -24,6 +24,7 @@ pub async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let mut interrupted = signal(SignalKind::interrupt())?;
     let authentication = match &options.callers {
         Some(file) => {
+            data::warn_of_permissions(file);
             Some(Authentication::load(file, &options.region, options.signing_name.as_deref())?)
         }
         None => None,

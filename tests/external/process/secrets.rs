@@ -1,0 +1,114 @@
+//! Secrets: they are in no log, and other users cannot read their files.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+
+use end_to_end::harness::responder::{Responder, response};
+use end_to_end::harness::{Process, command, eventually};
+use serde_json::json;
+
+use super::folder;
+
+#[tokio::test]
+async fn the_log_contains_no_secret_and_no_control_character() {
+    let registry = Responder::start(|request| {
+        if request.contains("/token") {
+            response("200 OK", "", r#"{"token":"secret-of-the-registry"}"#)
+        } else if request.contains("authorization: Bearer secret-of-the-registry") {
+            response("404 Not Found", "", "")
+        } else {
+            let host = request.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
+            let realm = format!("www-authenticate: Bearer realm=\"http://{host}/token\"\r\n");
+            response("401 Unauthorized", &realm, "")
+        }
+    })
+    .await;
+    let folder = folder("secrets");
+    let callers = folder.join("callers.json");
+    fs::write(
+        &callers,
+        json!([{
+            "accessKeyId": "AKIDEXAMPLE", "secretAccessKey": "secret-key",
+            "sessionToken": "secret-session", "arn": "arn:aws:iam::123456789012:user/reader",
+        }])
+        .to_string(),
+    )
+    .unwrap();
+    let subscriptions = folder.join("subscriptions.json");
+    let subscription = json!([{
+        "id": "quay", "source": "quay", "registryId": "123456789012",
+        "credential": { "bearer": "secret-of-the-webhook" },
+        "registryUrl": registry.url(),
+        "registryCredential": { "username": "robot", "password": "secret-password" },
+    }]);
+    fs::write(&subscriptions, subscription.to_string()).unwrap();
+    let mut command = command(&folder);
+    command.args(["--data", "data", "--callers"]).arg(&callers);
+    command.arg("--subscriptions").arg(&subscriptions).env("RUST_LOG", "trace");
+    let process = Process::start(command);
+
+    let event = r#"{"repository":"team/app\u001b[31m","updated_tags":["v1"]}"#;
+    for (path, body) in [
+        (
+            "/events/quay?token=secret-of-the-webhook",
+            r#"{"repository":"a/b","updated_tags":["v1"]}"#,
+        ),
+        ("/events/quay?token=secret-of-the-webhook", event),
+        ("/events/quay?token=secret-guess", event),
+        ("/events/%1b%5b31m?token=secret-of-the-webhook", event),
+        ("/", r#"{"repositoryName":"team/app"}"#),
+    ] {
+        let mut request = process.http.post(format!("{}{path}", process.url)).body(body);
+        if path == "/" {
+            request = request
+                .header("x-amz-target", "AmazonEC2ContainerRegistry_V20150921.DescribeImages")
+                .header("x-amz-security-token", "secret-session")
+                .header("x-amz-date", "20260101T000000Z")
+                .header(
+                    "authorization",
+                    "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20260101/us-east-1/ecr/aws4_request, \
+                     SignedHeaders=host;x-amz-date;x-amz-security-token;x-amz-target, \
+                     Signature=secret-signature",
+                );
+        }
+        let status = request.send().await.unwrap().status();
+        assert!(!status.is_server_error(), "{path}: {status}");
+    }
+    let has_token = || registry.requests().iter().any(|request| request.contains("/token"));
+    eventually("the token", async || has_token()).await;
+    let looked_up = async || process.log().contains("the manifest was not found");
+    eventually("the lookup", looked_up).await;
+    let log = process.log();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("secret-")).collect();
+    assert!(lines.is_empty(), "{lines:#?}");
+    // Basic authentication has the password in base64.
+    let password = aws_smithy_types::base64::encode("robot:secret-password");
+    assert!(!log.contains(&password));
+    assert!(!log.chars().any(|character| character.is_control() && character != '\n'), "{log}");
+    assert_eq!(log.matches("refused a delivery").count(), 2, "{log}");
+}
+
+#[tokio::test]
+async fn other_users_cannot_read_the_data_or_are_reported() {
+    let folder = folder("permissions");
+    let mut process = Process::start_with_data(&folder);
+    process.push("team/app", 1, "v1").await;
+    let data = folder.join("work/data");
+    let files = || fs::read_dir(&data).unwrap().map(|file| file.unwrap().path());
+    let mode = |path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(data.clone()), 0o700);
+    for file in files() {
+        assert_eq!(mode(file.clone()), 0o600, "{}", file.display());
+    }
+    assert!(!process.log().contains("other users"), "{}", process.log());
+    process.stop();
+    for file in files() {
+        fs::set_permissions(file, Permissions::from_mode(0o644)).unwrap();
+    }
+    let process = Process::start_with_data(&folder);
+    for file in ["catalog.sqlite", "page-token-keys"] {
+        let warning =
+            format!("other users may read or change data/{file}: its permissions are 644");
+        assert!(process.log().contains(&warning), "{}", process.log());
+    }
+}
