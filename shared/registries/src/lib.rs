@@ -15,6 +15,7 @@ pub mod ecr;
 pub mod manifest;
 pub mod oci;
 pub mod push_times;
+mod resolver;
 pub mod source;
 pub mod subscription;
 pub mod target;

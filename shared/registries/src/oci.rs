@@ -19,6 +19,7 @@ use url::Url;
 
 use crate::authorization::{self, Authorization};
 use crate::credential::BasicCredential;
+use crate::resolver::Resolver;
 use crate::source::Source;
 use crate::subscription::{Subscription, Subscriptions};
 use crate::{
@@ -162,11 +163,17 @@ struct Response {
 
 impl OciClient {
     /// Requests contain the registry credentials of these subscriptions.
+    ///
+    /// # Panics
+    /// If there is no TLS backend; it is compiled in.
     #[must_use]
     pub fn new(subscriptions: Arc<Secret<Subscriptions>>) -> Self {
-        let http = reqwest::Client::builder().user_agent(USER_AGENT).redirect(Policy::none());
+        let http = reqwest::Client::builder()
+            .user_agent(USER_AGENT)
+            .redirect(Policy::none())
+            .dns_resolver(Resolver);
         Self {
-            http: http.build().unwrap_or_default(),
+            http: http.build().expect("the TLS backend is compiled in"),
             subscriptions,
             authorizations: Mutex::default(),
         }

@@ -66,6 +66,14 @@ impl Source {
 }
 
 impl Source {
+    /// Whether it is a host of a product that is a service of its own.
+    pub(crate) fn is_host_of_service(host: &str) -> bool {
+        Self::ALL
+            .into_iter()
+            .filter_map(Self::host)
+            .any(|own| own == host || Self::further_hosts(own).contains(&host))
+    }
+
     /// The hosts of the tokens and of the blobs of a service of its own, by the host of its OCI
     /// distribution API.
     ///
