@@ -2,7 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use end_to_end::harness::{Process, print, push_event, wait_until};
 use serde_json::json;
@@ -62,6 +62,20 @@ async fn requests_in_flight_are_completed(signal: &str) {
 
     let process = Process::start_with_data(&folder);
     assert_eq!(process.tags("team/app").await, ["v1"], "the event was applied");
+}
+
+#[tokio::test]
+async fn clients_that_hang_do_not_keep_the_process_from_ending() {
+    let mut process = Process::start_with_data(&folder("signal_hung"));
+    let _hung = HalfSent::start(process.address(), "/events/ecr", &"x".repeat(100));
+    let mut head = TcpStream::connect(process.address()).unwrap();
+    head.write_all(b"POST / HTTP/1.1\r\nHost: ").unwrap();
+    let signalled = Instant::now();
+    process.signal("TERM");
+    assert_eq!(process.ended().code(), Some(0), "{}", process.log());
+    let took = signalled.elapsed();
+    assert!(took < Duration::from_secs(7), "{took:?}");
+    assert!(process.log().contains("requests in progress did not end in time"));
 }
 
 /// A request of which the process has the head and half the body.
