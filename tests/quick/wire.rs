@@ -4,12 +4,15 @@
 //! proves. Rules 3, 4, 5 and 7 are also checked on every response of every test.
 
 mod changing_listing;
+mod describe_image_tags;
+mod describe_registries;
 mod details;
 mod endpoint;
 mod failures;
 mod image_ids;
 mod json;
 mod large_replies;
+mod list_images;
 mod listing;
 mod lookup;
 mod max_results_and_filter;
@@ -194,7 +197,9 @@ impl Reply {
         assert!(!has_null(body), "{reply:?}");
         assert_eq!(error_type, body["__type"].as_str(), "{reply:?}");
         if reply.status == 200 {
-            assert!(body["imageDetails"].is_array() && error_type.is_none(), "{reply:?}");
+            let lists = ["imageDetails", "imageIds", "imageTagDetails", "registries"]
+                .map(|name| body[name].is_array());
+            assert!(lists.contains(&true) && error_type.is_none(), "{reply:?}");
         } else {
             assert!([400, 404, 405, 413, 500].contains(&reply.status), "{reply:?}");
             assert!(error_type.is_some_and(|name| name.ends_with("Exception")), "{reply:?}");

@@ -1,22 +1,27 @@
 //! An HTTP request to an HTTP response. The checks have the order of the services' own: path,
 //! method, size, target, body.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use catalog::table::causes;
-use catalog::{Reader, RegistryId, Service};
+use catalog::{Reader, RegistryId, Repository, Service};
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use metrics::{Unit, counter, histogram};
 use secret::Secret;
+use serde::Serialize;
 use uuid::Uuid;
 
 use crate::caller::Caller;
+use crate::describe_image_tags::{self, describe_image_tags};
 use crate::describe_images::{Described, describe_images};
+use crate::describe_registries::describe_registries;
 use crate::error::DescribeImagesError;
+use crate::list_images::{self, list_images};
 use crate::page_token::Keyring;
 use crate::request::DescribeImagesRequest;
-use crate::service;
+use crate::service::{self, Operation};
 
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 
@@ -37,12 +42,14 @@ pub struct Api {
 #[derive(Default)]
 struct Decoded {
     service: Option<Service>,
-    request: Option<DescribeImagesRequest>,
+    operation: Option<Operation>,
+    repository: Option<Repository>,
 }
 
 struct Answer {
     body: String,
-    images: usize,
+    /// The images, the pairs of digest and tag, the tags, or the registries.
+    items: usize,
     consumed_capacity: f64,
 }
 
@@ -94,20 +101,59 @@ impl Api {
         if body.len() > MAX_BODY_BYTES {
             return Err(DescribeImagesError::RequestTooLarge);
         }
-        let service = find_service(path, request.headers().get("x-amz-target"))?;
+        let (service, operation) = find_operation(path, request.headers().get("x-amz-target"))?;
         decoded.service = Some(service);
+        decoded.operation = Some(operation);
         let registry = caller.map_or(&self.default_registry, |caller| &caller.account);
-        let request =
-            decoded.request.insert(DescribeImagesRequest::parse(service, registry, body)?);
-        if let Some(caller) = caller {
-            caller.authorize(&request.repository)?;
+        let mut authorize = |repository: &Repository| {
+            decoded.repository = Some(repository.clone());
+            caller.map_or(Ok(()), |caller| caller.authorize(operation, repository))
+        };
+        match operation {
+            Operation::DescribeImages => {
+                let request = DescribeImagesRequest::parse(service, registry, body)?;
+                authorize(&request.repository)?;
+                let keyring = self.keyring().await?;
+                let described = describe_images(&self.reader, &keyring, &request).await?;
+                let Described { response, consumed_capacity } = described;
+                Answer::new(&response, response.image_details.len(), consumed_capacity)
+            }
+            Operation::ListImages => {
+                let request = list_images::parse(registry, body)?;
+                authorize(&request.repository)?;
+                let keyring = self.keyring().await?;
+                let (response, capacity) = list_images(&self.reader, &keyring, &request).await?;
+                Answer::new(&response, response.image_ids.len(), capacity)
+            }
+            Operation::DescribeImageTags => {
+                let request = describe_image_tags::parse(registry, body)?;
+                authorize(&request.repository)?;
+                let keyring = self.keyring().await?;
+                let (response, capacity) =
+                    describe_image_tags(&self.reader, &keyring, &request).await?;
+                Answer::new(&response, response.image_tag_details.len(), capacity)
+            }
+            // Each caller has its own registry.
+            Operation::DescribeRegistries => {
+                Answer::new(&describe_registries(registry, body)?, 1, 0.0)
+            }
         }
-        let keyring = self.keyring.value().await.map_err(DescribeImagesError::Server)?;
-        let Described { response, consumed_capacity } =
-            describe_images(&self.reader, &keyring, request).await?;
-        let body = serde_json::to_string(&response)
+    }
+
+    async fn keyring(&self) -> Result<Arc<Keyring>, DescribeImagesError> {
+        self.keyring.value().await.map_err(DescribeImagesError::Server)
+    }
+}
+
+impl Answer {
+    fn new(
+        response: &impl Serialize,
+        items: usize,
+        consumed_capacity: f64,
+    ) -> Result<Self, DescribeImagesError> {
+        let body = serde_json::to_string(response)
             .map_err(|error| DescribeImagesError::Server(Box::new(error)))?;
-        Ok(Answer { body, images: response.image_details.len(), consumed_capacity })
+        Ok(Self { body, items, consumed_capacity })
     }
 }
 
@@ -132,27 +178,30 @@ fn respond(request_id: Uuid, result: Result<Answer, DescribeImagesError>) -> Res
     response
 }
 
-/// The service whose DescribeImages is requested.
-fn find_service(path: &str, target: Option<&HeaderValue>) -> Result<Service, DescribeImagesError> {
+/// The operation that is requested, and its service.
+fn find_operation(
+    path: &str,
+    target: Option<&HeaderValue>,
+) -> Result<(Service, Operation), DescribeImagesError> {
     let Some(target) = target else {
         return if path == "/DescribeImages" {
-            Ok(Service::EcrPublic)
+            Ok((Service::EcrPublic, Operation::DescribeImages))
         } else {
             Err(DescribeImagesError::UnknownOperation)
         };
     };
-    let (service, operation) = target
+    let (service, name) = target
         .to_str()
         .ok()
         .and_then(|target| target.split_once('.'))
         .and_then(|(service, operation)| Some((service::from_target(service)?, operation)))
         .ok_or(DescribeImagesError::UnknownOperation)?;
-    match operation {
-        "DescribeImages" => Ok(service),
-        operation if service::has_operation(service, operation) => {
-            Err(DescribeImagesError::UnsupportedCommand(operation.to_owned()))
+    match Operation::from_name(service, name) {
+        Some(operation) => Ok((service, operation)),
+        None if service::has_operation(service, name) => {
+            Err(DescribeImagesError::UnsupportedCommand(name.to_owned()))
         }
-        _ => Err(DescribeImagesError::UnknownOperation),
+        None => Err(DescribeImagesError::UnknownOperation),
     }
 }
 
@@ -164,7 +213,8 @@ fn record(
     result: &Result<Answer, DescribeImagesError>,
 ) {
     let service = decoded.service.map(Service::as_str);
-    let repository = decoded.request.as_ref().map(|request| &request.repository);
+    let operation = decoded.operation.map(Operation::as_str);
+    let repository = decoded.repository.as_ref();
     let registry = repository.map(|repository| repository.registry.as_str());
     let repository = repository.map(|repository| repository.name.as_str());
     let latency = started.elapsed().as_secs_f64() * 1000.0;
@@ -173,25 +223,25 @@ fn record(
     macro_rules! log {
         ($level:ident, $result:expr, $($fields:tt)*) => {
             tracing::$level!(
-                %request_id, operation = "DescribeImages", service, registry, repository, latency,
+                %request_id, operation, service, registry, repository, latency,
                 result = $result, $($fields)*
             )
         };
     }
     match result {
-        Ok(Answer { images, consumed_capacity, .. }) => {
-            histogram!("Items").record(*images as f64);
+        Ok(Answer { items, consumed_capacity, .. }) => {
+            histogram!("Items").record(*items as f64);
             histogram!("ConsumedReadCapacity").record(*consumed_capacity);
-            log!(info, "Success", images, consumed_capacity, "described images");
+            log!(info, "Success", items, consumed_capacity, "answered a request");
         }
         Err(error) => {
             counter!("Errors", "Error" => error.name()).increment(1);
             match error {
                 DescribeImagesError::Server(cause) => {
                     let cause = causes(&**cause);
-                    log!(error, error.name(), cause, "failed to describe images");
+                    log!(error, error.name(), cause, "a request failed");
                 }
-                _ => log!(info, error.name(), "refused to describe images"),
+                _ => log!(info, error.name(), "refused a request"),
             }
         }
     }

@@ -4,7 +4,7 @@ use catalog::{RegistryId, Repository};
 use regex_lite::Regex;
 
 use crate::error::DescribeImagesError;
-use crate::service;
+use crate::service::{self, Operation};
 
 /// Who signed a request.
 #[derive(Debug, Clone)]
@@ -42,7 +42,11 @@ impl RepositoryPattern {
 
 impl Caller {
     /// `AccessDeniedException` for a repository that the caller may not read.
-    pub(crate) fn authorize(&self, repository: &Repository) -> Result<(), DescribeImagesError> {
+    pub(crate) fn authorize(
+        &self,
+        operation: Operation,
+        repository: &Repository,
+    ) -> Result<(), DescribeImagesError> {
         let Some(permissions) = &self.permissions else { return Ok(()) };
         let name = repository.to_string();
         if permissions.repositories.iter().any(|pattern| pattern.0.is_match(&name)) {
@@ -50,7 +54,7 @@ impl Caller {
         }
         Err(DescribeImagesError::AccessDenied {
             caller: permissions.arn.clone(),
-            action: format!("{}:DescribeImages", repository.service),
+            action: format!("{}:{}", repository.service, operation.as_str()),
             resource: service::repository_arn(&permissions.region, repository),
             policy: if repository.registry == self.account {
                 "identity-based"

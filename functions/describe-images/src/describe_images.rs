@@ -7,9 +7,10 @@ use catalog::reader::{Filter, ImageIdentifier, Listing};
 use catalog::{Reader, Repository};
 
 use crate::error::DescribeImagesError;
-use crate::page_token::{Keyring, ListingKey};
+use crate::page_token::{Keyring, ListingKey, PagePosition};
 use crate::request::{DescribeImagesRequest, RequestedImage, Selection};
 use crate::response::{DescribeImagesResponse, ImageDetail};
+use crate::service::Operation;
 
 /// The weight of all images of a response. Lambda's limit for a response is 6 MB, API Gateway's
 /// envelope included.
@@ -36,18 +37,16 @@ pub(crate) async fn describe_images(
             describe_requested(reader, repository, image_ids, filter).await
         }
         Selection::Page { filter, max_results, next_token } => {
-            let key = ListingKey { repository, filter };
-            let after = match next_token {
-                None => None,
-                Some(token) => Some(keyring.open(&key, token).map_err(|_| {
-                    DescribeImagesError::InvalidParameter(
-                        "Invalid parameter at 'nextToken' failed to satisfy constraint: 'Invalid token'"
-                            .to_owned(),
-                    )
-                })?),
-            };
+            let key = ListingKey { operation: Operation::DescribeImages, repository, filter };
+            let after =
+                next_token.as_ref().map(|token| keyring.open_token(&key, token)).transpose()?;
             let listing = reader
-                .list(repository, filter, after.as_ref(), *max_results + 1)
+                .list(
+                    repository,
+                    filter,
+                    after.as_ref().map(|after| &after.image),
+                    *max_results + 1,
+                )
                 .await
                 .map_err(|error| DescribeImagesError::from_read(error, repository))?;
             describe_page(listing, keyring, &key, *max_results).await
@@ -127,9 +126,8 @@ async fn describe_page(
         if let Some(last) = &last
             && (image_details.len() == max_results || bytes + weight > MAX_PAGE_BYTES)
         {
-            next_token = Some(keyring.seal(key, last).ok_or_else(|| {
-                DescribeImagesError::Server("no page token could be made".into())
-            })?);
+            let position = PagePosition { image: last.clone(), tag: None };
+            next_token = Some(keyring.seal_token(key, &position)?);
             break;
         }
         bytes += weight;

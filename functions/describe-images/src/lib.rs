@@ -1,19 +1,25 @@
-//! Answers DescribeImages as Amazon ECR and Amazon ECR Public do.
+//! Answers DescribeImages and its sibling operations as Amazon ECR and Amazon ECR Public do.
 //!
 //! - [`api`]: an HTTP request to an HTTP response
 //! - [`service`]: the names and operations of the two services
 //! - [`request`]: decodes and validates a request
 //! - [`caller`]: who sent the request, and what they may read
-//! - `describe_images`: the operation
+//! - `describe_images`, `list_images`, `describe_image_tags`, `describe_registries`: the operations
 //! - `response`: images as the services write them
 //! - [`page_token`]: seals and opens page tokens
 //! - [`error`]: every error and its wire form
 
 pub mod api;
 pub mod caller;
+mod constraints;
+mod describe_image_tags;
 mod describe_images;
+mod describe_registries;
 pub mod error;
+mod list_images;
+mod members;
 pub mod page_token;
+mod pairs;
 pub mod request;
 mod response;
 pub mod service;

@@ -124,7 +124,10 @@ impl<'a> ImageDetail<'a> {
 }
 
 /// Seconds since the beginning of 1970 as a number with at most three decimals and no exponent.
-fn epoch_seconds<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn epoch_seconds<S: Serializer>(
+    time: &Timestamp,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     let milliseconds = time.as_milliseconds();
     if milliseconds % 1000 == 0 {
         return serializer.serialize_i64(milliseconds / 1000);

@@ -5,6 +5,40 @@
 
 use catalog::{Repository, Service};
 
+/// An operation that the catalog serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    DescribeImages,
+    /// Of Amazon ECR alone.
+    ListImages,
+    /// Of Amazon ECR Public alone.
+    DescribeImageTags,
+    /// Of Amazon ECR Public alone.
+    DescribeRegistries,
+}
+
+impl Operation {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::DescribeImages => "DescribeImages",
+            Self::ListImages => "ListImages",
+            Self::DescribeImageTags => "DescribeImageTags",
+            Self::DescribeRegistries => "DescribeRegistries",
+        }
+    }
+
+    pub(crate) fn from_name(service: Service, name: &str) -> Option<Self> {
+        match (service, name) {
+            (_, "DescribeImages") => Some(Self::DescribeImages),
+            (Service::Ecr, "ListImages") => Some(Self::ListImages),
+            (Service::EcrPublic, "DescribeImageTags") => Some(Self::DescribeImageTags),
+            (Service::EcrPublic, "DescribeRegistries") => Some(Self::DescribeRegistries),
+            _ => None,
+        }
+    }
+}
+
 /// The service of a name in `X-Amz-Target`.
 #[must_use]
 pub fn from_target(name: &str) -> Option<Service> {

@@ -180,10 +180,28 @@ impl Reader {
         repository: &Repository,
         tag: &Tag,
     ) -> Result<Option<Move>, StoreError> {
-        let sorts = [table::tag_sort(tag)];
-        let (items, _) = self.table.get(&table::partition(repository), sorts, true).await?;
-        let history = items.into_iter().next().map(table::parse::<TagHistory>).transpose()?;
-        Ok(history.and_then(|history| history.last_move().cloned()))
+        let (mut moves, _) = self.consistent().last_moves(repository, [tag]).await?;
+        Ok(moves.remove(tag))
+    }
+
+    /// The last moves of tags that are known. Also returns the read units.
+    pub async fn last_moves<'a>(
+        &self,
+        repository: &Repository,
+        tags: impl IntoIterator<Item = &'a Tag>,
+    ) -> Result<(BTreeMap<Tag, Move>, f64), StoreError> {
+        let tags: HashMap<String, &Tag> =
+            tags.into_iter().map(|tag| (table::tag_sort(tag), tag)).collect();
+        let partition = table::partition(repository);
+        let (items, capacity) =
+            self.table.get(&partition, tags.keys().cloned(), self.is_consistent).await?;
+        let mut moves = BTreeMap::new();
+        for item in items {
+            let Some(tag) = tags.get(table::sort_of(&item)) else { continue };
+            let history: TagHistory = table::parse(item)?;
+            moves.extend(history.last_move().map(|last| ((*tag).clone(), last.clone())));
+        }
+        Ok((moves, capacity))
     }
 
     /// All repositories of a registry in a service.

@@ -103,8 +103,11 @@ impl Aws {
     /// Runs a command that the service refuses with this error.
     pub(super) fn is_refused(&self, command: &str, error: &str, message: &str) {
         let ended = self.run(command);
-        let operation =
-            if command.contains(" describe-images ") { "DescribeImages" } else { "ListImages" };
+        let operation = if command.contains(" describe-images ") {
+            "DescribeImages"
+        } else {
+            "GetLifecyclePolicy"
+        };
         assert_eq!(
             ended.stderr,
             format!(

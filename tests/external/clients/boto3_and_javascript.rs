@@ -246,13 +246,16 @@ pub(super) fn fails_by_class(language: Language, test: &str, base: &str) {
     }
     // The public model has a class for an operation that this catalog does not serve.
     let unsupported = "UnsupportedCommandException";
+    let message = "isn't supported by this catalog.";
+    let get = json!({ "repositoryName": "team/app" });
     assert_eq!(
-        fail(&serving, "ecr-public", json!([[unsupported, "DescribeRegistries", {}]])),
-        [modelled(unsupported, "The action DescribeRegistries isn't supported by this catalog.")]
+        fail(&serving, "ecr-public", json!([[unsupported, "GetRepositoryCatalogData", get]])),
+        [modelled(unsupported, &format!("The action GetRepositoryCatalogData {message}"))]
     );
+    let put = json!({ "repositoryName": "team/app", "imageTagMutability": "MUTABLE" });
     assert_eq!(
-        fail(&serving, "ecr", json!([[base, "ListImages", { "repositoryName": "team/app" }]])),
-        [error(base, unsupported, 400, "The action ListImages isn't supported by this catalog.")]
+        fail(&serving, "ecr", json!([[base, "PutImageTagMutability", put]])),
+        [error(base, unsupported, 400, &format!("The action PutImageTagMutability {message}"))]
     );
 
     let broken = Serving::start_with(broken_store());

@@ -302,15 +302,20 @@ pub(super) async fn the_rust_sdk_lists_what_passes_a_filter() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 pub(super) async fn the_rust_sdk_knows_what_the_catalog_does_not_serve() {
     use aws_sdk_ecr::error::ProvideErrorMetadata as _;
-    use aws_sdk_ecrpublic::operation::describe_registries::DescribeRegistriesError;
+    use aws_sdk_ecrpublic::operation::get_repository_catalog_data::GetRepositoryCatalogDataError;
     let handler = Handler::new(&seeded_store().await);
-    let error =
-        rust_sdk_ecr_public::client(&handler).describe_registries().send().await.unwrap_err();
-    let error = error.into_service_error();
-    assert!(matches!(error, DescribeRegistriesError::UnsupportedCommandException(_)), "{error:?}");
+    let request = rust_sdk_ecr_public::client(&handler).get_repository_catalog_data();
+    let error = request.repository_name("team/app").send().await.unwrap_err().into_service_error();
+    assert!(
+        matches!(error, GetRepositoryCatalogDataError::UnsupportedCommandException(_)),
+        "{error:?}"
+    );
 
-    let request = rust_sdk_ecr::client(&handler).list_images().repository_name("team/app");
+    let request = rust_sdk_ecr::client(&handler).get_lifecycle_policy().repository_name("team/app");
     let error = request.send().await.unwrap_err();
     assert_eq!(error.code(), Some("UnsupportedCommandException"));
-    assert_eq!(error.message(), Some("The action ListImages isn't supported by this catalog."));
+    assert_eq!(
+        error.message(),
+        Some("The action GetLifecyclePolicy isn't supported by this catalog.")
+    );
 }

@@ -69,7 +69,6 @@ async fn r40_operations_of_the_services_that_the_catalog_does_not_serve() {
     let private = "AmazonEC2ContainerRegistry_V20150921";
     let public = "SpencerFrontendService";
     for (service, operation) in [
-        (private, "ListImages"),
         (private, "BatchGetImage"),
         (private, "BatchDeleteImage"),
         (private, "PutImage"),
@@ -80,8 +79,6 @@ async fn r40_operations_of_the_services_that_the_catalog_does_not_serve() {
         (private, "UpdateImageStorageClass"),
         (private, "ListImageReferrers"),
         (private, "ValidatePullThroughCacheRule"),
-        (public, "DescribeImageTags"),
-        (public, "DescribeRegistries"),
         (public, "DescribeRepositories"),
         (public, "BatchDeleteImage"),
         (public, "GetAuthorizationToken"),
@@ -94,9 +91,9 @@ async fn r40_operations_of_the_services_that_the_catalog_does_not_serve() {
             reply.assert_error(400, "UnsupportedCommandException", &message);
         }
     }
-    let reply = wire.post("AmazonEC2ContainerRegistry_V20150921.ListImages", "{}").await;
+    let reply = wire.post("AmazonEC2ContainerRegistry_V20150921.PutImage", "{}").await;
     assert_eq!(
         reply.body,
-        r#"{"__type":"UnsupportedCommandException","message":"The action ListImages isn't supported by this catalog."}"#
+        r#"{"__type":"UnsupportedCommandException","message":"The action PutImage isn't supported by this catalog."}"#
     );
 }

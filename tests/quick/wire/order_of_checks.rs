@@ -11,7 +11,7 @@ async fn r9_target_then_syntax_then_types_then_constraints_then_repository_then_
     wire.create("app").await;
     let reply = wire.post("AmazonEC2ContainerRegistry_V20150921.NoSuch", "{").await;
     assert_eq!(reply.body, r#"{"__type":"UnknownOperationException"}"#);
-    let reply = wire.post("AmazonEC2ContainerRegistry_V20150921.ListImages", "{").await;
+    let reply = wire.post("AmazonEC2ContainerRegistry_V20150921.BatchGetImage", "{").await;
     assert_eq!(reply.json["__type"], "UnsupportedCommandException");
     let reply = wire.post(ECR, r#"{"repositoryName":"A","maxResults":"#).await;
     assert_eq!(reply.json["__type"], "SerializationException", "syntax before constraints");

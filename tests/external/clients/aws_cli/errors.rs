@@ -36,9 +36,9 @@ pub(super) fn prints_errors_of_the_services(aws: &Aws) {
          '[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*)*''",
     );
     aws.is_refused(
-        "ecr list-images --repository-name team/app",
+        "ecr get-lifecycle-policy --repository-name team/app",
         "UnsupportedCommandException",
-        "The action ListImages isn't supported by this catalog.",
+        "The action GetLifecyclePolicy isn't supported by this catalog.",
     );
 }
 

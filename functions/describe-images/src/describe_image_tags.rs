@@ -1,0 +1,103 @@
+//! DescribeImageTags of Amazon ECR Public: each tag with its image (rule 64).
+//!
+//! <https://docs.aws.amazon.com/AmazonECRPublic/latest/APIReference/API_DescribeImageTags.html>
+
+use catalog::image::{ImageStatus, TagStatus};
+use catalog::reader::Filter;
+use catalog::{Digest, Reader, RegistryId, Service, Tag, Timestamp};
+use serde::Serialize;
+
+use crate::constraints;
+use crate::error::DescribeImagesError;
+use crate::members::{Members, integer, string};
+use crate::page_token::{Keyring, ListingKey};
+use crate::pairs::{self, PageRequest};
+use crate::response::epoch_seconds;
+use crate::service::Operation;
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DescribeImageTagsResponse {
+    pub(crate) image_tag_details: Vec<ImageTagDetail>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_token: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ImageTagDetail {
+    image_tag: Tag,
+    #[serde(serialize_with = "epoch_seconds")]
+    created_at: Timestamp,
+    image_detail: ReferencedImageDetail,
+}
+
+/// Unknown members are absent.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ReferencedImageDetail {
+    image_digest: Digest,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image_size_in_bytes: Option<i64>,
+    #[serde(serialize_with = "epoch_seconds")]
+    image_pushed_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image_manifest_media_type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    artifact_media_type: Option<String>,
+}
+
+/// Decodes and validates a body. `default_registry` is the registry without `registryId`.
+pub(crate) fn parse(
+    default_registry: &RegistryId,
+    body: &[u8],
+) -> Result<PageRequest, DescribeImagesError> {
+    let mut members = Members::of_body(body)?;
+    let registry_id = string(members.take("registryId"))?;
+    let name = string(members.take("repositoryName"))?;
+    let next_token = string(members.take("nextToken"))?;
+    let max_results = integer(members.take("maxResults"))?;
+
+    let (name, registry_id) = (name.as_deref(), registry_id.as_deref());
+    let service = Service::EcrPublic;
+    let repository = constraints::repository(service, default_registry, name, registry_id)?;
+    let max_results = constraints::page_size(max_results)?;
+    let filter =
+        Filter { tag_status: Some(TagStatus::Tagged), image_status: Some(ImageStatus::Active) };
+    Ok(PageRequest { repository, filter, max_results, next_token })
+}
+
+/// Answers a request. Also returns the read units.
+pub(crate) async fn describe_image_tags(
+    reader: &Reader,
+    keyring: &Keyring,
+    request: &PageRequest,
+) -> Result<(DescribeImageTagsResponse, f64), DescribeImagesError> {
+    let PageRequest { repository, filter, .. } = request;
+    let key = ListingKey { operation: Operation::DescribeImageTags, repository, filter };
+    let page = pairs::page(reader, keyring, &key, request).await?;
+    let tags = page.pairs.iter().filter_map(|pair| pair.tag.as_ref());
+    let (moves, capacity) = reader.last_moves(repository, tags).await?;
+    let details = page.pairs.into_iter().filter_map(|pair| {
+        let (image, image_tag) = (pair.image, pair.tag?);
+        // The tag may have moved since the image was read.
+        let last = moves.get(&image_tag);
+        let last = last.filter(|last| last.digest.as_ref() == Some(&image.image_digest));
+        Some(ImageTagDetail {
+            created_at: last.map_or(image.image_pushed_at, |last| last.time),
+            image_tag,
+            image_detail: ReferencedImageDetail {
+                image_digest: image.image_digest.clone(),
+                image_size_in_bytes: image.image_size_in_bytes,
+                image_pushed_at: image.image_pushed_at,
+                image_manifest_media_type: image.image_manifest_media_type.clone(),
+                artifact_media_type: image.artifact_media_type.clone(),
+            },
+        })
+    });
+    let response = DescribeImageTagsResponse {
+        image_tag_details: details.collect(),
+        next_token: page.next_token,
+    };
+    Ok((response, page.consumed_capacity + capacity))
+}
