@@ -12,6 +12,7 @@ mod proxy;
 pub mod queue;
 mod random;
 pub mod responder;
+pub mod signer;
 pub mod stand_in;
 mod store;
 

@@ -8,6 +8,7 @@ mod documentation;
 mod events;
 mod faults;
 mod laws;
+mod readers;
 mod reading;
 mod reconcile;
 mod signatures;
