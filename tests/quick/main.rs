@@ -15,3 +15,4 @@ mod signatures;
 mod store;
 mod webhooks;
 mod wire;
+mod writers;
