@@ -16,7 +16,7 @@ pub mod signer;
 pub mod stand_in;
 mod store;
 
-pub use self::catalog::Catalog;
+pub use self::catalog::{Catalog, authentication};
 pub use self::docker_registry::{DockerRegistry, Notifications};
 pub use self::dynamodb_local::DynamoDbLocal;
 pub use self::fixtures::{

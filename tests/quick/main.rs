@@ -7,6 +7,7 @@ mod connections;
 mod documentation;
 mod events;
 mod faults;
+mod fuzz;
 mod laws;
 mod readers;
 mod reading;
