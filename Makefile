@@ -8,19 +8,28 @@ TEST := cargo test --workspace --no-fail-fast --features end-to-end/external
 # These mostly wait for programs that they build and start, so they run beside the others.
 BESIDE := deployment:: amazon_ecr::
 
+# Each runs for a number of seconds, so they run at the same time, and beside the others.
+FUZZ := fuzz::
+
 # Every test. What is printed is kept, for the summary at the end.
 test: export HISTORIES = 1000
 test: export READS = 4000
 test: export REPOSITORIES = 10000
+test: export FUZZ_SECONDS = 20
 test: tools
 	$(TEST) --no-run
 	status=0; \
 	RUST_TEST_THREADS=16 $(TEST) --test external -- $(BESIDE) > target/test-output-beside 2>&1 & \
-	$(TEST) --lib --bins --test quick 2>&1 | tee target/test-output || status=$$?; \
+	beside=$$!; \
+	RUST_TEST_THREADS=16 $(TEST) --test quick -- $(FUZZ) > target/test-output-fuzz 2>&1 & \
+	fuzz=$$!; \
+	$(TEST) --lib --bins --test quick -- $(FUZZ:%=--skip %) 2>&1 \
+		| tee target/test-output || status=$$?; \
 	RUST_TEST_THREADS=4 $(TEST) --test external -- $(BESIDE:%=--skip %) 2>&1 \
 		| tee -a target/test-output || status=$$?; \
-	wait $$! || status=$$?; \
-	tee -a target/test-output < target/test-output-beside; \
+	wait $$beside || status=$$?; \
+	wait $$fuzz || status=$$?; \
+	cat target/test-output-beside target/test-output-fuzz | tee -a target/test-output; \
 	tests/summary target/test-output && exit $$status
 
 # These fill items and replies up to their limits; `check` leaves them to `test`.

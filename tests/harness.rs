@@ -12,10 +12,11 @@ mod proxy;
 pub mod queue;
 mod random;
 pub mod responder;
+pub mod signer;
 pub mod stand_in;
 mod store;
 
-pub use self::catalog::Catalog;
+pub use self::catalog::{Catalog, authentication};
 pub use self::docker_registry::{DockerRegistry, Notifications};
 pub use self::dynamodb_local::DynamoDbLocal;
 pub use self::fixtures::{

@@ -59,26 +59,28 @@ impl Catalog {
 
     /// A catalog that accepts events of these subscriptions only.
     pub async fn start_subscribed(store: Store, subscriptions: &Value) -> Self {
+        Self::start_subscribed_limited(store, subscriptions, Limits::of_process()).await
+    }
+
+    /// The same, with these limits of connections.
+    pub async fn start_subscribed_limited(
+        store: Store,
+        subscriptions: &Value,
+        limits: Limits,
+    ) -> Self {
         let subscriptions = Subscriptions::parse(&subscriptions.to_string()).unwrap();
         let (keys, registry) =
             (Keyring::generate_key().unwrap(), RegistryId::parse(REGISTRY).unwrap());
-        let limits = Limits::of_process();
         Self::serve(any_port().await, store, &keys, None, Some(subscriptions), registry, limits)
     }
 
     /// A catalog that authenticates the callers in `callers`, a file of [`Authentication`], if
     /// their signatures are for the signing name.
     pub async fn start_for(store: Store, callers: &Value, signing_name: Option<&str>) -> Self {
-        static FILES: AtomicUsize = AtomicUsize::new(0);
-        let number = FILES.fetch_add(1, Ordering::Relaxed);
-        let file =
-            std::env::temp_dir().join(format!("callers-{}-{number}.json", std::process::id()));
-        std::fs::write(&file, callers.to_string()).unwrap();
-        let authentication = Authentication::load(&file, REGION, signing_name);
-        std::fs::remove_file(&file).unwrap();
         let (keys, registry) =
             (Keyring::generate_key().unwrap(), RegistryId::parse(REGISTRY).unwrap());
-        let (callers, limits) = (Some(authentication.unwrap()), Limits::of_process());
+        let callers = Some(authentication(callers, signing_name));
+        let limits = Limits::of_process();
         Self::serve(any_port().await, store, &keys, callers, None, registry, limits)
     }
 
@@ -108,6 +110,17 @@ impl Catalog {
             tokio::spawn(async move { server.run(listener, limits, stopped).await.unwrap() });
         Self { url, store, stop: Some(stop), serving }
     }
+}
+
+/// The authentication of the callers in `callers`, a file of [`Authentication`].
+pub fn authentication(callers: &Value, signing_name: Option<&str>) -> Authentication {
+    static FILES: AtomicUsize = AtomicUsize::new(0);
+    let number = FILES.fetch_add(1, Ordering::Relaxed);
+    let file = std::env::temp_dir().join(format!("callers-{}-{number}.json", std::process::id()));
+    std::fs::write(&file, callers.to_string()).unwrap();
+    let authentication = Authentication::load(&file, REGION, signing_name);
+    std::fs::remove_file(&file).unwrap();
+    authentication.unwrap()
 }
 
 async fn any_port() -> TcpListener {

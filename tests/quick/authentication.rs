@@ -8,7 +8,7 @@ use aws_sdk_ecr::error::ProvideErrorMetadata;
 use aws_smithy_async::time::StaticTimeSource;
 use catalog::{Change, ChangeKind, RegistryId, Repository, Service};
 use end_to_end::harness::{Catalog, REGISTRY, Store, repository, time};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const OTHER_REGISTRY: &str = "210987654321";
 
@@ -29,7 +29,11 @@ pub(super) async fn catalog(signing_name: Option<&str>) -> Catalog {
             store.writer.apply(&change).await.unwrap();
         }
     }
-    let callers = json!([
+    Catalog::start_for(store, &callers(), signing_name).await
+}
+
+pub(super) fn callers() -> Value {
+    json!([
         {
             "accessKeyId": "AKIDREADER", "secretAccessKey": "reader's",
             "arn": "arn:aws:iam::123456789012:user/reader"
@@ -56,8 +60,7 @@ pub(super) async fn catalog(signing_name: Option<&str>) -> Catalog {
             "accessKeyId": "ASIAEXPIRED", "secretAccessKey": "session's", "sessionToken": "token",
             "expiration": "2026-01-01T00:00:00Z", "arn": "arn:aws:sts::123456789012:assumed-role/reader/session"
         },
-    ]);
-    Catalog::start_for(store, &callers, signing_name).await
+    ])
 }
 
 fn reader() -> Credentials {

@@ -18,7 +18,7 @@ use super::authentication::catalog;
 
 const TIME_FORMAT: &str = "%Y%m%dT%H%M%SZ";
 
-const BODY: &str = r#"{"repositoryName":"team/app"}"#;
+pub(super) const BODY: &str = r#"{"repositoryName":"team/app"}"#;
 
 /// The headers of a request, and their canonical form.
 const HEADERS: &str = "Host: {host}
@@ -43,13 +43,13 @@ const PRESIGNED_HEADERS: &str = "Host: {host}\n";
 const CANONICAL_PRESIGNED_HEADERS: &str = "host:{host}\n\nhost\n";
 
 /// A catalog, and the time of the signatures that it is sent.
-struct Signer {
+pub(super) struct Signer {
     catalog: Catalog,
-    time: jiff::Timestamp,
+    pub(super) time: jiff::Timestamp,
 }
 
 impl Signer {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         // The catalog uses the real clock.
         Self { catalog: catalog(None).await, time: Timestamp::now().into() }
     }
@@ -91,11 +91,11 @@ impl Signer {
         .replace("{signature}", &signature)
     }
 
-    fn right_request(&self) -> String {
+    pub(super) fn right_request(&self) -> String {
         self.request("/", HEADERS, &format!("/\n\n{CANONICAL_HEADERS}"))
     }
 
-    fn right_presigned(&self) -> String {
+    pub(super) fn right_presigned(&self) -> String {
         let canonical = format!("{CANONICAL_PRESIGNED}{CANONICAL_PRESIGNED_HEADERS}");
         self.request(PRESIGNED, PRESIGNED_HEADERS, &canonical)
     }

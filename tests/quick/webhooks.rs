@@ -17,6 +17,8 @@ use end_to_end::harness::{Catalog, Store, sample};
 use registries::Subscriptions;
 use serde_json::{Value, json};
 
+pub(crate) use self::credentials::signature;
+
 const REGISTRY: &str = "210987654321";
 const SOURCES: [&str; 8] =
     ["ecr", "distribution", "harbor", "quay", "github", "docker-hub", "artifactory", "zot"];
@@ -43,7 +45,11 @@ async fn catalog() -> Catalog {
 }
 
 /// Sends a webhook; returns the status and the response.
-async fn send(url: &str, headers: &[(&str, &str)], body: impl Into<reqwest::Body>) -> (u16, Value) {
+pub(crate) async fn send(
+    url: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<reqwest::Body>,
+) -> (u16, Value) {
     let mut request = reqwest::Client::new().post(url).body(body);
     for (name, value) in headers {
         request = request.header(*name, *value);

@@ -104,7 +104,7 @@ pub(crate) fn read_all(digest: &Digest, bytes: &[u8]) -> Result<Read, InvalidMan
     let manifest: Manifest = serde_json::from_slice(bytes)?;
     let size_in_bytes = manifest.config.as_ref().and_then(|config| {
         let layers = manifest.layers.iter().flatten().map(|layer| layer.size);
-        layers.chain([config.size]).try_fold(0, i64::checked_add)
+        total_size(layers.chain([config.size]))
     });
     let content = Content {
         manifest_media_type: manifest.media_type,
@@ -123,6 +123,11 @@ pub(crate) fn read_all(digest: &Digest, bytes: &[u8]) -> Result<Read, InvalidMan
         created: created.and_then(|time| time.parse().ok()),
         configuration: manifest.config,
     })
+}
+
+/// The sum of sizes in bytes. `None` if one of them is negative, or if the sum is too large.
+pub fn total_size(mut sizes: impl Iterator<Item = i64>) -> Option<i64> {
+    sizes.try_fold(0_i64, |sum, size| sum.checked_add(size).filter(|_| size >= 0))
 }
 
 /// The `created` of an image's configuration. `None` if it is absent or `null`, or if the bytes do

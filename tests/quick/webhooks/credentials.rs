@@ -59,7 +59,7 @@ async fn the_token_of_a_sender_without_headers_is_in_the_address() {
     assert_eq!(send(&url, &[], sample("harbor/push-artifact.json")).await.0, 401);
 }
 
-pub(super) fn signature(key: &str, body: &str) -> String {
+pub(crate) fn signature(key: &str, body: &str) -> String {
     let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes()), body.as_bytes());
     tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,7 +1,8 @@
 //! The payloads in the documentation of each product.
 
 use catalog::Timestamp;
-use end_to_end::harness::{Catalog, REGION, sample};
+use end_to_end::harness::stand_in::{digest_of, image_manifest};
+use end_to_end::harness::{Catalog, REGION, digest, sample, time};
 use ingest_events::source::{Effect, Interpreted, Meaning, Origin};
 use registries::{Registry, RegistryAddress, Subscriptions};
 use serde_json::value::RawValue;
@@ -36,6 +37,49 @@ async fn harbor() {
         take(&catalog, "harbor", "harbor/delete-artifact.json").await;
         take(&catalog, "harbor", "harbor/delete-artifact-cloudevents.json").await;
         assert_eq!(images(&catalog, "harbor/alpine").await, json!([image]));
+    }
+}
+
+#[tokio::test]
+async fn r39_a_negative_size_is_no_size() {
+    let mut manifest = image_manifest(100);
+    manifest["layers"] = json!([{ "digest": digest(1), "size": -1 }]);
+    let (media_type, digest) = (&manifest["mediaType"], digest_of(&manifest));
+    let zot = json!({
+        "type": "zotregistry.image.updated", "time": time(0),
+        "data": {
+            "name": "zot/app", "reference": "latest", "digest": digest, "mediaType": media_type,
+            "manifest": manifest.to_string(),
+        },
+    });
+    let of_github = json!({
+        "digest": digest, "media_type": media_type,
+        "config": { "size": 100 }, "layers": [{ "size": -1 }],
+    });
+    let github = json!({
+        "action": "published",
+        "package": { "package_version": {
+            "package_url": "ghcr.io/github/app:latest",
+            "container_metadata": { "manifest": of_github },
+        } },
+    });
+    let references = [&manifest["config"], &manifest["layers"][0]];
+    let distribution = json!({ "events": [{
+        "timestamp": time(0), "action": "push",
+        "target": {
+            "repository": "distribution/app", "digest": digest, "mediaType": media_type,
+            "references": references,
+        },
+    }] });
+    let catalog = catalog().await;
+    for (source, event) in [("zot", zot), ("github", github), ("distribution", distribution)] {
+        let token = format!("Bearer token of {source}");
+        let url = format!("{}/events/{source}", catalog.url);
+        let sent = send(&url, &[("authorization", &token)], event.to_string()).await;
+        assert_eq!(sent, (200, report(1, 0)), "{source}");
+        let listed = images(&catalog, &format!("{source}/app")).await;
+        assert_eq!(listed[0]["imageDigest"], digest.as_str(), "{source}");
+        assert_eq!(listed[0]["imageSizeInBytes"], Value::Null, "{source}");
     }
 }
 

@@ -6,7 +6,7 @@ use catalog::{Deliveries, Timestamp};
 use end_to_end::harness::{Catalog, Store, digest};
 use serde_json::{Value, json};
 
-use super::{REGISTRY, credentials::signature, images, report, send};
+use super::{REGISTRY, images, report, send, signature};
 
 fn subscriptions() -> Value {
     json!([{

@@ -8,7 +8,7 @@
 
 use catalog::change::Content;
 use catalog::{Change, ChangeKind, Digest, Tag};
-use registries::manifest::ManifestKind;
+use registries::manifest::{ManifestKind, total_size};
 use registries::oci::USER_AGENT;
 use registries::{Registry, RegistryAddress};
 use serde::Deserialize;
@@ -160,8 +160,7 @@ impl Target {
             }
             // The configuration comes first, then the layers.
             (ManifestKind::Image, [configuration, ..]) => {
-                content.size_in_bytes =
-                    references.iter().map(|part| part.size).try_fold(0, i64::checked_add);
+                content.size_in_bytes = total_size(references.iter().map(|part| part.size));
                 content.artifact_media_type =
                     content.artifact_media_type.or(configuration.media_type.clone());
             }

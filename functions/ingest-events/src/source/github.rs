@@ -5,7 +5,7 @@
 
 use catalog::change::Content;
 use catalog::{Change, ChangeKind, Digest};
-use registries::manifest::ManifestKind;
+use registries::manifest::{ManifestKind, total_size};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -99,8 +99,8 @@ impl Manifest {
         let is_image = self.media_type.as_deref().and_then(ManifestKind::from_media_type)
             == Some(ManifestKind::Image);
         let parts = self.config.iter().chain(self.layers.iter().flatten());
-        let size: Option<i64> =
-            parts.map(|part| part.size).try_fold(0_i64, |sum, size| sum.checked_add(size?));
+        let sizes: Option<Vec<i64>> = parts.map(|part| part.size).collect();
+        let size = sizes.and_then(|sizes| total_size(sizes.into_iter()));
         Content {
             manifest_media_type: self.media_type.clone(),
             artifact_media_type: self.config.as_ref().and_then(|config| config.media_type.clone()),
