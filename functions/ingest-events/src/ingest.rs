@@ -25,9 +25,6 @@ use crate::source::{Effect, Interpreted, MalformedEvent, Meaning, Origin, interp
 /// The units of the histograms that are not counts.
 pub const METRIC_UNITS: [(&str, Unit); 1] = [("EventAge", Unit::Milliseconds)];
 
-/// Deliveries whose lookups are in progress at the same time. Those of others are retried later.
-const MAX_DELIVERIES: usize = 1000;
-
 /// Why a delivery was not applied.
 #[derive(Debug, thiserror::Error)]
 pub enum IngestError {
@@ -60,8 +57,15 @@ pub fn log_missing_registry_urls(subscriptions: &Subscriptions) {
     }
 }
 
+/// Larger events are decoded one at a time: decoded, one may take forty times as much memory.
+const LARGE_EVENT_BYTES: usize = 64 * 1024;
+
 /// Of one delivery.
 const MAX_EVENTS: usize = 1000;
+
+/// Of all events of one delivery, each of which may be some writes. The largest of real events is the
+/// execution of a lifecycle policy, which CloudTrail limits to 256 KB.
+pub(crate) const MAX_CHANGES: usize = 3000;
 
 /// Of the malformed events of a delivery. Each costs its sender a few bytes only.
 const MAX_REASONS: usize = 10;
@@ -135,8 +139,8 @@ pub struct Ingest {
     writer: Writer,
     lookups: Lookups,
     deliveries: Deliveries,
-    /// For deliveries whose lookups are in progress.
-    slots: Arc<Semaphore>,
+    /// For an event that takes much memory to decode.
+    large_event: Semaphore,
     subscriptions: Arc<Secret<Subscriptions>>,
     region: String,
 }
@@ -159,7 +163,7 @@ impl Ingest {
             writer: Writer::new(table.clone(), Timestamp::now),
             deliveries: Deliveries::new(table.clone()),
             lookups: Lookups::new(table, registries, addresses),
-            slots: Arc::new(Semaphore::new(MAX_DELIVERIES)),
+            large_event: Semaphore::new(1),
             subscriptions,
             region,
         }
@@ -186,9 +190,18 @@ impl Ingest {
         let origin = &Origin { received_at, ..origin.clone() };
         let mut lookups = Vec::new();
         let mut consumption = Consumption::default();
+        let mut changes = 0;
         for (number, event) in events_of(origin.source, delivery)?.into_iter().enumerate() {
-            let Interpreted { label, meaning } = interpret(event, origin, &self.region);
+            let Interpreted { label, meaning } = self.interpret(event, origin).await;
+            if let Ok(Meaning::Effects(effects)) = &meaning {
+                changes += effects.len();
+            }
             let result = match meaning {
+                // The sender is told to send fewer at once. What was applied can be applied again.
+                Ok(_) if changes > MAX_CHANGES => Err(MalformedEvent(format!(
+                    "the events up to this one have more than {MAX_CHANGES} changes"
+                ))
+                .into()),
                 Ok(meaning) => {
                     self.ingest_event(origin, meaning, &mut lookups, &mut consumption).await
                 }
@@ -222,6 +235,21 @@ impl Ingest {
         }
         consumption.record();
         Ok(Ingested { report, lookups })
+    }
+
+    /// Interprets an event; a large one beside the requests of others, and one at a time.
+    async fn interpret(&self, event: &RawValue, origin: &Origin) -> Interpreted {
+        if event.get().len() <= LARGE_EVENT_BYTES {
+            return interpret(event, origin, &self.region);
+        }
+        let _large = self.large_event.acquire().await;
+        let (event, origin, region) = (event.to_owned(), origin.clone(), self.region.clone());
+        let interpreted =
+            tokio::task::spawn_blocking(move || interpret(&event, &origin, &region)).await;
+        interpreted.unwrap_or_else(|error| Interpreted {
+            label: "other",
+            meaning: Err(MalformedEvent(format!("it cannot be decoded: {error}"))),
+        })
     }
 
     /// When a delivery was received first. A signed one may have been sent again by others. Then its
@@ -267,7 +295,9 @@ impl Ingest {
                 Effect::Lookup(mut lookup) => {
                     lookup.time = event_time(lookup.time, origin.received_at);
                     let incomplete = lookup.incomplete();
-                    lookups.extend(Some(lookup).filter(|lookup| self.lookups.can_begin(lookup)));
+                    if self.lookups.can_begin(&lookup).await {
+                        lookups.push(lookup);
+                    }
                     incomplete
                 }
             };
@@ -291,23 +321,23 @@ impl Ingest {
     /// Keeps lookups, and completes them after this function has returned. They outlive this
     /// process: what it does not complete is retried.
     pub async fn complete_later(self: &Arc<Self>, lookups: Vec<Lookup>) -> Result<(), StoreError> {
-        self.lookups.keep(&lookups).await?;
-        let slot = Arc::clone(&self.slots).try_acquire_owned();
-        if let (false, Ok(slot)) = (lookups.is_empty(), slot) {
-            let ingest = Arc::clone(self);
-            tokio::spawn(async move {
-                let completed = ingest.lookups.complete_kept(&ingest.writer, &lookups).await;
-                if let Err(error) = completed {
-                    tracing::warn!(error = causes(&error), "lookups will be retried");
-                }
-                drop(slot);
-            });
+        let kept = self.lookups.keep(lookups).await?;
+        let begun = self.lookups.begin(kept).await;
+        if begun.is_empty() {
+            return Ok(());
         }
+        let ingest = Arc::clone(self);
+        tokio::spawn(async move {
+            let completed = ingest.lookups.complete_begun(&ingest.writer, begun).await;
+            if let Err(error) = completed {
+                tracing::warn!(error = causes(&error), "lookups will be retried");
+            }
+        });
         Ok(())
     }
 
-    /// Retries the pending lookups, until there are no more or the time is up. Returns how many are
-    /// no longer pending.
+    /// Retries the pending lookups that are due, until the time is up. Returns how many are no longer
+    /// pending. Calls may overlap.
     pub async fn retry_pending_lookups(&self, until: Instant) -> Result<usize, StoreError> {
         self.lookups.retry(&self.writer, until).await
     }
@@ -315,6 +345,11 @@ impl Ingest {
 
 pub(crate) async fn apply(writer: &Writer, change: &Change) -> Result<Applied, StoreError> {
     let applied = writer.apply(change).await?;
+    // A repeated event is no news.
+    if !applied.written && !applied.too_late {
+        tracing::debug!(repository = %change.repository, "a change is known");
+        return Ok(applied);
+    }
     tracing::info!(
         registry = %change.repository.registry,
         repository = %change.repository.name,

@@ -4,9 +4,9 @@
 //! What the event contains is applied before the request, which delays no acknowledgement. A lookup
 //! that its registry does not complete is kept, and retried until it does, or until it expires.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
 use catalog::change::Content;
@@ -37,8 +37,11 @@ const MAX_RETRIES: usize = 1000;
 /// Of one registry.
 pub const MAX_PENDING: usize = 10_000;
 
-/// Requests to one registry at the same time.
-const CONCURRENT_REQUESTS: usize = 16;
+/// Of one registry, after their deliveries were acknowledged.
+const MAX_IN_PROGRESS: usize = 1000;
+
+/// Requests to one registry at the same time. A manifest has up to four mebibytes.
+const CONCURRENT_REQUESTS: usize = 8;
 
 /// For all lookups of a delivery that was acknowledged, or of one round of retries.
 pub const LOOKUPS_TIMEOUT: Duration = Duration::from_mins(2);
@@ -150,6 +153,7 @@ pub struct Lookups {
     /// Where lookups go to if an event names the address, and no subscription does.
     addresses: Vec<RegistryAddress>,
     slots: Slots,
+    lanes: Lanes,
     /// The pending lookups of each registry, as the last round of retries counted them, and since.
     numbers: Mutex<HashMap<Registry, usize>>,
 }
@@ -171,39 +175,46 @@ impl Lookups {
     pub fn new(table: Table, registries: Registries, addresses: Vec<RegistryAddress>) -> Self {
         let pending = PendingLookups::new(table.clone());
         let reader = Reader::new(table);
-        let (slots, numbers) = (Slots::default(), Mutex::default());
-        Self { reader, pending, registries, addresses, slots, numbers }
+        let (slots, lanes, numbers) = (Slots::default(), Lanes::default(), Mutex::default());
+        Self { reader, pending, registries, addresses, slots, lanes, numbers }
     }
 
-    /// Whether requests are sent to the registry at all. An event alone does not choose an address.
-    pub(crate) fn can_begin(&self, lookup: &Lookup) -> bool {
+    /// Whether requests are sent to the registry at all. An event alone does not choose an address,
+    /// and a subscription may be another one by now.
+    pub(crate) async fn can_begin(&self, lookup: &Lookup) -> bool {
         match &lookup.registry {
             Registry::Ecr { .. } => self.registries.ecr.is_some(),
-            Registry::Oci(address) => {
-                address.subscription.is_some()
-                    || address.is_of_service()
-                    || self.addresses.contains(address)
+            Registry::Oci(address) if address.subscription.is_some() => {
+                self.registries.oci.is_named(address).await
             }
+            Registry::Oci(address) => address.is_of_service() || self.addresses.contains(address),
         }
     }
 
-    /// Keeps lookups for later. Of a registry with [`MAX_PENDING`] already, none more: then
-    /// reconciliation adds what they would have added.
-    pub(crate) async fn keep(&self, lookups: &[Lookup]) -> Result<(), StoreError> {
-        for lookup in lookups {
+    /// Keeps lookups for later, and returns them, each once. Of a registry with [`MAX_PENDING`]
+    /// already, none more: then reconciliation adds what they would have added.
+    pub(crate) async fn keep(&self, lookups: Vec<Lookup>) -> Result<Vec<Lookup>, StoreError> {
+        let by_id: BTreeMap<String, Lookup> =
+            lookups.into_iter().map(|lookup| (lookup.id(), lookup)).collect();
+        let mut kept = Vec::new();
+        let mut dropped = 0;
+        for (id, lookup) in by_id {
             let mut numbers = self.numbers.lock().await;
             let number = numbers.entry(lookup.registry.clone()).or_default();
             if *number >= MAX_PENDING {
-                counter!("LookupsDropped").increment(1);
-                let (repository, reference) = (&lookup.repository, lookup.reference());
-                tracing::warn!(%repository, reference, "too many lookups are pending for another");
+                dropped += 1;
                 continue;
             }
             *number += 1;
             drop(numbers);
-            self.pending.put(&lookup.id(), lookup.time, lookup).await?;
+            self.pending.put(&id, lookup.time, &lookup).await?;
+            kept.push(lookup);
         }
-        Ok(())
+        if dropped > 0 {
+            counter!("LookupsDropped").increment(dropped);
+            tracing::warn!(dropped, "too many lookups are pending for others of the registry");
+        }
+        Ok(kept)
     }
 
     async fn remove(&self, id: &str, lookup: &Lookup) -> Result<(), StoreError> {
@@ -221,11 +232,11 @@ impl Lookups {
         until: Instant,
     ) -> Result<(), StoreError> {
         let complete = async |lookup: &Lookup| {
-            let _slot = self.slot(lookup).await;
+            let _slot = self.slot(lookup, until).await;
             match self.look_up(writer, lookup, until).await? {
                 Outcome::Completed => Ok(()),
                 Outcome::TooEarly | Outcome::Unavailable { .. } => {
-                    self.keep(std::slice::from_ref(lookup)).await
+                    self.keep(vec![lookup.clone()]).await.map(drop)
                 }
             }
         };
@@ -235,29 +246,47 @@ impl Lookups {
             .await
     }
 
-    /// Completes lookups that were kept.
-    pub(crate) async fn complete_kept(
+    /// Begins to complete lookups that were kept. Of a registry for which [`MAX_IN_PROGRESS`] are in
+    /// progress already, none more: those are left to the next round of retries.
+    pub(crate) async fn begin(&self, kept: Vec<Lookup>) -> Vec<Begun> {
+        let mut begun = Vec::new();
+        for lookup in kept {
+            if let Some(place) = self.slots.place(&lookup.registry).await {
+                begun.push(Begun { lookup, place });
+            }
+        }
+        begun
+    }
+
+    /// Completes lookups that have begun.
+    pub(crate) async fn complete_begun(
         &self,
         writer: &Writer,
-        lookups: &[Lookup],
+        begun: Vec<Begun>,
     ) -> Result<(), StoreError> {
         let until = Instant::now() + LOOKUPS_TIMEOUT;
-        let complete = async |lookup: &Lookup| {
-            let _slot = self.slot(lookup).await;
-            match self.look_up(writer, lookup, until).await? {
-                Outcome::Completed => self.remove(&lookup.id(), lookup).await,
+        let complete = async |Begun { lookup, place }: Begun| {
+            let _slot = self.slot(&lookup, until).await;
+            let result = match self.look_up(writer, &lookup, until).await? {
+                Outcome::Completed => self.remove(&lookup.id(), &lookup).await,
                 Outcome::TooEarly | Outcome::Unavailable { .. } => Ok(()),
-            }
+            };
+            drop(place);
+            result
         };
-        stream::iter(lookups.iter().map(complete))
+        stream::iter(begun.into_iter().map(complete))
             .buffer_unordered(CONCURRENT_LOOKUPS)
             .try_collect()
             .await
     }
 
-    /// Waits for a request to be allowed. One of Amazon ECR's client is for many images.
-    async fn slot(&self, lookup: &Lookup) -> Option<OwnedSemaphorePermit> {
-        if lookup.is_ecr() { None } else { self.slots.wait(&lookup.registry).await }
+    /// Waits for a request to be allowed, until the time is up. One of Amazon ECR's client is for many
+    /// images.
+    async fn slot(&self, lookup: &Lookup, until: Instant) -> Option<OwnedSemaphorePermit> {
+        if lookup.is_ecr() {
+            return None;
+        }
+        timeout_at(until, self.slots.wait(&lookup.registry)).await.unwrap_or_default()
     }
 
     /// Looks up a manifest, and applies the push with it.
@@ -311,10 +340,18 @@ impl Lookups {
     }
 
     /// Retries the pending lookups that are due, until the time is up. Returns how many are no longer
-    /// pending. The registries are requested side by side, so that none waits for another.
+    /// pending. The registries are requested side by side, so that none waits for another. Rounds may
+    /// overlap: a registry whose retries are still in progress is left out.
     pub(crate) async fn retry(&self, writer: &Writer, until: Instant) -> Result<usize, StoreError> {
         let due = self.due().await?;
-        let retries = due.into_values().map(|lookups| self.retry_all(writer, lookups, until));
+        let retries = due.into_iter().filter_map(|(target, lookups)| {
+            let lane = self.lanes.enter(target)?;
+            Some(async move {
+                let completed = self.retry_all(writer, lookups, until).await;
+                drop(lane);
+                completed
+            })
+        });
         stream::iter(retries)
             .buffer_unordered(CONCURRENT_LOOKUPS)
             .try_fold(0, async |sum, completed| Ok(sum + completed))
@@ -323,7 +360,7 @@ impl Lookups {
 
     /// The pending lookups that are due, by registry. Of Amazon ECR, that is each repository, because
     /// permissions may differ between them.
-    async fn due(&self) -> Result<HashMap<(Registry, String), Vec<Due>>, StoreError> {
+    async fn due(&self) -> Result<HashMap<Target, Vec<Due>>, StoreError> {
         let mut due: HashMap<_, Vec<Due>> = HashMap::new();
         let mut numbers = HashMap::new();
         let mut last: Option<String> = None;
@@ -343,8 +380,8 @@ impl Lookups {
                 let name = if lookup.is_ecr() { lookup.name.clone() } else { String::new() };
                 let lookups = due.entry((lookup.registry.clone(), name)).or_default();
                 if pending.is_due(Timestamp::now())
-                    && self.can_begin(&lookup)
                     && lookups.len() < MAX_RETRIES
+                    && self.can_begin(&lookup).await
                 {
                     lookups.push(Due { lookup, pending });
                 }
@@ -383,7 +420,7 @@ impl Lookups {
         is_unavailable: &AtomicBool,
         until: Instant,
     ) -> Result<bool, StoreError> {
-        let _slot = self.slot(&lookup).await;
+        let _slot = self.slot(&lookup, until).await;
         if Instant::now() > until || is_unavailable.load(Ordering::Relaxed) {
             return Ok(false);
         }
@@ -408,18 +445,78 @@ struct Due {
     pending: PendingLookup,
 }
 
-/// Bounds the requests to each registry, so that a slow one does not delay the lookups of others.
+/// A registry; of Amazon ECR, with a repository, else with an empty name.
+type Target = (Registry, String);
+
+/// A lookup that is in progress.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    lookup: Lookup,
+    place: OwnedSemaphorePermit,
+}
+
+/// The targets whose retries are in progress.
 #[derive(Debug, Default)]
-struct Slots(Mutex<HashMap<Registry, Arc<Semaphore>>>);
+struct Lanes(StdMutex<HashSet<Target>>);
+
+/// The retries of one target.
+struct Lane<'a> {
+    lanes: &'a Lanes,
+    target: Target,
+}
+
+impl Lanes {
+    /// `None` if the retries of the target are in progress.
+    fn enter(&self, target: Target) -> Option<Lane<'_>> {
+        let mut targets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = targets.insert(target.clone());
+        drop(targets);
+        is_new.then(|| Lane { lanes: self, target })
+    }
+}
+
+impl Drop for Lane<'_> {
+    fn drop(&mut self) {
+        self.lanes.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.target);
+    }
+}
+
+/// Bounds the lookups and the requests of each registry, so that a slow one does not delay the
+/// lookups of others.
+#[derive(Debug, Default)]
+struct Slots(Mutex<HashMap<Registry, RegistrySlots>>);
+
+#[derive(Debug)]
+struct RegistrySlots {
+    /// For lookups that are in progress.
+    places: Arc<Semaphore>,
+    requests: Arc<Semaphore>,
+}
+
+impl RegistrySlots {
+    fn is_used(&self) -> bool {
+        Arc::strong_count(&self.places) > 1 || Arc::strong_count(&self.requests) > 1
+    }
+}
 
 impl Slots {
+    /// A place for a lookup in progress; `None` if [`MAX_IN_PROGRESS`] are.
+    async fn place(&self, registry: &Registry) -> Option<OwnedSemaphorePermit> {
+        self.of(registry).await.0.try_acquire_owned().ok()
+    }
+
     /// Waits until fewer than [`CONCURRENT_REQUESTS`] requests to the registry are in progress.
     async fn wait(&self, registry: &Registry) -> Option<OwnedSemaphorePermit> {
+        self.of(registry).await.1.acquire_owned().await.ok()
+    }
+
+    async fn of(&self, registry: &Registry) -> (Arc<Semaphore>, Arc<Semaphore>) {
         let mut registries = self.0.lock().await;
-        registries.retain(|_, requests| Arc::strong_count(requests) > 1);
-        let new = || Arc::new(Semaphore::new(CONCURRENT_REQUESTS));
-        let requests = Arc::clone(registries.entry(registry.clone()).or_insert_with(new));
-        drop(registries);
-        requests.acquire_owned().await.ok()
+        registries.retain(|_, slots| slots.is_used());
+        let slots = registries.entry(registry.clone()).or_insert_with(|| RegistrySlots {
+            places: Arc::new(Semaphore::new(MAX_IN_PROGRESS)),
+            requests: Arc::new(Semaphore::new(CONCURRENT_REQUESTS)),
+        });
+        (Arc::clone(&slots.places), Arc::clone(&slots.requests))
     }
 }

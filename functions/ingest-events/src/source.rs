@@ -14,7 +14,6 @@ pub mod zot;
 
 use std::fmt::Display;
 use std::str::FromStr;
-use std::sync::{Mutex, PoisonError};
 
 use catalog::change::Content;
 use catalog::{Change, ChangeKind, Digest, RegistryId, Repository, Service, Tag, Timestamp};
@@ -24,17 +23,12 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::ingest::MAX_CHANGES;
 use crate::lookup::Lookup;
 
-/// Those of larger events are decoded one at a time.
-const LARGE_EVENT_BYTES: usize = 64 * 1024;
-
-/// Of one event, whose memory they determine. Those of real events have ten bytes at least.
-const MAX_VALUES: usize = 100_000;
-
-/// The changes and lookups of one event. The largest of real events is the execution of a lifecycle
-/// policy, which CloudTrail limits to 256 KB.
-const MAX_EFFECTS: usize = 3000;
+/// Of one event, whose memory they determine. Those of real events have twenty bytes and
+/// more.
+const MAX_VALUES: usize = 50_000;
 
 /// Where a delivery comes from, and when it was received.
 #[derive(Debug, Clone)]
@@ -184,16 +178,12 @@ impl Interpreted {
 
 /// What an event means to a catalog of one AWS region.
 pub fn interpret(event: &RawValue, origin: &Origin, region: &str) -> Interpreted {
-    static LARGE: Mutex<()> = Mutex::new(());
     let text = event.get();
     let values = text.bytes().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count();
     if values > MAX_VALUES {
         let error = format!("it has more than {MAX_VALUES} values");
         return Interpreted::new("other", Err(MalformedEvent(error)));
     }
-    // A decoded event may take forty times as much memory. So there is one large one at a time.
-    let is_large = text.len() > LARGE_EVENT_BYTES;
-    let _large = is_large.then(|| LARGE.lock().unwrap_or_else(PoisonError::into_inner));
     let event: Value = match serde_json::from_str(text) {
         Ok(event) => event,
         Err(error) => {
@@ -203,12 +193,20 @@ pub fn interpret(event: &RawValue, origin: &Origin, region: &str) -> Interpreted
     };
     let interpreted = interpret_value(&event, origin, region);
     match &interpreted.meaning {
-        Ok(Meaning::Effects(effects)) if effects.len() > MAX_EFFECTS => {
-            let error = MalformedEvent(format!("it has more than {MAX_EFFECTS} changes"));
-            Interpreted::new(interpreted.label, Err(error))
+        Ok(Meaning::Effects(effects)) if effects.len() > MAX_CHANGES => {
+            Interpreted::new(interpreted.label, Err(too_many_changes()))
         }
         _ => interpreted,
     }
+}
+
+fn too_many_changes() -> MalformedEvent {
+    MalformedEvent(format!("it has more than {MAX_CHANGES} changes"))
+}
+
+/// Refuses the items of an event before they are looked at one by one.
+fn check_number(items: usize) -> Result<(), MalformedEvent> {
+    if items > MAX_CHANGES { Err(too_many_changes()) } else { Ok(()) }
 }
 
 fn interpret_value(event: &Value, origin: &Origin, region: &str) -> Interpreted {

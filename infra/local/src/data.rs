@@ -1,7 +1,7 @@
 //! The files that the process reads and keeps: the database, the keys of page tokens, and the
 //! subscriptions.
 
-use std::fs::{self, OpenOptions, Permissions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
@@ -119,9 +119,9 @@ pub async fn open_engine(directory: &Path, table: &str) -> Result<Engine, DataEr
         let draft = directory.join(format!("{DATABASE_FILE}.{}", std::process::id()));
         let failed = |error| DataError::File { path: draft.display().to_string(), error };
         remove_database(&draft).map_err(failed)?;
-        create_database(&draft, table).await?;
         // SQLite gives the files beside it the same permissions.
-        fs::set_permissions(&draft, Permissions::from_mode(0o600)).map_err(failed)?;
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft).map_err(failed)?;
+        create_database(&draft, table).await?;
         publish(&draft, &file).map_err(failed)?;
     }
     warn_of_permissions(&file);

@@ -15,7 +15,7 @@
 //!
 //! The partition `pending` contains the pending lookups; their sort keys are their ids. The
 //! partition `format` contains the number of the table's format. Each signed delivery has a
-//! partition, `delivery#<subscription>#<hash>`, which contains when it was received first.
+//! partition, `delivery#<hash of the signature>`, which contains when it was received first.
 //!
 //! The attribute `repositoryTagStatus` is the partition key of the index [`TAG_STATUS_INDEX`].
 //! Images listed by their status have it, and the index lists a repository's tagged or untagged

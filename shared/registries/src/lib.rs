@@ -132,6 +132,10 @@ pub enum RegistryUnavailable {
     TokenService(String),
     #[error("the registry redirects to {0}, whose host its subscription does not name")]
     Redirected(String),
+    #[error("no subscription has a registry at {0}")]
+    NotNamed(String),
+    #[error("the registry names a page outside of its API")]
+    OutsideApi,
     #[error("the subscriptions cannot be read")]
     Credential(#[source] Arc<dyn Error + Send + Sync>),
     #[error("no requests are sent to Amazon's services")]

@@ -6,7 +6,7 @@ use catalog::change::Content;
 use catalog::image::INDEX_MEDIA_TYPES;
 use catalog::{Digest, Timestamp};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 const IMAGE_MEDIA_TYPES: [&str; 2] = [
     "application/vnd.oci.image.manifest.v1+json",
@@ -17,11 +17,6 @@ const LEGACY_MEDIA_TYPES: [&str; 2] = [
     "application/vnd.docker.distribution.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.v1+prettyjws",
 ];
-
-/// The annotation with the time at which an image was built.
-///
-/// <https://github.com/opencontainers/image-spec/blob/main/annotations.md>
-const CREATED: &str = "org.opencontainers.image.created";
 
 /// The `Accept` header of requests for manifests.
 pub(crate) fn accepted() -> String {
@@ -64,14 +59,30 @@ pub enum InvalidManifest {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Manifest {
+struct Manifest<'a> {
     media_type: Option<String>,
     artifact_type: Option<String>,
     config: Option<Descriptor>,
-    layers: Option<Vec<Descriptor>>,
+    layers: Option<Vec<Layer>>,
     manifests: Option<Vec<Descriptor>>,
     subject: Option<Descriptor>,
-    annotations: Option<Value>,
+    /// Not decoded, because it may contain anything.
+    #[serde(borrow)]
+    annotations: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Layer {
+    /// In bytes.
+    size: i64,
+}
+
+/// <https://github.com/opencontainers/image-spec/blob/main/annotations.md>
+#[derive(Deserialize)]
+struct Annotations {
+    /// When the image was built.
+    #[serde(rename = "org.opencontainers.image.created")]
+    created: Option<String>,
 }
 
 /// What a manifest refers to.
@@ -117,10 +128,11 @@ pub(crate) fn read_all(digest: &Digest, bytes: &[u8]) -> Result<Read, InvalidMan
             .map(|manifests| manifests.into_iter().map(|manifest| manifest.digest).collect()),
         subject: manifest.subject.map(|subject| subject.digest),
     };
-    let created = manifest.annotations.as_ref().and_then(|all| all.get(CREATED)?.as_str());
+    let annotations =
+        manifest.annotations.and_then(|all| serde_json::from_str::<Annotations>(all.get()).ok());
     Ok(Read {
         content,
-        created: created.and_then(|time| time.parse().ok()),
+        created: annotations.and_then(|all| all.created?.parse().ok()),
         configuration: manifest.config,
     })
 }

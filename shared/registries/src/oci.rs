@@ -42,6 +42,9 @@ pub(crate) const MAX_PAGE_BYTES: usize = 8 * 1024 * 1024;
 /// Of all pages of a list: a million tags, and some.
 const MAX_LIST_BYTES: usize = 64 * 1024 * 1024;
 
+/// Of a list. An empty name has three bytes there, and takes more memory.
+const MAX_NAMES: usize = 1_000_000;
+
 /// Of a list. A registry may return less than [`PAGE_SIZE`] at a time.
 const MAX_PAGES: usize = 10_000;
 
@@ -52,6 +55,9 @@ const PAGE_SIZE: usize = 1000;
 const MAX_AUTHORIZATIONS: usize = 250;
 
 const MAX_REDIRECTS: usize = 5;
+
+/// Of a digest in an error, in characters.
+const MAX_DIGEST_LENGTH: usize = 100;
 
 /// For one response until its body begins.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
@@ -123,7 +129,8 @@ impl Access {
             "http" => !address.encrypted,
             _ => false,
         };
-        let Some(host) = url.host_str().filter(|_| has_scheme) else { return false };
+        let has_user = !url.username().is_empty() || url.password().is_some();
+        let Some(host) = url.host_str().filter(|_| has_scheme && !has_user) else { return false };
         Url::parse(&address.url("")).is_ok_and(|own| own.host_str() == Some(host))
             || self.further_hosts.iter().any(|further| further == host)
             || Source::further_hosts(&address.host).contains(&host)
@@ -320,6 +327,9 @@ impl OciClient {
             let page: Page = serde_json::from_slice(&response.bytes)
                 .map_err(|error| RegistryUnavailable::InvalidList(Arc::new(error)))?;
             names.extend(page.names.into_iter().flatten());
+            if names.len() > MAX_NAMES {
+                return Err(RegistryUnavailable::ListTooLarge);
+            }
             next = response.next.filter(|path| requested.insert(path.clone()));
             if next.is_none() {
                 return Ok(Listed { items: Some(names), date: checked(date)? });
@@ -381,6 +391,10 @@ impl OciClient {
         path: &str,
     ) -> Result<reqwest::Response, RegistryUnavailable> {
         let url = Url::parse(&address.url(path)).map_err(RegistryUnavailable::request)?;
+        // The path may be that of a `Link` header.
+        if !url.path().starts_with("/v2/") {
+            return Err(RegistryUnavailable::OutsideApi);
+        }
         let access = self.access(address).await?;
         let key = (address.clone(), name.to_owned());
         let kept = self.authorizations.lock().await.get(&key).cloned();
@@ -435,8 +449,13 @@ impl OciClient {
         Ok(authorization)
     }
 
+    /// Whether the subscription of an address exists, and still has this address.
+    pub async fn is_named(&self, address: &RegistryAddress) -> bool {
+        self.access(address).await.is_ok()
+    }
+
     /// What the subscription of an address permits. A lookup may be older than the subscription's
-    /// present address: the credential is only for that one.
+    /// present address, to which alone requests are sent.
     pub(crate) async fn access(
         &self,
         address: &RegistryAddress,
@@ -454,7 +473,7 @@ impl OciClient {
             credential: subscription.registry_credential.clone(),
             further_hosts: subscription.registry_hosts.clone(),
         });
-        Ok(access.unwrap_or_default())
+        access.ok_or_else(|| RegistryUnavailable::NotNamed(address.host.clone()))
     }
 }
 
@@ -489,8 +508,8 @@ pub(crate) async fn read_body(
 
 impl Response {
     fn digest(&self) -> Result<Digest, RegistryUnavailable> {
-        Digest::parse(&self.digest)
-            .map_err(|_| RegistryUnavailable::InvalidDigest(self.digest.clone()))
+        let beginning = || self.digest.chars().take(MAX_DIGEST_LENGTH).collect();
+        Digest::parse(&self.digest).map_err(|_| RegistryUnavailable::InvalidDigest(beginning()))
     }
 }
 

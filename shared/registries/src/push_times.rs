@@ -18,6 +18,9 @@ use crate::credential::BasicCredential;
 use crate::oci::{MAX_PAGE_BYTES, TIMEOUT, read_body};
 use crate::{OciClient, RegistryAddress, RegistryUnavailable, Source};
 
+/// The hosts of products that have one for this API.
+pub(crate) const HOSTS: [&str; 2] = [docker_hub::HOST, github::HOST];
+
 /// The images or tags of a page. Each of these APIs has this maximum.
 const PAGE_SIZE: usize = 100;
 

@@ -3,6 +3,8 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
+use crate::push_times;
+
 /// A product whose events the catalog understands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -68,10 +70,9 @@ impl Source {
 impl Source {
     /// Whether it is a host of a product that is a service of its own.
     pub(crate) fn is_host_of_service(host: &str) -> bool {
-        Self::ALL
-            .into_iter()
-            .filter_map(Self::host)
-            .any(|own| own == host || Self::further_hosts(own).contains(&host))
+        let is_own = |own| own == host || Self::further_hosts(own).contains(&host);
+        push_times::HOSTS.contains(&host)
+            || Self::ALL.into_iter().filter_map(Self::host).any(is_own)
     }
 
     /// The hosts of the tokens and of the blobs of a service of its own, by the host of its OCI

@@ -17,6 +17,7 @@
 use std::collections::HashSet;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::hmac;
 use catalog::{RegistryId, Repository, Service};
 use http::HeaderMap;
 use serde::Deserialize;
@@ -214,13 +215,15 @@ impl Subscription {
     }
 
     /// What identifies a delivery, if its credential is a signature, which everybody who has a copy
-    /// can send again. `None` if the sender shows a secret each time.
+    /// can send again, also to another subscription with the same key. `None` if the sender shows a
+    /// secret each time.
     #[must_use]
     pub fn signed_delivery(&self, body: &[u8]) -> Option<String> {
-        let Credential::Hmac(_) = self.credential else { return None };
-        let hash = digest(&SHA256, body);
-        let digits: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-        Some(format!("{}#{digits}", self.id))
+        let Credential::Hmac(key) = &self.credential else { return None };
+        let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes()), body);
+        // The signature itself would let a reader of the table send the delivery.
+        let hash = digest(&SHA256, signature.as_ref());
+        Some(hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
     /// The name in the catalog of one of its repositories.

@@ -111,19 +111,35 @@ async fn silent_connections_keep_nobody_waiting() {
 #[tokio::test]
 async fn large_bodies_take_little_memory() {
     let zeros = format!("[{}0]", "0,".repeat(499_000));
-    let lists = format!(r#"{{"detail-type":"x","detail":[{}[0]]}}"#, "[0],".repeat(249_000));
-    let members: Vec<String> = (0..90_000).map(|number| format!(r#""{number}":0"#)).collect();
-    let members = format!(r#"{{"type":"x","data":{{{}}}}}"#, members.join(","));
-    let tags: Value = vec!["v"; 240_000].into();
-    let tags = json!({ "repository": "team/app", "updated_tags": tags }).to_string();
+    // As many values as an event may have, and more.
+    let lists =
+        |number| format!(r#"{{"detail-type":"x","detail":[{}[0]]}}"#, "[0],".repeat(number));
+    let members = |number: usize| {
+        let members: Vec<String> = (0..number).map(|member| format!(r#""{member}":0"#)).collect();
+        format!(r#"{{"type":"x","data":{{{}}}}}"#, members.join(","))
+    };
+    let tags = |number: usize| {
+        json!({ "repository": "team/app", "updated_tags": vec!["v"; number] }).to_string()
+    };
+    let resources = json!({
+        "type": "PUSH_ARTIFACT", "occur_at": 1,
+        "event_data": {
+            "resources": vec![json!({ "digest": "a:1" }); 24_000],
+            "repository": { "repo_full_name": "a".repeat(250) },
+        },
+    });
     for (name, source, body) in [
         ("numbers", "ecr", zeros),
-        ("lists", "ecr", lists),
-        ("members", "zot", members),
-        ("tags", "quay", tags),
+        ("lists", "ecr", lists(24_000)),
+        ("more lists", "ecr", lists(249_000)),
+        ("members", "zot", members(49_000)),
+        ("more members", "zot", members(90_000)),
+        ("tags", "quay", tags(49_000)),
+        ("more tags", "quay", tags(240_000)),
+        ("resources", "harbor", resources.to_string()),
     ] {
         assert!(body.len() <= 1_000_000, "{name}: {}", body.len());
-        let process = start(&folder(&format!("attack_{name}")), &[]);
+        let process = start(&folder(&format!("attack_{}", name.replace(' ', "_"))), &[]);
         let request = post(&format!("/events/{source}"), "", body.as_bytes());
         let clients: Vec<_> = (0..40).map(|_| begun(&process, &request)).collect();
         for mut client in clients {
@@ -131,7 +147,7 @@ async fn large_bodies_take_little_memory() {
             let read = client.read_exact(&mut status);
             assert!(read.is_err() || status.starts_with(b"HTTP/1.1 "), "{name}");
         }
-        check_memory(&process, &format!("40 bodies at a time, each a megabyte of {name}"));
+        check_memory(&process, &format!("40 bodies of {} bytes at a time: {name}", body.len()));
     }
 }
 
@@ -166,6 +182,53 @@ async fn slow_clients_take_little_memory() {
     drop(readers);
 }
 
+/// Each delivery is thousands of changes, which the engine writes one after the other.
+#[tokio::test]
+async fn large_deliveries_keep_no_reader_waiting() {
+    let process = start(&folder("attack_deliveries"), &[]);
+    process.push("team/app", 1, "v1").await;
+    let deliveries: Vec<_> = (0..16)
+        .map(|delivery| {
+            let resource = |number| json!({ "digest": format!("a:{delivery:02}{number:04}") });
+            let resources: Vec<Value> = (0..2990).map(resource).collect();
+            let event = json!({
+                "type": "PUSH_ARTIFACT", "occur_at": 1_767_225_600,
+                "event_data": {
+                    "resources": resources, "repository": { "repo_full_name": "team/large" },
+                },
+            });
+            begun(&process, &post("/events/harbor", "", event.to_string().as_bytes()))
+        })
+        .collect();
+    let mut times: Vec<_> = (0..50).map(|_| honest_request(&process)).collect();
+    times.sort_unstable();
+    print(format!(
+        "attack: 16 deliveries of 2,990 changes: p50 {:?}, at most {:?} of 50 requests",
+        times[25], times[49]
+    ));
+    assert!(times[49] < Duration::from_secs(2));
+    drop(deliveries);
+}
+
+#[tokio::test]
+async fn lookups_in_progress_take_little_memory() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let folder = folder("attack_lookups");
+    let file = folder.join("subscriptions.json");
+    std::fs::write(&file, subscription(&url).to_string()).unwrap();
+    let process = start(&folder, &["--subscriptions", file.to_str().unwrap()]);
+    let name = format!("{}/{}", "a".repeat(100), "b".repeat(100));
+    let url = format!("{}/events/quay?token=token", process.url);
+    for tags in [vec!["v".to_owned(); 2900], (0..2900).map(|tag| format!("v{tag}")).collect()] {
+        let event = json!({ "repository": name, "updated_tags": tags });
+        for _ in 0..20 {
+            assert_eq!(process.http.post(&url).json(&event).send().await.unwrap().status(), 200);
+        }
+    }
+    check_memory(&process, "2,901 lookups in a silent registry, 40 times");
+}
+
 /// A subscription to a registry that attacks the catalog.
 fn subscription(url: &str) -> Value {
     json!([{
@@ -177,8 +240,14 @@ fn subscription(url: &str) -> Value {
 #[tokio::test]
 async fn the_responses_of_registries_take_little_memory() {
     let large = "a".repeat(100_000_000);
-    for attack in ["token", "manifest", "headers"] {
-        let body = large.clone();
+    // Of the right digest, with as many values as four mebibytes can have.
+    let lists = "[0],".repeat(1_040_000);
+    let lists = format!(r#"{{"schemaVersion":2,"annotations":[{lists}[0]]}}"#);
+    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, lists.as_bytes());
+    let hash: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = format!("docker-content-digest: sha256:{hash}\r\n");
+    for attack in ["token", "manifest", "annotations", "headers"] {
+        let (body, lists, digest) = (large.clone(), lists.clone(), digest.clone());
         let registry = Responder::start(move |request| match attack {
             "token" if request.contains("/token") => {
                 response("200 OK", "", &format!(r#"{{"token":"{body}"}}"#))
@@ -189,6 +258,7 @@ async fn the_responses_of_registries_take_little_memory() {
                 response("401 Unauthorized", &realm, "")
             }
             "manifest" => response("200 OK", "", &body),
+            "annotations" => response("200 OK", &digest, &lists),
             _ => response("200 OK", &format!("x: {}\r\n", &body[..10_000_000]), ""),
         })
         .await;

@@ -42,6 +42,7 @@ async fn hostile_bodies_get_an_orderly_response_and_change_nothing() {
             r#"{"action":"published","package":{"package_version":{"package_url":"","container_metadata":{"manifest":{"digest":"sha256:aa"}}}}}"#,
             r#"{"event_type":"pushed","repo_key":"..","name":"manifest.json","sha256":"aa","image_name":"..","tag":"x"}"#,
             r#"{"type":"zotregistry.image.updated","time":"yesterday","data":{"name":"x"}}"#,
+            r#"{"type":"SCANNING_COMPLETED","occur_at":1,"event_data":{"resources":[{"digest":"sha256:aa","scan_overview":{"x":{"scan_status":"Success","summary":{"summary":{"None":9223372036854775807,"Negligible":9223372036854775807}}}}}],"repository":{"repo_full_name":"x"}}}"#,
             &deep,
             &long,
         ] {
@@ -81,7 +82,7 @@ async fn the_events_of_a_delivery_and_the_changes_of_an_event_are_bounded() {
     let message = "499001 events are too many; the maximum is 1000";
     assert_eq!((status, response), (400, json!({ "message": message })));
     for (tags, reason) in
-        [(50_000, "it has more than 3000 changes"), (200_000, "it has more than 100000 values")]
+        [(40_000, "it has more than 3000 changes"), (200_000, "it has more than 50000 values")]
     {
         let event = json!({ "repository": "app/web", "updated_tags": vec!["v"; tags] });
         let (status, response) =
@@ -90,6 +91,16 @@ async fn the_events_of_a_delivery_and_the_changes_of_an_event_are_bounded() {
         assert_eq!((status, &response["malformed"]), (400, &malformed));
     }
     assert!(pending_lookups(&catalog).await.is_empty());
+    let many = vec![json!({ "imageDigest": "a:1", "imageTag": "a" }); 4_000];
+    let others = vec![json!({ "imageDigest": "a:0" }); 15_000];
+    let record = json!({
+        "eventSource": "ecr.amazonaws.com", "eventName": "BatchDeleteImage",
+        "eventTime": "2026-01-01T00:00:00Z", "awsRegion": "us-east-1",
+        "requestParameters": { "repositoryName": "team/app", "imageIds": others },
+        "responseElements": { "imageIds": many },
+    });
+    let (_, response) = send(&format!("{}/events/ecr", catalog.url), &[], record.to_string()).await;
+    assert_eq!(response["malformed"][0]["reason"], "it has more than 3000 changes");
 }
 
 #[tokio::test]

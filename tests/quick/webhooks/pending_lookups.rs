@@ -8,9 +8,10 @@ use catalog::reader::Filter;
 use catalog::{Digest, PendingLookups};
 use end_to_end::harness::responder::{Responder, response};
 use end_to_end::harness::stand_in::{StandIn, digest_of, image_manifest};
-use end_to_end::harness::{Store, digest, eventually, repository, time};
+use end_to_end::harness::{REGISTRY, Store, digest, eventually, repository, time};
 use ingest_events::lookup::{Lookup, MAX_PENDING};
-use registries::{Registry, RegistryAddress};
+use registries::{Registry, RegistryAddress, Subscriptions};
+use serde_json::json;
 use tokio::net::TcpListener;
 
 /// A lookup in the registry at an address.
@@ -124,6 +125,68 @@ async fn the_pending_lookups_of_a_registry_are_bounded() {
     let elsewhere = lookup("http://127.0.0.1:10", "another", &digest(1));
     ingest.complete_later(vec![elsewhere]).await.unwrap();
     assert_eq!(pending.list(Some("009999")).await.unwrap().len(), 1);
+}
+
+/// The lookups of deliveries that were just acknowledged.
+#[tokio::test]
+async fn a_registry_that_never_responds_does_not_delay_the_first_lookups_of_another() {
+    let manifests = [image_manifest(100), image_manifest(200)];
+    let tagged = [("v1", manifests[0].clone()), ("v2", manifests[1].clone())];
+    let good = StandIn::start("app", &tagged).await;
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent_url = format!("http://{}", silent.local_addr().unwrap());
+    let store = Store::in_memory().await.looking_up(&good.url).looking_up(&silent_url);
+    let ingest = Arc::new(store.ingest());
+    for number in 0..1100 {
+        let lookups = vec![lookup(&silent_url, "app", &digest(number))];
+        ingest.complete_later(lookups).await.unwrap();
+    }
+    let round = || {
+        let ingest = Arc::clone(&ingest);
+        tokio::spawn(async move { ingest.retry_pending_lookups(in_a_minute()).await })
+    };
+    let images = async || {
+        let page = store.page(&repository("app"), &Filter::default(), None, 10).await;
+        page.map_or(0, |page| page.images.len())
+    };
+    // This round waits for the silent registry.
+    let first = round();
+    let started = Instant::now();
+    let of = |manifest| lookup(&good.url, "app", &digest_of(manifest));
+    ingest.complete_later(vec![of(&manifests[0])]).await.unwrap();
+    eventually("the image", async || images().await == 1).await;
+    keep(&store, 0, &of(&manifests[1])).await;
+    let second = round();
+    eventually("the other image", async || images().await == 2).await;
+    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+    first.abort();
+    second.abort();
+}
+
+#[tokio::test]
+async fn a_pending_lookup_of_a_removed_subscription_sends_no_request() {
+    let manifest = image_manifest(100);
+    let registry = StandIn::start("app", &[("v1", manifest.clone())]).await;
+    let store = Store::in_memory().await;
+    let mut lookup = lookup(&registry.url, "app", &digest_of(&manifest));
+    let Registry::Oci(address) = &mut lookup.registry else { unreachable!() };
+    address.subscription = Some("mirror".to_owned());
+    keep(&store, 0, &lookup).await;
+    let subscriptions = |url: &str| {
+        let subscription = json!([{
+            "id": "mirror", "source": "harbor", "registryId": REGISTRY,
+            "credential": { "bearer": "token" }, "registryUrl": url,
+        }]);
+        Subscriptions::parse(&subscription.to_string()).unwrap()
+    };
+    for changed in [Subscriptions::default(), subscriptions("http://127.0.0.1:9")] {
+        let ingest = store.ingest_of(changed);
+        assert_eq!(ingest.retry_pending_lookups(in_a_minute()).await.unwrap(), 0);
+        assert_eq!(*registry.requests.lock().unwrap(), [], "none was sent");
+    }
+    let ingest = store.ingest_of(subscriptions(&registry.url));
+    assert_eq!(ingest.retry_pending_lookups(in_a_minute()).await.unwrap(), 1);
+    assert_eq!(size(&store).await, Some(100));
 }
 
 /// The size of the image of the repository `app`.

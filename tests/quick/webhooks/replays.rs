@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use catalog::{Deliveries, Timestamp};
 use end_to_end::harness::{Catalog, Store, digest};
+use registries::Subscriptions;
 use serde_json::{Value, json};
 
 use super::{REGISTRY, images, report, send, signature};
@@ -50,6 +51,12 @@ async fn a_signed_delivery_that_is_sent_again_changes_nothing() {
         assert_eq!(deliver(&catalog, &push(1)).await, (200, report(1, 0)));
         assert_eq!(images(&catalog, "team/app").await, expected);
     }
+    // A subscription of another id has the same key.
+    let mut renamed = subscriptions();
+    renamed[0]["id"] = json!("renamed");
+    let renamed = Catalog::start_subscribed(catalog.store.clone(), &renamed).await;
+    assert_eq!(deliver(&renamed, &push(1)).await, (200, report(1, 0)));
+    assert_eq!(images(&renamed, "team/app").await, expected);
     // A sender may change what is not signed, but not the body.
     let changed = push(1).replace("latest", "stable");
     let signature = format!("sha256={}", signature("key", &push(1)));
@@ -62,11 +69,11 @@ async fn a_signed_delivery_is_known_when_its_history_is_not_any_longer() {
     let store = Store::in_memory().await;
     let catalog = Catalog::start_subscribed(store.clone(), &subscriptions()).await;
     let body = push(1);
-    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, body.as_bytes());
-    let hash: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let parsed = Subscriptions::parse(&subscriptions().to_string()).unwrap();
+    let id = parsed.get("github").unwrap().signed_delivery(body.as_bytes()).unwrap();
     let long_ago = Timestamp::now().minus(Duration::from_hours(24 * 31));
     let deliveries = Deliveries::new(store.table);
-    let first = deliveries.first_received_at(&format!("github#{hash}"), long_ago).await.unwrap();
+    let first = deliveries.first_received_at(&id, long_ago).await.unwrap();
     assert_eq!(first, long_ago);
     assert_eq!(deliver(&catalog, &body).await, (200, report(0, 1)));
     assert_eq!(images(&catalog, "team/app").await, "RepositoryNotFoundException");

@@ -93,7 +93,7 @@ async fn an_event_is_acknowledged_and_listed_before_its_registry_responds() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_lookups_of_a_delivery_go_side_by_side() {
-    let tags: Vec<String> = (0..10).map(|number| format!("v{number}")).collect();
+    let tags: Vec<String> = (0..8).map(|number| format!("v{number}")).collect();
     let manifests: Vec<(&str, Value)> =
         tags.iter().zip(100..).map(|(tag, size)| (tag.as_str(), image_manifest(size))).collect();
     let registry = StandIn::start("team/app", &manifests).await;
@@ -102,7 +102,7 @@ async fn the_lookups_of_a_delivery_go_side_by_side() {
     let push = json!({ "repository": "team/app", "updated_tags": tags });
     accept(&catalog, "quay", &push).await;
     // Each lookup begins with the request for an authorization, and waits for its response.
-    wait_until("ten requests at a time", START_LIMIT, || gate.waiting() >= tags.len());
+    wait_until("eight requests at a time", START_LIMIT, || gate.waiting() >= tags.len());
     gate.open();
     wait_for_lookups(&catalog).await;
     assert_eq!(images(&catalog, "team/app").await.as_array().unwrap().len(), tags.len());

@@ -11,8 +11,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    Effect, Interpreted, MalformedEvent, Meaning, Origin, Push, effects, ignored, parse,
-    parse_seconds, parse_tag,
+    Effect, Interpreted, MalformedEvent, Meaning, Origin, Push, check_number, effects, ignored,
+    parse, parse_seconds, parse_tag,
 };
 
 #[derive(Deserialize)]
@@ -102,6 +102,7 @@ impl Event {
             return Err(MalformedEvent("there is neither 'event_data' nor 'data'".to_owned()));
         };
         let name = &data.repository.repo_full_name;
+        check_number(data.resources.len())?;
         let mut all = Vec::new();
         for resource in data.resources {
             all.extend(resource.effect(&self.event_type, name, time, origin)?);
@@ -159,7 +160,8 @@ impl Report {
                 "Negligible" | "None" => "INFORMATIONAL",
                 _ => "UNDEFINED",
             };
-            *counts.entry(severity.to_owned()).or_default() += count;
+            let sum: &mut i64 = counts.entry(severity.to_owned()).or_default();
+            *sum = sum.saturating_add(count.max(0));
         }
         Ok(Scan::complete(completed_at, Some(counts)))
     }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    Interpreted, MAX_EFFECTS, MalformedEvent, Meaning, Origin, Push, effects, ignored, parse,
+    Interpreted, MalformedEvent, Meaning, Origin, Push, check_number, effects, ignored, parse,
 };
 
 #[derive(Deserialize)]
@@ -42,8 +42,8 @@ impl Event {
             Some(Tags::Map(tags)) => tags.into_keys().collect(),
         };
         let mut pushes = Vec::new();
-        // One more than the limit is too many already.
-        for tag in tags.into_iter().take(MAX_EFFECTS + 1) {
+        check_number(tags.len())?;
+        for tag in tags {
             let push = Push {
                 name: self.repository.clone(),
                 digest: None,

@@ -49,10 +49,14 @@ pub struct Server {
 /// large response takes a few times its size until it is sent.
 const CONCURRENT_REQUESTS: usize = 16;
 
-/// The server, and its requests that are processed.
+/// Deliveries that are applied at the same time. The others wait.
+const CONCURRENT_DELIVERIES: usize = 8;
+
+/// The server, and what it processes.
 struct Running {
     server: Server,
     requests: Semaphore,
+    deliveries: Semaphore,
 }
 
 /// Why a parameter of the address of events is not valid.
@@ -97,8 +101,12 @@ impl Server {
             api = api.layer(refuse_foreign);
         }
         let health = Router::new().route("/healthz", get(async || "ok\n"));
-        let requests = Semaphore::new(CONCURRENT_REQUESTS);
-        health.merge(events).merge(api).with_state(Arc::new(Running { server: self, requests }))
+        let running = Running {
+            server: self,
+            requests: Semaphore::new(CONCURRENT_REQUESTS),
+            deliveries: Semaphore::new(CONCURRENT_DELIVERIES),
+        };
+        health.merge(events).merge(api).with_state(Arc::new(running))
     }
 
     /// Serves until `ended`, and then completes the requests that are in progress.
@@ -131,7 +139,7 @@ async fn answer(
     Extension(connection): Extension<Arc<Connection>>,
     request: Request,
 ) -> Response {
-    let Running { server, requests } = &*running;
+    let Running { server, requests, .. } = &*running;
     let (head, body) = request.into_parts();
     let now = Timestamp::now().into();
     let signed = server.authentication.as_ref().map(|known| known.check_head(&head, now));
@@ -179,7 +187,7 @@ async fn ingest(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let Running { server, requests } = &*running;
+    let Running { server, deliveries, .. } = &*running;
     let query = query.unwrap_or_default();
     let checked = webhook::source(&source).and_then(|source| {
         let subscriptions = server.subscriptions.as_ref();
@@ -206,7 +214,7 @@ async fn ingest(
             return refusal(StatusCode::SERVICE_UNAVAILABLE, &error.to_string());
         }
     };
-    let _slot = requests.acquire().await;
+    let _slot = deliveries.acquire().await;
     let (origin, body) = match &server.subscriptions {
         Some(subscriptions) => {
             match webhook::receive(subscriptions, source, &query, &headers, &body) {

@@ -37,12 +37,17 @@ pub async fn retry_pending_lookups(ingest: Arc<Ingest>) {
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
-        match ingest.retry_pending_lookups(Instant::now() + LOOKUPS_TIMEOUT).await {
-            Ok(0) => {}
-            Ok(lookups) => tracing::info!(lookups, "completed pending lookups"),
-            Err(error) => {
-                tracing::warn!(error = causes(&error), "pending lookups cannot be retried");
-            }
+        // A round may take longer than the interval, for the registries that are slow.
+        tokio::spawn(retry(Arc::clone(&ingest)));
+    }
+}
+
+async fn retry(ingest: Arc<Ingest>) {
+    match ingest.retry_pending_lookups(Instant::now() + LOOKUPS_TIMEOUT).await {
+        Ok(0) => {}
+        Ok(lookups) => tracing::info!(lookups, "completed pending lookups"),
+        Err(error) => {
+            tracing::warn!(error = causes(&error), "pending lookups cannot be retried");
         }
     }
 }

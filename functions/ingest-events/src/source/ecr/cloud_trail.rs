@@ -1,12 +1,14 @@
 //! CloudTrail records of Amazon ECR and Amazon ECR Public.
 
+use std::collections::HashSet;
+
 use catalog::{Change, ChangeKind, Digest, RegistryId, Repository, Service, Timestamp};
 use registries::manifest;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::changes;
-use crate::source::{MalformedEvent, Meaning, decode, ignored, parse, parse_tag};
+use crate::source::{MalformedEvent, Meaning, check_number, decode, ignored, parse, parse_tag};
 
 /// Of an API call, or of the execution of a lifecycle policy.
 #[derive(Deserialize)]
@@ -143,12 +145,14 @@ impl Record {
         let image_ids = |root: &Value| -> Result<Vec<ImageId>, MalformedEvent> {
             root.get("imageIds").map_or(Ok(Vec::new()), decode)
         };
-        let by_digest: Vec<String> = image_ids(&self.request_parameters)?
+        let by_digest: HashSet<String> = image_ids(&self.request_parameters)?
             .into_iter()
             .filter(|id| id.image_tag.is_none())
             .filter_map(|id| id.image_digest)
             .collect();
-        image_ids(&self.response_elements)?
+        let deleted = image_ids(&self.response_elements)?;
+        check_number(deleted.len())?;
+        deleted
             .into_iter()
             .map(|id| {
                 let text = id.image_digest.unwrap_or_default();
@@ -165,6 +169,7 @@ impl Record {
 
     fn policy_execution(&self) -> Result<Vec<ChangeKind>, MalformedEvent> {
         let execution: PolicyExecution = decode(&self.service_event_details)?;
+        check_number(execution.lifecycle_event_image_actions.len())?;
         let rules = execution
             .lifecycle_event_policy
             .map(|policy| policy.lifecycle_event_rules)
