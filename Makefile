@@ -32,8 +32,10 @@ test: tools
 	cat target/test-output-beside target/test-output-fuzz | tee -a target/test-output; \
 	tests/summary target/test-output && exit $$status
 
-# These fill items and replies up to their limits; `check` leaves them to `test`.
-LARGE := laws::sizes large_replies four_thousand_tags takes_long slow
+# These fill items, replies and tables up to their limits, or try very many inputs; `check` leaves
+# them to `test`.
+LARGE := laws::sizes large_replies four_thousand_tags takes_long slow fuzz:: writers:: pushers \
+	pending_lookups
 
 # What a developer runs after a change: the tests that need no program from outside.
 check: lint

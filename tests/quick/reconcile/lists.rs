@@ -110,6 +110,7 @@ async fn the_schedule_reports_a_list_that_is_refused() {
     let simulation = Simulation::new(0, 0).await;
     let mut jobs = simulation.jobs();
     jobs.subscriptions = Arc::new(Secret::known(subscriptions));
+    jobs.reconcile.registries = Registries::new(Arc::clone(&jobs.subscriptions), None);
     let deadline = tokio::time::Instant::now() + std::time::Duration::from_mins(1);
     let message = r#"{"reconcile":"registry","from":"mirror"}"#;
     let error = jobs.run(message, deadline).await.unwrap_err();
