@@ -72,7 +72,7 @@ async fn describe_images_serves_api_gateway() {
     assert_eq!((status, &refused["__type"]), (413, &json!("RequestEntityTooLargeException")));
 
     let (lines, metrics) = written;
-    let line = lines.iter().find(|line| line["message"] == "described images").unwrap();
+    let line = lines.iter().find(|line| line["message"] == "answered a request").unwrap();
     for (name, value) in [
         ("level", "INFO"),
         ("operation", "DescribeImages"),
@@ -83,7 +83,7 @@ async fn describe_images_serves_api_gateway() {
     ] {
         assert_eq!(line[name], value, "{line}");
     }
-    assert_eq!(line["images"], 2);
+    assert_eq!(line["items"], 2);
     assert!(line["timestamp"].is_string() && line["request_id"].is_string(), "{line}");
     assert!(line["span"]["requestId"].is_string(), "Lambda's own: {line}");
     assert!(
