@@ -12,7 +12,7 @@ BESIDE := deployment:: amazon_ecr::
 FUZZ := fuzz::
 
 # Every test. What is printed is kept, for the summary at the end.
-test: export HISTORIES = 1000
+test: export HISTORIES = 700
 test: export READS = 4000
 test: export REPOSITORIES = 10000
 test: export FUZZ_SECONDS = 20
