@@ -2,9 +2,11 @@
 //!
 //! - [`api`]: an HTTP request to an HTTP response
 //! - [`service`]: the names and operations of the two services
-//! - [`request`]: decodes and validates a request
+//! - [`request`]: decodes and validates a DescribeImages request; `members` decodes JSON, and
+//!   `constraints` has what all operations check
 //! - [`caller`]: who sent the request, and what they may read
 //! - `describe_images`, `list_images`, `describe_image_tags`, `describe_registries`: the operations
+//! - `pairs`: pages of images and tags, of two operations
 //! - `response`: images as the services write them
 //! - [`page_token`]: seals and opens page tokens
 //! - [`error`]: every error and its wire form

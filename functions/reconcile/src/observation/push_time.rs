@@ -8,7 +8,7 @@ use catalog::image::Image;
 use catalog::table::causes;
 use catalog::{Digest, Timestamp};
 use registries::push_times::{self, PushTimes};
-use registries::{PushHints, RegistryUnavailable};
+use registries::{Descriptor, PushHints, RegistryUnavailable};
 
 use super::{Contents, ObservedRepository, for_each};
 
@@ -27,20 +27,25 @@ pub(super) async fn assume(
     }
     let returned = returned(repository, contents).await;
     let possible = |time: Option<Timestamp>| possible_push_time(time?, observed_at);
-    let times = for_each(unknown, async |(digest, hints)| {
-        let time = match (returned.get(digest), &hints.configuration) {
-            (Some(time), _) => Some(*time),
-            (None, Some(configuration)) => {
-                let (oci, address) = (repository.oci, repository.address);
-                possible(oci.created(address, repository.name, configuration).await?)
-            }
-            (None, None) => None,
-        };
-        Ok((digest, time.or(possible(hints.created))))
+    // Many images may have one configuration.
+    let configurations: BTreeMap<&Digest, &Descriptor> = unknown
+        .iter()
+        .filter(|(digest, _)| !returned.contains_key(digest))
+        .filter_map(|(_, hints)| hints.configuration.as_ref())
+        .map(|configuration| (&configuration.digest, configuration))
+        .collect();
+    let created = for_each(configurations, async |(digest, configuration)| {
+        let (oci, address) = (repository.oci, repository.address);
+        Ok((digest, oci.created(address, repository.name, configuration).await?))
     })
     .await?;
+    let created: BTreeMap<&Digest, Option<Timestamp>> = created.into_iter().collect();
+    let time = |digest: &Digest, hints: &PushHints| {
+        let created_at = || possible(*created.get(&hints.configuration.as_ref()?.digest)?);
+        returned.get(digest).copied().or_else(created_at).or(possible(hints.created))
+    };
     let mut times: BTreeMap<&Digest, Timestamp> =
-        times.into_iter().filter_map(|(digest, time)| Some((digest, time?))).collect();
+        unknown.iter().filter_map(|(digest, hints)| Some((digest, time(digest, hints)?))).collect();
 
     let manifests = |digest: &Digest| contents.images.get(digest)?.content.manifests.as_deref();
     let pushed_at = |digest: &Digest| known.get(digest).map(|image| image.image_pushed_at);
