@@ -77,7 +77,8 @@ async fn a_registry_that_never_responds_does_not_delay_the_lookups_of_another() 
         tokio::spawn(async move { retrying.retry_pending_lookups(in_a_minute()).await.unwrap() });
     let started = Instant::now();
     eventually("the image", async || size(&store).await == Some(100)).await;
-    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    // A request that is not answered ends after five seconds.
+    assert!(started.elapsed() < Duration::from_millis(4500), "{:?}", started.elapsed());
     assert_eq!(round.await.unwrap(), 1);
 }
 
@@ -158,7 +159,8 @@ async fn a_registry_that_never_responds_does_not_delay_the_first_lookups_of_anot
     keep(&store, 0, &of(&manifests[1])).await;
     let second = round();
     eventually("the other image", async || images().await == 2).await;
-    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+    // The silent registry takes a minute.
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
     first.abort();
     second.abort();
 }
