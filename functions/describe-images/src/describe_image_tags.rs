@@ -7,11 +7,10 @@ use catalog::reader::Filter;
 use catalog::{Digest, Reader, RegistryId, Service, Tag, Timestamp};
 use serde::Serialize;
 
-use crate::constraints;
 use crate::error::DescribeImagesError;
-use crate::members::{Members, integer, string};
+use crate::members::Members;
 use crate::page_token::{Keyring, ListingKey};
-use crate::pairs::{self, PageRequest};
+use crate::pairs::{self, PageMembers, PageRequest};
 use crate::response::epoch_seconds;
 use crate::service::Operation;
 
@@ -53,18 +52,10 @@ pub(crate) fn parse(
     body: &[u8],
 ) -> Result<PageRequest, DescribeImagesError> {
     let mut members = Members::of_body(body)?;
-    let registry_id = string(members.take("registryId"))?;
-    let name = string(members.take("repositoryName"))?;
-    let next_token = string(members.take("nextToken"))?;
-    let max_results = integer(members.take("maxResults"))?;
-
-    let (name, registry_id) = (name.as_deref(), registry_id.as_deref());
-    let service = Service::EcrPublic;
-    let repository = constraints::repository(service, default_registry, name, registry_id)?;
-    let max_results = constraints::page_size(max_results)?;
-    let filter =
-        Filter { tag_status: Some(TagStatus::Tagged), image_status: Some(ImageStatus::Active) };
-    Ok(PageRequest { repository, filter, max_results, next_token })
+    let page = PageMembers::decode(&mut members)?;
+    page.validate(Service::EcrPublic, default_registry, || {
+        Ok(Filter { tag_status: Some(TagStatus::Tagged), image_status: Some(ImageStatus::Active) })
+    })
 }
 
 /// Answers a request. Also returns the read units.

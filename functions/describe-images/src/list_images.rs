@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use crate::constraints;
 use crate::error::DescribeImagesError;
-use crate::members::{Members, integer, string};
+use crate::members::{Members, string};
 use crate::page_token::{Keyring, ListingKey};
-use crate::pairs::{self, PageRequest, Pair};
+use crate::pairs::{self, PageMembers, PageRequest, Pair};
 use crate::service::Operation;
 
 #[derive(Debug, Serialize)]
@@ -35,19 +35,14 @@ pub(crate) fn parse(
 ) -> Result<PageRequest, DescribeImagesError> {
     let mut members = Members::of_body(body)?;
     let mut filter = Members::of(members.take("filter"))?;
-    let registry_id = string(members.take("registryId"))?;
-    let name = string(members.take("repositoryName"))?;
-    let next_token = string(members.take("nextToken"))?;
-    let max_results = integer(members.take("maxResults"))?;
+    let page = PageMembers::decode(&mut members)?;
     let tag_status = string(filter.take("tagStatus"))?;
     let image_status = string(filter.take("imageStatus"))?;
-
-    let (name, registry_id) = (name.as_deref(), registry_id.as_deref());
-    let repository = constraints::repository(Service::Ecr, default_registry, name, registry_id)?;
-    let max_results = constraints::page_size(max_results)?;
-    let filter = constraints::filter(tag_status.as_deref(), image_status.as_deref())?;
-    let filter = constraints::with_default(filter, image_status.as_deref());
-    Ok(PageRequest { repository, filter, max_results, next_token })
+    let (tag_status, image_status) = (tag_status.as_deref(), image_status.as_deref());
+    page.validate(Service::Ecr, default_registry, || {
+        let filter = constraints::filter(tag_status, image_status)?;
+        Ok(constraints::with_default(filter, image_status))
+    })
 }
 
 /// Answers a request. Also returns the read units.

@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use catalog::image::Image;
 use catalog::reader::{Filter, ImageIdentifier, Listing};
-use catalog::{Reader, Repository, Tag};
+use catalog::{Reader, RegistryId, Repository, Service, Tag};
 
+use crate::constraints;
 use crate::error::DescribeImagesError;
+use crate::members::{Members, integer, string};
 use crate::page_token::{Keyring, ListingKey, PagePosition};
 
 #[derive(Debug)]
@@ -26,6 +28,42 @@ pub(crate) struct PageRequest {
     pub(crate) max_results: usize,
     /// Still sealed.
     pub(crate) next_token: Option<String>,
+}
+
+/// The members of a request that both operations have, not yet validated.
+pub(crate) struct PageMembers {
+    registry_id: Option<String>,
+    repository_name: Option<String>,
+    next_token: Option<String>,
+    max_results: Option<i64>,
+}
+
+impl PageMembers {
+    pub(crate) fn decode(members: &mut Members<'_>) -> Result<Self, DescribeImagesError> {
+        Ok(Self {
+            registry_id: string(members.take("registryId"))?,
+            repository_name: string(members.take("repositoryName"))?,
+            next_token: string(members.take("nextToken"))?,
+            max_results: integer(members.take("maxResults"))?,
+        })
+    }
+
+    /// Validates the members, and then the filter. `default_registry` is the registry without
+    /// `registryId`.
+    pub(crate) fn validate(
+        self,
+        service: Service,
+        default_registry: &RegistryId,
+        filter: impl FnOnce() -> Result<Filter, DescribeImagesError>,
+    ) -> Result<PageRequest, DescribeImagesError> {
+        let (name, registry_id) = (self.repository_name.as_deref(), self.registry_id.as_deref());
+        Ok(PageRequest {
+            repository: constraints::repository(service, default_registry, name, registry_id)?,
+            max_results: constraints::page_size(self.max_results)?,
+            filter: filter()?,
+            next_token: self.next_token,
+        })
+    }
 }
 
 #[derive(Debug)]

@@ -191,9 +191,10 @@ impl Lookups {
         }
     }
 
-    /// Keeps lookups for later, and returns them, each once. Of a registry with [`MAX_PENDING`]
+    /// Keeps lookups for later, and returns them, the latest of each id. Of a registry with [`MAX_PENDING`]
     /// already, none more: then reconciliation adds what they would have added.
-    pub(crate) async fn keep(&self, lookups: Vec<Lookup>) -> Result<Vec<Lookup>, StoreError> {
+    pub(crate) async fn keep(&self, mut lookups: Vec<Lookup>) -> Result<Vec<Lookup>, StoreError> {
+        lookups.sort_by_key(|lookup| lookup.time);
         let by_id: BTreeMap<String, Lookup> =
             lookups.into_iter().map(|lookup| (lookup.id(), lookup)).collect();
         let mut kept = Vec::new();
@@ -308,7 +309,9 @@ impl Lookups {
                 return Ok(Outcome::Completed);
             }
             Err(error) => {
-                let is_registry = !matches!(error, RegistryUnavailable::Status(status @ 400..500) if status != 429);
+                // A refusal is of one manifest; 429 is of all requests.
+                let is_registry =
+                    !matches!(error, RegistryUnavailable::Status(400..=428 | 430..=499));
                 let error = causes(&error);
                 tracing::info!(%repository, reference, error, "the lookup will be retried");
                 return Ok(Outcome::Unavailable { is_registry });

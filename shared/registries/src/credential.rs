@@ -131,6 +131,10 @@ fn are_equal(received: &str, expected: &str) -> bool {
     verify_slices_are_equal(received.as_bytes(), expected.as_bytes()).is_ok()
 }
 
+pub(crate) fn encode_hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn decode_hexadecimal(text: &str) -> Option<Vec<u8>> {
     if !text.is_ascii() || !text.len().is_multiple_of(2) {
         return None;

@@ -8,6 +8,8 @@ use catalog::{Digest, Timestamp};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::credential::encode_hexadecimal;
+
 const IMAGE_MEDIA_TYPES: [&str; 2] = [
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.v2+json",
@@ -167,6 +169,6 @@ fn digest_of(like: &Digest, bytes: &[u8]) -> Option<Digest> {
         "sha512" => digest(&SHA512, bytes),
         _ => return None,
     };
-    let hash: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = encode_hexadecimal(hash.as_ref());
     Digest::parse(&format!("{algorithm}:{hash}")).ok()
 }

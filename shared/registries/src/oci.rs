@@ -449,9 +449,10 @@ impl OciClient {
         Ok(authorization)
     }
 
-    /// Whether the subscription of an address exists, and still has this address.
+    /// Whether the subscription of an address exists, and still has this address; also if the
+    /// subscriptions cannot be read now, so that no lookup is lost.
     pub async fn is_named(&self, address: &RegistryAddress) -> bool {
-        self.access(address).await.is_ok()
+        !matches!(self.access(address).await, Err(RegistryUnavailable::NotNamed(_)))
     }
 
     /// What the subscription of an address permits. A lookup may be older than the subscription's

@@ -23,7 +23,7 @@ use http::HeaderMap;
 use serde::Deserialize;
 use url::Url;
 
-use crate::credential::{BasicCredential, Credential, InvalidCredential};
+use crate::credential::{BasicCredential, Credential, InvalidCredential, encode_hexadecimal};
 use crate::oci::RegistryAddress;
 use crate::source::Source;
 
@@ -222,8 +222,7 @@ impl Subscription {
         let Credential::Hmac(key) = &self.credential else { return None };
         let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes()), body);
         // The signature itself would let a reader of the table send the delivery.
-        let hash = digest(&SHA256, signature.as_ref());
-        Some(hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
+        Some(encode_hexadecimal(digest(&SHA256, signature.as_ref()).as_ref()))
     }
 
     /// The name in the catalog of one of its repositories.
