@@ -13,7 +13,10 @@ use std::path::Path;
 
 use catalog::change::Content;
 use catalog::image::{FindingsSummary, Scan};
-use catalog::{Change, ChangeKind, Digest, Reader, RegistryId, Repository, Table};
+use catalog::repository::{Encryption, ExclusionFilter, ImageTagMutability};
+use catalog::{
+    Change, ChangeKind, Digest, Reader, RegistryId, Repository, RepositoryStatement, Table,
+};
 use describe_images::page_token::Keyring;
 use end_to_end::harness::stand_in::{digest_of, image_manifest};
 use end_to_end::harness::{
@@ -121,7 +124,29 @@ async fn seed_private(store: &Store) {
     let theirs = Repository { registry: RegistryId::parse(OTHER_REGISTRY).unwrap(), ..app };
     apply(store, &theirs, 0, push(5, Some("theirs"))).await;
 
-    apply(store, &repository("team/empty"), 0, ChangeKind::RepositoryCreated).await;
+    apply(
+        store,
+        &repository("team/empty"),
+        0,
+        ChangeKind::RepositoryStated(RepositoryStatement {
+            created_at: Some(time(0)),
+            uri: Some("123456789012.dkr.ecr.us-east-1.amazonaws.com/team/empty".to_owned()),
+            image_tag_mutability: Some(ImageTagMutability {
+                value: "IMMUTABLE_WITH_EXCLUSION".to_owned(),
+                exclusion_filters: vec![ExclusionFilter {
+                    filter_type: "WILDCARD".to_owned(),
+                    filter: "latest".to_owned(),
+                }],
+            }),
+            scan_on_push: Some(true),
+            encryption: Some(Encryption {
+                encryption_type: "KMS".to_owned(),
+                kms_key: Some("arn:aws:kms:us-east-1:123456789012:key/1".to_owned()),
+            }),
+            tags: BTreeMap::from([("stack".to_owned(), Some("dev".to_owned()))]),
+        }),
+    )
+    .await;
 
     let complete = repository("team/complete");
     let content = Content {

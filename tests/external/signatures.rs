@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use catalog::{Change, ChangeKind, Repository, Service};
+use catalog::{Change, ChangeKind, Repository, RepositoryStatement, Service};
 use end_to_end::harness::{Catalog, Ended, REGION, Store, print, repository, require, time, tools};
 use serde_json::{Value, json};
 
@@ -24,7 +24,7 @@ async fn botocore_accepts_what_the_catalog_accepts() {
     let store = Store::in_memory().await;
     for service in Service::ALL {
         let repository = Repository { service, ..repository("team/app") };
-        let kind = ChangeKind::RepositoryCreated;
+        let kind = ChangeKind::RepositoryStated(RepositoryStatement::default());
         store.writer.apply(&Change { repository, time: time(0), kind }).await.unwrap();
     }
     let arn = "arn:aws:iam::123456789012:user/reader";

@@ -70,7 +70,7 @@ impl Store {
     /// The API on this table: the same code that runs standalone and on Lambda.
     pub fn api(&self, keyring: Keyring) -> Api {
         let registry = RegistryId::parse(REGISTRY).unwrap();
-        Api::new(self.reader.clone(), Secret::known(keyring), registry)
+        Api::new(self.reader.clone(), Secret::known(keyring), registry, REGION.to_owned())
     }
 
     /// Applies events to this table.

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use aws_sdk_ecr::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_ecr::error::ProvideErrorMetadata;
 use aws_smithy_async::time::StaticTimeSource;
-use catalog::{Change, ChangeKind, RegistryId, Repository, Service};
+use catalog::{Change, ChangeKind, RegistryId, Repository, RepositoryStatement, Service};
 use end_to_end::harness::{Catalog, REGISTRY, Store, repository, time};
 use serde_json::{Value, json};
 
@@ -24,7 +24,7 @@ pub(super) async fn catalog(signing_name: Option<&str>) -> Catalog {
             let change = Change {
                 repository: Repository { service, registry, ..repository(name) },
                 time: time(0),
-                kind: ChangeKind::RepositoryCreated,
+                kind: ChangeKind::RepositoryStated(RepositoryStatement::default()),
             };
             store.writer.apply(&change).await.unwrap();
         }

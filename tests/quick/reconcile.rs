@@ -61,6 +61,14 @@ impl Simulation {
         let (repositories, images) = (self.repositories, self.images);
         EcrClient::new(&configuration(InProcess(move |request: HttpRequest| async move {
             let (operation, body) = operation(&request);
+            if operation == "ListTagsForResource" {
+                return Ok(json_response(200, &json!({ "tags": [] })));
+            }
+            if let Some(names) = body["repositoryNames"].as_array() {
+                let described = |name: &Value| json!({ "repositoryName": name, "repositoryArn": "arn", "createdAt": 1 });
+                let repositories: Vec<Value> = names.iter().map(described).collect();
+                return Ok(json_response(200, &json!({ "repositories": repositories })));
+            }
             let most = usize::try_from(body["maxResults"].as_u64().unwrap()).unwrap();
             let first: usize = body["nextToken"].as_str().map_or(0, |token| token.parse().unwrap());
             let page = |total: usize| (first..total.min(first + most), total > first + most);

@@ -6,6 +6,7 @@
 mod changing_listing;
 mod describe_image_tags;
 mod describe_registries;
+mod describe_repositories;
 mod details;
 mod endpoint;
 mod failures;
@@ -13,6 +14,7 @@ mod image_ids;
 mod json;
 mod large_replies;
 mod list_images;
+mod list_tags_for_resource;
 mod listing;
 mod lookup;
 mod max_results_and_filter;
@@ -30,7 +32,7 @@ use std::fmt;
 use std::time::Duration;
 
 use catalog::change::Content;
-use catalog::{Change, ChangeKind, Repository, Service, Timestamp};
+use catalog::{Change, ChangeKind, Repository, RepositoryStatement, Service, Timestamp};
 use end_to_end::harness::{Catalog, REGISTRY, Store, digest, repository, tag, time};
 use http::HeaderMap;
 use reqwest::Method;
@@ -126,7 +128,12 @@ impl Wire {
 
     /// An empty repository.
     async fn create(&self, name: &str) {
-        self.apply(&repository(name), time(0), ChangeKind::RepositoryCreated).await;
+        self.apply(
+            &repository(name),
+            time(0),
+            ChangeKind::RepositoryStated(RepositoryStatement::default()),
+        )
+        .await;
     }
 
     /// Pushes an image without any other data.
@@ -197,9 +204,18 @@ impl Reply {
         assert!(!has_null(body), "{reply:?}");
         assert_eq!(error_type, body["__type"].as_str(), "{reply:?}");
         if reply.status == 200 {
-            let lists = ["imageDetails", "imageIds", "imageTagDetails", "registries"]
-                .map(|name| body[name].is_array());
-            assert!(lists.contains(&true) && error_type.is_none(), "{reply:?}");
+            let lists = [
+                "imageDetails",
+                "imageIds",
+                "imageTagDetails",
+                "registries",
+                "repositories",
+                "tags",
+            ];
+            assert!(
+                lists.into_iter().any(|name| body[name].is_array()) && error_type.is_none(),
+                "{reply:?}"
+            );
         } else {
             assert!([400, 404, 405, 413, 500].contains(&reply.status), "{reply:?}");
             assert!(error_type.is_some_and(|name| name.ends_with("Exception")), "{reply:?}");

@@ -1,7 +1,7 @@
 //! Calls of Amazon ECR Public's API, as CloudTrail records them and as the model's changes.
 
 use catalog::change::Content;
-use catalog::{Change, ChangeKind, Digest, Repository, Service, Tag};
+use catalog::{Change, ChangeKind, Digest, Repository, RepositoryStatement, Service, Tag};
 use serde_json::{Value, json};
 
 use crate::harness::stand_in::digest_of;
@@ -108,7 +108,7 @@ impl Call {
     /// What the call changes.
     pub fn change(&self, repository: &Repository, second: i64) -> Change {
         let kind = match self {
-            Self::CreateRepository => ChangeKind::RepositoryCreated,
+            Self::CreateRepository => ChangeKind::RepositoryStated(RepositoryStatement::default()),
             Self::DeleteRepository => ChangeKind::RepositoryDeleted,
             Self::PutImage { manifest, tag } => ChangeKind::ImagePushed {
                 digest: digest_of(manifest),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use catalog::change::Content;
 use catalog::image::{FindingsSummary, INDEX_MEDIA_TYPES, Scan};
-use catalog::{Change, ChangeKind, Repository, Tag, Timestamp};
+use catalog::{Change, ChangeKind, Repository, RepositoryStatement, Tag, Timestamp};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -109,7 +109,7 @@ pub fn any_kind(tags: Vec<Tag>) -> impl Strategy<Value = ChangeKind> {
         4 => (any_digest(), any_tag())
             .prop_map(|(number, tag)| ChangeKind::ImageUntagged { digest: digest(number), tag }),
         2 => any_tag().prop_map(|tag| ChangeKind::TagDeleted { tag }),
-        1 => Just(ChangeKind::RepositoryCreated),
+        1 => Just(ChangeKind::RepositoryStated(RepositoryStatement::default())),
         1 => Just(ChangeKind::RepositoryDeleted),
         1 => scan,
         1 => any_digest().prop_map(|number| ChangeKind::ImagePulled { digest: digest(number) }),

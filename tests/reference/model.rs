@@ -117,7 +117,7 @@ pub fn identifiers(changes: &[Change]) -> Vec<ImageIdentifier> {
             | ChangeKind::ImagePulled { digest }
             | ChangeKind::ImageArchived { digest }
             | ChangeKind::ImageRestored { digest, .. } => drop(digests.insert(digest.clone())),
-            ChangeKind::RepositoryCreated | ChangeKind::RepositoryDeleted => {}
+            ChangeKind::RepositoryStated(_) | ChangeKind::RepositoryDeleted => {}
         }
     }
     let by_digest =
@@ -134,7 +134,7 @@ fn rank(change: &Change) -> Rank<'_> {
         ChangeKind::RepositoryDeleted | ChangeKind::ImageDeleted { .. } => (0, None, None),
         ChangeKind::ImageUntagged { .. } => (1, None, None),
         ChangeKind::TagDeleted { .. } => (2, None, None),
-        ChangeKind::RepositoryCreated => (3, None, None),
+        ChangeKind::RepositoryStated(_) => (3, None, None),
         ChangeKind::ImagePushed { digest, .. } | ChangeKind::ImageObserved { digest, .. } => {
             (4, Some(digest), None)
         }
@@ -238,7 +238,7 @@ impl Repository {
             ChangeKind::TagDeleted { tag } => {
                 self.tags.remove(tag);
             }
-            ChangeKind::RepositoryCreated => self.exists = true,
+            ChangeKind::RepositoryStated(_) => self.exists = true,
             ChangeKind::RepositoryDeleted => {
                 self.exists = false;
                 self.repository_deleted_at = Some(time);

@@ -17,8 +17,10 @@ use crate::caller::Caller;
 use crate::describe_image_tags::{self, describe_image_tags};
 use crate::describe_images::{Described, describe_images};
 use crate::describe_registries::describe_registries;
+use crate::describe_repositories::{DescribeRepositoriesRequest, Selection, describe_repositories};
 use crate::error::DescribeImagesError;
 use crate::list_images::{self, list_images};
+use crate::list_tags_for_resource::{self, list_tags_for_resource};
 use crate::page_token::Keyring;
 use crate::request::DescribeImagesRequest;
 use crate::service::{self, Operation};
@@ -36,6 +38,7 @@ pub struct Api {
     reader: Reader,
     keyring: Secret<Keyring>,
     default_registry: RegistryId,
+    region: String,
 }
 
 /// What the log contains about a request, as far as it was decoded.
@@ -48,17 +51,22 @@ struct Decoded {
 
 struct Answer {
     body: String,
-    /// The images, the pairs of digest and tag, the tags, or the registries.
+    /// The images, the pairs of digest and tag, the tags, the repositories, or the registries.
     items: usize,
     consumed_capacity: f64,
 }
 
 impl Api {
     /// A request without `registryId` is about the registry of the caller's account or, if it is not
-    /// signed, about the default registry.
+    /// signed, about the default registry. `region` is the AWS region that the catalog follows.
     #[must_use]
-    pub fn new(reader: Reader, keyring: Secret<Keyring>, default_registry: RegistryId) -> Self {
-        Self { reader, keyring, default_registry }
+    pub fn new(
+        reader: Reader,
+        keyring: Secret<Keyring>,
+        default_registry: RegistryId,
+        region: String,
+    ) -> Self {
+        Self { reader, keyring, default_registry, region }
     }
 
     /// Answers a request. Errors are responses, too. `caller` is who signed the request.
@@ -132,6 +140,32 @@ impl Api {
                 let (response, capacity) =
                     describe_image_tags(&self.reader, &keyring, &request).await?;
                 Answer::new(&response, response.image_tag_details.len(), capacity)
+            }
+            Operation::DescribeRepositories => {
+                let request = DescribeRepositoriesRequest::parse(service, registry, body)?;
+                let DescribeRepositoriesRequest { registry, selection, .. } = &request;
+                match selection {
+                    Selection::Names(names) => {
+                        for name in names {
+                            let (registry, name) = (registry.clone(), name.clone());
+                            authorize(&Repository { service, registry, name })?;
+                        }
+                    }
+                    Selection::Page { .. } => caller.map_or(Ok(()), |caller| {
+                        caller.authorize_all(operation, service, registry)
+                    })?,
+                }
+                let keyring = self.keyring().await?;
+                let (response, capacity) =
+                    describe_repositories(&self.reader, &keyring, &self.region, &request).await?;
+                Answer::new(&response, response.repositories.len(), capacity)
+            }
+            Operation::ListTagsForResource => {
+                let arn = list_tags_for_resource::parse(service, body)?;
+                authorize(&arn.repository)?;
+                let (response, capacity) =
+                    list_tags_for_resource(&self.reader, &self.region, &arn).await?;
+                Answer::new(&response, response.tags.len(), capacity)
             }
             // Each caller has its own registry.
             Operation::DescribeRegistries => {

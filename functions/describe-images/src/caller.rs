@@ -1,10 +1,10 @@
 //! The caller of a request, and what they may read.
 
-use catalog::{RegistryId, Repository};
+use catalog::{RegistryId, Repository, RepositoryArn, Service, arn};
 use regex_lite::Regex;
 
 use crate::error::DescribeImagesError;
-use crate::service::{self, Operation};
+use crate::service::Operation;
 
 /// Who signed a request.
 #[derive(Debug, Clone)]
@@ -47,20 +47,43 @@ impl Caller {
         operation: Operation,
         repository: &Repository,
     ) -> Result<(), DescribeImagesError> {
+        let Repository { service, registry, .. } = repository;
+        self.check(operation, *service, registry, &repository.to_string(), |region| {
+            RepositoryArn::new(repository, region).to_string()
+        })
+    }
+
+    /// `AccessDeniedException` for a list of the repositories of a registry, unless the caller may
+    /// read all of them.
+    pub(crate) fn authorize_all(
+        &self,
+        operation: Operation,
+        service: Service,
+        registry: &RegistryId,
+    ) -> Result<(), DescribeImagesError> {
+        let prefix = if service == Service::Ecr { "" } else { "ecr-public/" };
+        self.check(operation, service, registry, &format!("{prefix}{registry}/*"), |region| {
+            arn::all_repositories(service, registry, region)
+        })
+    }
+
+    fn check(
+        &self,
+        operation: Operation,
+        service: Service,
+        registry: &RegistryId,
+        repository: &str,
+        resource: impl FnOnce(&str) -> String,
+    ) -> Result<(), DescribeImagesError> {
         let Some(permissions) = &self.permissions else { return Ok(()) };
-        let name = repository.to_string();
-        if permissions.repositories.iter().any(|pattern| pattern.0.is_match(&name)) {
+        if permissions.repositories.iter().any(|pattern| pattern.0.is_match(repository)) {
             return Ok(());
         }
         Err(DescribeImagesError::AccessDenied {
             caller: permissions.arn.clone(),
-            action: format!("{}:{}", repository.service, operation.as_str()),
-            resource: service::repository_arn(&permissions.region, repository),
-            policy: if repository.registry == self.account {
-                "identity-based"
-            } else {
-                "resource-based"
-            },
+            action: format!("{service}:{}", operation.as_str()),
+            resource: resource(&permissions.region),
+            policy: if *registry == self.account { "identity-based" } else { "resource-based" },
         })
     }
 }

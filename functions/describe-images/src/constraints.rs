@@ -22,16 +22,21 @@ pub(crate) fn repository(
     let name = name.ok_or_else(|| invalid("repositoryName", "must not be null"))?;
     let name =
         service.parse_repository_name(name).map_err(|rule| invalid("repositoryName", rule))?;
-    let registry = match registry_id {
-        None => default_registry.clone(),
+    Ok(Repository { service, registry: registry(default_registry, registry_id)?, name })
+}
+
+/// The registry that `registryId` names.
+pub(crate) fn registry(
+    default_registry: &RegistryId,
+    registry_id: Option<&str>,
+) -> Result<RegistryId, DescribeImagesError> {
+    match registry_id {
+        None => Ok(default_registry.clone()),
         Some(id) => RegistryId::parse(id).map_err(|_| {
-            invalid(
-                "registryId",
-                format_args!("must satisfy regular expression {REGISTRY_ID_PATTERN}"),
-            )
-        })?,
-    };
-    Ok(Repository { service, registry, name })
+            let rule = format_args!("must satisfy regular expression {REGISTRY_ID_PATTERN}");
+            invalid("registryId", rule)
+        }),
+    }
 }
 
 /// The items of a page.

@@ -65,7 +65,7 @@ pub(crate) async fn describe_image_tags(
     request: &PageRequest,
 ) -> Result<(DescribeImageTagsResponse, f64), DescribeImagesError> {
     let PageRequest { repository, filter, .. } = request;
-    let key = ListingKey { operation: Operation::DescribeImageTags, repository, filter };
+    let key = ListingKey::Images { operation: Operation::DescribeImageTags, repository, filter };
     let page = pairs::page(reader, keyring, &key, request).await?;
     let tags = page.pairs.iter().filter_map(|pair| pair.tag.as_ref());
     let (moves, capacity) = reader.last_moves(repository, tags).await?;

@@ -37,9 +37,10 @@ pub(crate) async fn describe_images(
             describe_requested(reader, repository, image_ids, filter).await
         }
         Selection::Page { filter, max_results, next_token } => {
-            let key = ListingKey { operation: Operation::DescribeImages, repository, filter };
+            let key =
+                ListingKey::Images { operation: Operation::DescribeImages, repository, filter };
             let after =
-                next_token.as_ref().map(|token| keyring.open_token(&key, token)).transpose()?;
+                next_token.as_ref().map(|token| keyring.open_image(&key, token)).transpose()?;
             let listing = reader
                 .list(
                     repository,
@@ -49,7 +50,7 @@ pub(crate) async fn describe_images(
                 )
                 .await
                 .map_err(|error| DescribeImagesError::from_read(error, repository))?;
-            describe_page(listing, keyring, &key, *max_results).await
+            describe_page(listing, keyring, repository, &key, *max_results).await
         }
     }
 }
@@ -113,6 +114,7 @@ fn too_large() -> DescribeImagesError {
 async fn describe_page(
     mut listing: Listing,
     keyring: &Keyring,
+    repository: &Repository,
     key: &ListingKey<'_>,
     max_results: usize,
 ) -> Result<Described, DescribeImagesError> {
@@ -121,13 +123,13 @@ async fn describe_page(
     let mut last: Option<Position> = None;
     let mut next_token = None;
     while let Some(image) = listing.next().await.map_err(DescribeImagesError::from)? {
-        let detail = detail(key.repository, &image)?;
+        let detail = detail(repository, &image)?;
         let weight = weight(detail.get());
         if let Some(last) = &last
             && (image_details.len() == max_results || bytes + weight > MAX_PAGE_BYTES)
         {
             let position = PagePosition { image: last.clone(), tag: None };
-            next_token = Some(keyring.seal_token(key, &position)?);
+            next_token = Some(keyring.seal_position(key, &position.to_bytes())?);
             break;
         }
         bytes += weight;

@@ -73,11 +73,15 @@ impl DescribeImagesError {
     /// The error of a failed read.
     pub(crate) fn from_read(error: ReadError, repository: &catalog::Repository) -> Self {
         match error {
-            ReadError::RepositoryNotFound => Self::RepositoryNotFound {
-                repository: repository.name.to_string(),
-                registry: repository.registry.to_string(),
-            },
+            ReadError::RepositoryNotFound => Self::repository_not_found(repository),
             ReadError::Store(error) => error.into(),
+        }
+    }
+
+    pub(crate) fn repository_not_found(repository: &catalog::Repository) -> Self {
+        Self::RepositoryNotFound {
+            repository: repository.name.to_string(),
+            registry: repository.registry.to_string(),
         }
     }
 

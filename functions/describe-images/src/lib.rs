@@ -5,7 +5,8 @@
 //! - [`request`]: decodes and validates a DescribeImages request; `members` decodes JSON, and
 //!   `constraints` has what all operations check
 //! - [`caller`]: who sent the request, and what they may read
-//! - `describe_images`, `list_images`, `describe_image_tags`, `describe_registries`: the operations
+//! - `describe_images`, `list_images`, `describe_image_tags`, `describe_registries`,
+//!   `describe_repositories`, `list_tags_for_resource`: the operations
 //! - `pairs`: pages of images and tags, of two operations
 //! - `response`: images as the services write them
 //! - [`page_token`]: seals and opens page tokens
@@ -17,8 +18,10 @@ mod constraints;
 mod describe_image_tags;
 mod describe_images;
 mod describe_registries;
+mod describe_repositories;
 pub mod error;
 mod list_images;
+mod list_tags_for_resource;
 mod members;
 pub mod page_token;
 mod pairs;

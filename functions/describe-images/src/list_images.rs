@@ -52,7 +52,7 @@ pub(crate) async fn list_images(
     request: &PageRequest,
 ) -> Result<(ListImagesResponse, f64), DescribeImagesError> {
     let PageRequest { repository, filter, .. } = request;
-    let key = ListingKey { operation: Operation::ListImages, repository, filter };
+    let key = ListingKey::Images { operation: Operation::ListImages, repository, filter };
     let page = pairs::page(reader, keyring, &key, request).await?;
     let image_id =
         |Pair { image, tag }| ImageId { image_digest: image.image_digest.clone(), image_tag: tag };

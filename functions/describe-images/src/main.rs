@@ -3,6 +3,7 @@
 //! | variable | meaning |
 //! | --- | --- |
 //! | `PAGE_TOKEN_SECRET_ARN` | the secret with the page token keys |
+//! | `AWS_REGION` | the region in the ARNs of repositories; Lambda sets it |
 //!
 //! and those of [`lambda::environment`] and [`lambda::telemetry`].
 
@@ -10,7 +11,7 @@ mod lambda;
 
 use std::sync::Arc;
 
-use ::lambda::{Environment, Telemetry};
+use ::lambda::{Environment, Telemetry, variable};
 use catalog::Reader;
 use describe_images::Api;
 use describe_images::api::METRIC_UNITS;
@@ -27,7 +28,12 @@ async fn main() -> Result<(), Error> {
     let keyring = environment.secret("PAGE_TOKEN_SECRET_ARN", |versions| {
         Ok(Keyring::parse(&format!("{}\n{}", versions.current, versions.previous))?)
     })?;
-    let api = Arc::new(Api::new(Reader::new(table), keyring, environment.registry_id()?));
+    let api = Arc::new(Api::new(
+        Reader::new(table),
+        keyring,
+        environment.registry_id()?,
+        variable("AWS_REGION")?,
+    ));
     lambda_http::run(service_fn(move |request: Request| {
         let api = Arc::clone(&api);
         async move {

@@ -81,7 +81,7 @@ pub(crate) async fn page(
     request: &PageRequest,
 ) -> Result<Page, DescribeImagesError> {
     let PageRequest { repository, filter, max_results, next_token } = request;
-    let after = next_token.as_ref().map(|token| keyring.open_token(key, token)).transpose()?;
+    let after = next_token.as_ref().map(|token| keyring.open_image(key, token)).transpose()?;
     let mut listing = reader
         .list(repository, filter, after.as_ref().map(|after| &after.image), max_results + 1)
         .await
@@ -92,7 +92,7 @@ pub(crate) async fn page(
     };
     let last = after.map(|after| PagePosition { tag: None, ..after });
     let (pairs, last) = fill(&mut listing, *max_results, pairs, last).await?;
-    let next_token = last.map(|last| keyring.seal_token(key, &last)).transpose()?;
+    let next_token = last.map(|last| keyring.seal_position(key, &last.to_bytes())).transpose()?;
     Ok(Page { pairs, next_token, consumed_capacity: capacity + listing.consumed_capacity() })
 }
 

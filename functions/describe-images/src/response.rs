@@ -137,7 +137,7 @@ pub(crate) fn epoch_seconds<S: Serializer>(
     serializer.serialize_f64(milliseconds as f64 / 1000.0)
 }
 
-fn optional_epoch_seconds<S: Serializer>(
+pub(crate) fn optional_epoch_seconds<S: Serializer>(
     time: &Option<Timestamp>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {

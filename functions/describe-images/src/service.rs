@@ -3,12 +3,14 @@
 //! <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_Operations.html>
 //! <https://docs.aws.amazon.com/AmazonECRPublic/latest/APIReference/API_Operations.html>
 
-use catalog::{Repository, Service};
+use catalog::Service;
 
 /// An operation that the catalog serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
     DescribeImages,
+    DescribeRepositories,
+    ListTagsForResource,
     /// Of Amazon ECR alone.
     ListImages,
     /// Of Amazon ECR Public alone.
@@ -22,6 +24,8 @@ impl Operation {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::DescribeImages => "DescribeImages",
+            Self::DescribeRepositories => "DescribeRepositories",
+            Self::ListTagsForResource => "ListTagsForResource",
             Self::ListImages => "ListImages",
             Self::DescribeImageTags => "DescribeImageTags",
             Self::DescribeRegistries => "DescribeRegistries",
@@ -31,6 +35,8 @@ impl Operation {
     pub(crate) fn from_name(service: Service, name: &str) -> Option<Self> {
         match (service, name) {
             (_, "DescribeImages") => Some(Self::DescribeImages),
+            (_, "DescribeRepositories") => Some(Self::DescribeRepositories),
+            (_, "ListTagsForResource") => Some(Self::ListTagsForResource),
             (Service::Ecr, "ListImages") => Some(Self::ListImages),
             (Service::EcrPublic, "DescribeImageTags") => Some(Self::DescribeImageTags),
             (Service::EcrPublic, "DescribeRegistries") => Some(Self::DescribeRegistries),
@@ -47,13 +53,6 @@ pub fn from_target(name: &str) -> Option<Service> {
         "SpencerFrontendService" => Some(Service::EcrPublic),
         _ => None,
     }
-}
-
-pub(crate) fn repository_arn(region: &str, repository: &Repository) -> String {
-    let Repository { service, registry, name } = repository;
-    // Public registries belong to no region.
-    let region = if *service == Service::Ecr { region } else { "" };
-    format!("arn:aws:{service}:{region}:{registry}:repository/{name}")
 }
 
 /// Whether the service has an operation of this name.

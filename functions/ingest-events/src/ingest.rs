@@ -10,7 +10,7 @@ use catalog::change::event_time;
 use catalog::history::LATENESS_WINDOW;
 use catalog::table::{StoreError, causes};
 use catalog::writer::Applied;
-use catalog::{Change, Deliveries, Table, Timestamp, Writer};
+use catalog::{Change, ChangeKind, Deliveries, RepositoryStatement, Table, Timestamp, Writer};
 use metrics::{Unit, counter, histogram};
 use registries::{EcrClient, Registries, RegistryAddress, Source, Subscription, Subscriptions};
 use secret::Secret;
@@ -290,6 +290,11 @@ impl Ingest {
         }
         let mut outcome = Outcome::Applied;
         for effect in effects {
+            let uri = match &effect {
+                Effect::Lookup(lookup) => lookup.repository_uri(),
+                Effect::Change(_) => None,
+            };
+            let uri = uri.or_else(|| origin.repository_uri(effect.repository(), &self.region));
             let change = match effect {
                 Effect::Change(change) => Some(change),
                 Effect::Lookup(mut lookup) => {
@@ -303,7 +308,7 @@ impl Ingest {
             };
             if let Some(change) = change {
                 let change = change.received_at(origin.received_at);
-                let applied = apply(&self.writer, &change).await?;
+                let applied = apply(&self.writer, &change, uri).await?;
                 consumption.add(&change, applied);
                 if applied.too_late {
                     outcome = Outcome::TooLate;
@@ -343,8 +348,21 @@ impl Ingest {
     }
 }
 
-pub(crate) async fn apply(writer: &Writer, change: &Change) -> Result<Applied, StoreError> {
-    let applied = writer.apply(change).await?;
+/// Applies a change. States the URI of its repository, unless one is known: a later one is that of
+/// another configuration, and reconciliation states it.
+pub(crate) async fn apply(
+    writer: &Writer,
+    change: &Change,
+    uri: Option<String>,
+) -> Result<Applied, StoreError> {
+    let mut applied = writer.apply(change).await?;
+    if applied.lacks_uri && uri.is_some() {
+        let statement = RepositoryStatement { uri, ..RepositoryStatement::default() };
+        let kind = ChangeKind::RepositoryStated(statement);
+        let stated = writer.apply(&Change { kind, ..change.clone() }).await?;
+        applied.write_units += stated.write_units;
+        applied.read_units += stated.read_units;
+    }
     // A repeated event is no news.
     if !applied.written && !applied.too_late {
         tracing::debug!(repository = %change.repository, "a change is known");

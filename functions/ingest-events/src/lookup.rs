@@ -129,6 +129,14 @@ impl Lookup {
         }
     }
 
+    /// What `docker pull` takes for the repository, if the lookup tells.
+    pub(crate) fn repository_uri(&self) -> Option<String> {
+        match &self.registry {
+            Registry::Oci(address) => Some(address.repository_uri(&self.name)),
+            Registry::Ecr { .. } => None,
+        }
+    }
+
     fn id(&self) -> String {
         format!("{}#{}", self.repository, self.reference())
     }
@@ -321,7 +329,7 @@ impl Lookups {
             tracing::info!(%repository, reference, "the tag has been moved since");
             return Ok(Outcome::Completed);
         }
-        match apply(writer, &lookup.completed(found)).await {
+        match apply(writer, &lookup.completed(found), lookup.repository_uri()).await {
             Err(error @ StoreError::ItemTooLarge) => {
                 let error = causes(&error);
                 tracing::warn!(%repository, reference, error, "the manifest cannot be stored");

@@ -17,7 +17,7 @@ use std::str::FromStr;
 
 use catalog::change::Content;
 use catalog::{Change, ChangeKind, Digest, RegistryId, Repository, Service, Tag, Timestamp};
-use registries::{Registry, RegistryAddress, Source, Subscription};
+use registries::{Registry, RegistryAddress, Scope, Source, Subscription};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -112,6 +112,27 @@ impl Origin {
         let name =
             self.service.parse_repository_name(&name).map_err(|rule| not_valid(member, rule))?;
         Ok(Repository { service: self.service, registry: self.registry.clone(), name })
+    }
+
+    /// What `docker pull` takes for a repository of the catalog, if that is known.
+    pub(crate) fn repository_uri(&self, repository: &Repository, region: &str) -> Option<String> {
+        let Repository { service, registry, name } = repository;
+        match (self.source, service) {
+            (Source::Ecr, Service::Ecr) => {
+                registries::ecr::repository_uri(registry, region, name.as_str())
+            }
+            // The alias of the registry is in no event of an image.
+            (Source::Ecr, Service::EcrPublic) => None,
+            _ => {
+                let name = match &self.subscription {
+                    Some(subscription) => {
+                        Scope::from_subscription(subscription).name_of(repository)?.to_owned()
+                    }
+                    None => name.as_str().to_owned(),
+                };
+                Some(self.registry_address(self.source.host())?.repository_uri(&name))
+            }
+        }
     }
 
     /// Where the registry serves manifests: as its subscription says, or else at the host of the

@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use catalog::change::{Change, Content};
+use catalog::history::RepositoryHistory;
 use catalog::image::{Image, Scan};
-use catalog::{ChangeKind, Digest, Repository, Tag, Timestamp};
+use catalog::{ChangeKind, Digest, Repository, RepositoryStatement, Tag, Timestamp};
+use registries::ecr::DescribedRepository;
 
 use crate::observation::{Contents, Observation, ObservedImage};
 
@@ -31,7 +33,8 @@ pub fn changes(
     };
     let mut changes = Vec::new();
     if known.is_none() {
-        changes.push(now(ChangeKind::RepositoryCreated));
+        let statement = statement(&contents.repository, &RepositoryHistory::default());
+        changes.push(stated(repository, observed, statement));
     }
     let known: BTreeMap<&Digest, &Image> =
         known.unwrap_or_default().iter().map(|image| (&image.image_digest, image)).collect();
@@ -93,6 +96,54 @@ pub fn changes(
         changes.push(now(ChangeKind::ImageDeleted { digest: digest.clone() }));
     }
     changes
+}
+
+/// The change that turns what the catalog knows of a repository itself into what was observed;
+/// `None` without a difference.
+#[must_use]
+pub fn repository_change(
+    repository: &Repository,
+    observed: &Observation,
+    known: &RepositoryHistory,
+) -> Option<Change> {
+    let statement = statement(&observed.contents.as_ref()?.repository, known);
+    (statement != RepositoryStatement::default()).then(|| stated(repository, observed, statement))
+}
+
+fn stated(
+    repository: &Repository,
+    observed: &Observation,
+    statement: RepositoryStatement,
+) -> Change {
+    // A repository is not there before it is created.
+    let time = statement.created_at.max(Some(observed.time)).unwrap_or(observed.time);
+    let kind = ChangeKind::RepositoryStated(statement);
+    Change { repository: repository.clone(), time, kind }
+}
+
+/// What was observed of a repository and differs from what is known of it.
+fn statement(observed: &DescribedRepository, known: &RepositoryHistory) -> RepositoryStatement {
+    fn new<T: Clone + PartialEq>(observed: &Option<T>, known: &Option<T>) -> Option<T> {
+        observed.clone().filter(|_| observed != known)
+    }
+    let DescribedRepository { description, tags } = observed;
+    let known_tags = known.tags();
+    let known = known.description().unwrap_or_default();
+    let mut statement = RepositoryStatement {
+        created_at: new(&description.created_at, &known.created_at),
+        uri: new(&description.uri, &known.uri),
+        image_tag_mutability: new(&description.image_tag_mutability, &known.image_tag_mutability),
+        scan_on_push: new(&description.scan_on_push, &known.scan_on_push),
+        encryption: new(&description.encryption, &known.encryption),
+        tags: BTreeMap::new(),
+    };
+    if let Some(tags) = tags {
+        let removed = known_tags.keys().filter(|key| !tags.contains_key(*key));
+        statement.tags.extend(removed.map(|key| (key.clone(), None)));
+        let added = tags.iter().filter(|(key, value)| known_tags.get(*key) != Some(*value));
+        statement.tags.extend(added.map(|(key, value)| (key.clone(), Some(value.clone()))));
+    }
+    statement
 }
 
 /// An image or its tag in a registry that does not return the exact time of a push (rule 59). A
@@ -184,7 +235,7 @@ pub fn kind(change: &Change) -> &'static str {
         | ChangeKind::ImageFound { tag: Some(_), .. } => "Tag",
         ChangeKind::ImageUntagged { .. } | ChangeKind::TagDeleted { .. } => "TagDeleted",
         ChangeKind::ImageDeleted { .. } => "ImageDeleted",
-        ChangeKind::RepositoryCreated => "Repository",
+        ChangeKind::RepositoryStated(_) => "Repository",
         ChangeKind::RepositoryDeleted => "RepositoryDeleted",
         ChangeKind::ImageScanned { .. } => "Scan",
         ChangeKind::ImagePulled { .. } => "Pull",
@@ -215,7 +266,9 @@ impl fmt::Display for Description<'_> {
             ChangeKind::ImageDeleted { digest } => {
                 write!(formatter, "the image {digest} was deleted")
             }
-            ChangeKind::RepositoryCreated => formatter.write_str("the repository was created"),
+            ChangeKind::RepositoryStated(_) => {
+                formatter.write_str("the repository is missing or incomplete")
+            }
             ChangeKind::RepositoryDeleted => formatter.write_str("the repository was deleted"),
             ChangeKind::ImageScanned { digest, scan } if scan.is_none() => {
                 write!(formatter, "the image {digest} has no scan")

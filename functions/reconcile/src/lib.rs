@@ -15,6 +15,7 @@ pub mod observation;
 use std::collections::BTreeMap;
 
 use catalog::change::Change;
+use catalog::history::RepositoryHistory;
 use catalog::image::Image;
 use catalog::reader::{Filter, ReadError};
 use catalog::table::StoreError;
@@ -116,11 +117,16 @@ impl Drift {
     }
 
     /// The changes for a catalog that contains these images.
-    fn changes_for(&self, mut known: Option<Vec<Image>>) -> Vec<Change> {
+    fn changes_for(&self, mut known: Option<Known>) -> Vec<Change> {
         if let (Some(range), Some(known)) = (&self.range, &mut known) {
-            range.restrict(known);
+            range.restrict(&mut known.images);
         }
-        let mut changes = drift::changes(&self.repository, &self.observed, known.as_deref());
+        let images = known.as_ref().map(|known| known.images.as_slice());
+        let of_images = drift::changes(&self.repository, &self.observed, images);
+        let of_repository = known.as_ref().and_then(|known| {
+            drift::repository_change(&self.repository, &self.observed, &known.history)
+        });
+        let mut changes: Vec<Change> = of_repository.into_iter().chain(of_images).collect();
         if !self.prune {
             changes.retain(|change| change.kind != ChangeKind::RepositoryDeleted);
         }
@@ -198,14 +204,20 @@ impl Reconcile {
         let known = known(&self.reader, &repository).await?;
         let (observed, range) = match &target.registry {
             Registry::Ecr { service, account } => {
-                let known = known.as_deref().unwrap_or_default();
-                let listed = self.registries.ecr()?.images(*service, account, &job.name).await?;
-                (observation::of_ecr(listed, known)?, None)
+                let known = known.as_ref().map_or(&[][..], |known| known.images.as_slice());
+                let ecr = self.registries.ecr()?;
+                let listed = ecr.images(*service, account, &job.name).await?;
+                let described = match listed.items {
+                    Some(_) => ecr.repository(*service, account, &job.name).await?,
+                    None => None,
+                };
+                (observation::of_ecr(listed, described.unwrap_or_default(), known)?, None)
             }
             Registry::Oci(address) => {
                 let oci = &self.registries.oci;
                 let (tags, range) = TagRange::list(oci, address, job, self.max_tags).await?;
-                let mut known = known.clone().unwrap_or_default();
+                let mut known =
+                    known.as_ref().map(|known| known.images.clone()).unwrap_or_default();
                 let candidates = range.restrict(&mut known);
                 let repository =
                     ObservedRepository { oci, address, source: target.source, name: &job.name };
@@ -330,16 +342,26 @@ impl Reconcile {
     }
 }
 
-/// All images of a repository in the catalog; `None` if it does not exist.
-async fn known(reader: &Reader, repository: &Repository) -> Result<Option<Vec<Image>>, StoreError> {
-    let mut listing = match reader.list(repository, &Filter::default(), None, PAGE_SIZE).await {
-        Ok(listing) => listing,
-        Err(ReadError::RepositoryNotFound) => return Ok(None),
-        Err(ReadError::Store(error)) => return Err(error),
+/// What the catalog has of a repository.
+struct Known {
+    history: RepositoryHistory,
+    images: Vec<Image>,
+}
+
+/// What the catalog has of a repository; `None` if it does not exist there.
+async fn known(reader: &Reader, repository: &Repository) -> Result<Option<Known>, StoreError> {
+    let read = async {
+        let (history, _) = reader.repository(repository).await?;
+        let mut listing = reader.list(repository, &Filter::default(), None, PAGE_SIZE).await?;
+        let mut images = Vec::new();
+        while let Some(image) = listing.next().await? {
+            images.push(image);
+        }
+        Ok(Known { history, images })
     };
-    let mut images = Vec::new();
-    while let Some(image) = listing.next().await? {
-        images.push(image);
+    match read.await {
+        Ok(known) => Ok(Some(known)),
+        Err(ReadError::RepositoryNotFound) => Ok(None),
+        Err(ReadError::Store(error)) => Err(error),
     }
-    Ok(Some(images))
 }

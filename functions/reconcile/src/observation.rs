@@ -10,7 +10,7 @@ use catalog::image::{Image, Scan};
 use catalog::table::causes;
 use catalog::{Digest, Tag, Timestamp};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use registries::ecr::{self, ECR_DELAY};
+use registries::ecr::{self, DescribedRepository, ECR_DELAY};
 use registries::{
     FoundManifest, Listed, ManifestLookup, ManifestNotFound, OciClient, PushHints, RegistryAddress,
     RegistryUnavailable, Source,
@@ -31,6 +31,8 @@ pub struct Observation {
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Contents {
+    /// The repository itself, as far as the registry describes it.
+    pub repository: DescribedRepository,
     pub tags: BTreeMap<Tag, Digest>,
     /// The images that may differ from the catalog's.
     pub images: BTreeMap<Digest, ObservedImage>,
@@ -61,6 +63,7 @@ pub struct ObservedImage {
 /// Observes a repository in one of Amazon's services, which return all images.
 pub(crate) fn of_ecr(
     listed: Listed<Image>,
+    repository: DescribedRepository,
     known: &[Image],
 ) -> Result<Observation, RegistryUnavailable> {
     // The list may not contain an image that was just pushed. That is not a deletion.
@@ -68,7 +71,7 @@ pub(crate) fn of_ecr(
     let time = Timestamp::from_milliseconds(listed.date.as_milliseconds() - delay)
         .map_err(|_| RegistryUnavailable::NoDate)?;
     let Some(images) = listed.items else { return Ok(Observation { time, contents: None }) };
-    let mut contents = Contents::default();
+    let mut contents = Contents { repository, ..Contents::default() };
     for image in images {
         let content = ecr::content(&image);
         let Image { image_digest: digest, image_tags, .. } = image;
@@ -174,6 +177,7 @@ pub(crate) async fn of_oci(
     })
     .await?;
     let mut contents = Contents::default();
+    contents.repository.description.uri = Some(address.repository_uri(name));
     for (tag, digest, found_at) in pairs.into_iter().flatten() {
         let first = contents.found_at.entry(digest.clone()).or_insert(found_at);
         *first = found_at.min(*first);

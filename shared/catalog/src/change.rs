@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::identifier::{Digest, Repository, Tag};
 use crate::image::{FindingsSummary, Scan};
+use crate::repository::RepositoryStatement;
 use crate::time::Timestamp;
 
 /// Something that happened in a repository.
@@ -54,6 +55,9 @@ impl Change {
             ChangeKind::ImageObserved { pushed_at: time, .. }
             | ChangeKind::ImageFound { pushed_at: time, .. }
             | ChangeKind::ImageRestored { activated_at: time, .. }
+            | ChangeKind::RepositoryStated(RepositoryStatement {
+                created_at: Some(time), ..
+            })
             | ChangeKind::ImageScanned {
                 scan: Scan { findings: Some(FindingsSummary { completed_at: Some(time), .. }), .. },
                 ..
@@ -125,8 +129,8 @@ pub enum ChangeKind {
     },
     /// A tag was deleted; its image stays.
     TagDeleted { tag: Tag },
-    /// The repository was created.
-    RepositoryCreated,
+    /// A registry has the repository, of which it states this.
+    RepositoryStated(RepositoryStatement),
     /// The repository was deleted, with every image in it.
     RepositoryDeleted,
     /// The scan of a known image changed.

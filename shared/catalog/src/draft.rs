@@ -104,7 +104,7 @@ fn named_by(kind: &ChangeKind) -> (Option<&Digest>, Option<&Tag>) {
         | ChangeKind::ImagePulled { digest }
         | ChangeKind::ImageArchived { digest }
         | ChangeKind::ImageRestored { digest, .. } => (Some(digest), None),
-        ChangeKind::RepositoryCreated | ChangeKind::RepositoryDeleted => (None, None),
+        ChangeKind::RepositoryStated(_) | ChangeKind::RepositoryDeleted => (None, None),
     }
 }
 
@@ -151,7 +151,9 @@ impl Draft<'_> {
             ChangeKind::TagDeleted { tag } => {
                 effect = self.move_tag(tag, &Move { time, digest: None })?
             }
-            ChangeKind::RepositoryCreated => self.repository.now.create(time),
+            ChangeKind::RepositoryStated(statement) => {
+                self.repository.now.state(time, statement);
+            }
             ChangeKind::RepositoryDeleted => self.repository.now.begin_deletion(time),
             ChangeKind::ImageScanned { digest, scan } => self.touch(digest, None)?.scan(time, scan),
             ChangeKind::ImagePulled { digest } => self.touch(digest, None)?.pull(time),
@@ -328,12 +330,6 @@ impl Draft<'_> {
 
     /// The writes of the draft.
     fn finish(mut self, horizon: Timestamp) -> Result<Writes, Missing> {
-        // A repository exists from its first event on; after a deletion, from the next push on.
-        if let Some(pushed_at) =
-            self.images.values().filter_map(|image| image.now.last_pushed_at()).max()
-        {
-            self.repository.now.observe(pushed_at);
-        }
         let unused_tags = self.load_unused_tags()?;
         let mut writes = Writes { unused_tags, ..Writes::default() };
         self.extend_segments()?;
@@ -346,7 +342,13 @@ impl Draft<'_> {
                 writes
                     .segments
                     .extend(segments.into_iter().map(|segment| (owner.clone(), segment)));
-                let expires = image.now.image(&digest).is_none();
+                let shown = image.now.image(&digest);
+                let expires = shown.is_none();
+                // A repository exists from its first push on; after a deletion, from the next one.
+                let pushed_at = shown.map(|shown| shown.image_pushed_at);
+                if let Some(pushed_at) = pushed_at.or(image.now.last_pushed_at()) {
+                    self.repository.now.observe(pushed_at);
+                }
                 writes.images.push((digest.clone(), image.clone(), expires));
             }
             self.images.insert(digest, image);
@@ -366,6 +368,7 @@ impl Draft<'_> {
                 writes.tags.push((tag, history, expires));
             }
         }
+        self.repository.now.compact(horizon);
         if self.repository.is_changed() || self.repository.stored.is_none() {
             writes.repository = Some(self.repository);
         }

@@ -7,7 +7,7 @@
 //! - [`log`]: a grow-only set of events with checkpoints, for what events do
 //! - [`image`]: of a digest: registers, a tombstone, and a log of pushes and of lost tags
 //! - [`tag`]: of a tag: a log of its moves
-//! - [`repository`]: whether a repository exists
+//! - [`repository`]: whether a repository exists, and registers of what is known of it
 //!
 //! The laws, which `laws.rs` states as properties of each history, and `tests/quick/laws` of a
 //! repository:

@@ -2,7 +2,9 @@
 //! dependency on HTTP, Lambda, or the events of a product.
 //!
 //! - [`identifier`]: validated names
+//! - [`arn`]: the ARNs of repositories
 //! - [`image`]: an image
+//! - [`repository`]: what is known of a repository itself
 //! - [`change`]: a change of a repository
 //! - [`history`]: data types whose state does not depend on the order of changes
 //! - [`draft`]: the writes of a change
@@ -12,6 +14,7 @@
 //! - [`deliveries`]: when signed deliveries were received first
 //! - [`writer`]: applies changes
 
+pub mod arn;
 pub mod change;
 pub mod deliveries;
 pub mod draft;
@@ -20,16 +23,19 @@ pub mod identifier;
 pub mod image;
 pub mod pending;
 pub mod reader;
+pub mod repository;
 pub mod table;
 pub mod time;
 pub mod writer;
 
+pub use arn::RepositoryArn;
 pub use change::{Change, ChangeKind};
 pub use deliveries::Deliveries;
 pub use identifier::{Digest, RegistryId, Repository, RepositoryName, Service, Tag};
 pub use image::{Image, ImageStatus};
 pub use pending::PendingLookups;
 pub use reader::Reader;
+pub use repository::{RepositoryDescription, RepositoryStatement};
 pub use table::Table;
 pub use time::Timestamp;
 pub use writer::Writer;

@@ -4,6 +4,7 @@
 //! that something does not exist, it reads that again consistently (rule 56).
 
 mod listing;
+mod repositories;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -11,11 +12,12 @@ use std::sync::Arc;
 use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
 
 use crate::history::{ImageHistory, Move, RepositoryHistory, TagHistory};
-use crate::identifier::{Digest, RegistryId, Repository, RepositoryName, Service, Tag};
+use crate::identifier::{Digest, Repository, Tag};
 use crate::image::{Image, ImageStatus, Position, TagStatus};
 use crate::table::{self, StoreError, Table};
 
 pub use self::listing::Listing;
+pub use self::repositories::Repositories;
 
 /// Reads of a tag that moves each time before its image is read.
 const MAX_LOOKS: usize = 32;
@@ -204,55 +206,30 @@ impl Reader {
         Ok((moves, capacity))
     }
 
-    /// All repositories of a registry in a service.
-    pub async fn repositories(
-        &self,
-        service: Service,
-        registry: &RegistryId,
-    ) -> Result<Vec<Repository>, StoreError> {
-        let partition = table::registry_partition(service, registry);
-        let mut items = self
-            .table
-            .client
-            .query()
-            .table_name(&self.table.name)
-            .index_name(table::TAG_STATUS_INDEX)
-            .key_condition_expression("#registry = :registry")
-            .expression_attribute_names("#registry", table::REPOSITORY_TAG_STATUS)
-            .expression_attribute_values(":registry", table::text(partition.as_str()))
-            .into_paginator()
-            .items()
-            .send();
-        let mut repositories = Vec::new();
-        while let Some(item) = items.next().await {
-            let item = item?;
-            let name = table::repository_name_of(&item, &partition).map(str::to_owned);
-            let history: RepositoryHistory = table::parse(item)?;
-            if let Some(Ok(name)) = name.as_deref().map(RepositoryName::parse)
-                && history.exists()
-            {
-                repositories.push(Repository { service, registry: registry.clone(), name });
-            }
-        }
-        Ok(repositories)
-    }
-
     /// Fails if the repository does not exist. Returns the read units.
     async fn check_exists(&self, repository: &Repository) -> Result<f64, ReadError> {
-        let (mut exists, mut capacity) = self.exists(repository, self.is_consistent).await?;
-        if !exists && !self.is_consistent {
-            let again;
-            (exists, again) = self.exists(repository, true).await?;
-            capacity += again;
-        }
-        if exists { Ok(capacity) } else { Err(ReadError::RepositoryNotFound) }
+        Ok(self.repository(repository).await?.1)
     }
 
-    async fn exists(
+    /// The history of a repository that exists. Also returns the read units.
+    pub async fn repository(
+        &self,
+        repository: &Repository,
+    ) -> Result<(RepositoryHistory, f64), ReadError> {
+        let (mut history, mut capacity) = self.history(repository, self.is_consistent).await?;
+        if history.is_none() && !self.is_consistent {
+            let again;
+            (history, again) = self.history(repository, true).await?;
+            capacity += again;
+        }
+        Ok((history.ok_or(ReadError::RepositoryNotFound)?, capacity))
+    }
+
+    async fn history(
         &self,
         repository: &Repository,
         is_consistent: bool,
-    ) -> Result<(bool, f64), StoreError> {
+    ) -> Result<(Option<RepositoryHistory>, f64), StoreError> {
         let output = self
             .table
             .client
@@ -265,7 +242,7 @@ impl Reader {
             .await?;
         let capacity = output.consumed_capacity.and_then(|capacity| capacity.capacity_units);
         let history: Option<RepositoryHistory> = output.item.map(table::parse).transpose()?;
-        Ok((history.is_some_and(|history| history.exists()), capacity.unwrap_or_default()))
+        Ok((history.filter(RepositoryHistory::exists), capacity.unwrap_or_default()))
     }
 }
 

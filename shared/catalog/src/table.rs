@@ -5,7 +5,7 @@
 //!
 //! | sort key | item |
 //! | --- | --- |
-//! | `repository` | whether the repository exists |
+//! | `repository` | the history of the repository: whether it exists, and what is known of it |
 //! | `<imageStatus>#<time>#<kind>#<digest>` | an image as it is listed; the time is counted down, so that the newest is first; the kind is 0 for an index, else 1 |
 //! | `ONCE_ARCHIVED#<time>#<kind>#<digest>` | the same of an image that was archived at least once since its push |
 //! | `digest#<digest>` | the history of a digest, from which its image follows |
@@ -13,14 +13,16 @@
 //! | `segment#<owner>#<number>` | older events of a history, whose sort key the owner is |
 //! | `manifest#<digest>#<index digest>` | an index lists the manifest |
 //!
+//! The partition `<registryId>`, or `ecr-public/<registryId>`, contains the descriptions of the
+//! registry's repositories; their sort keys are `repository#<repositoryName>`.
+//!
 //! The partition `pending` contains the pending lookups; their sort keys are their ids. The
 //! partition `format` contains the number of the table's format. Each signed delivery has a
 //! partition, `delivery#<hash of the signature>`, which contains when it was received first.
 //!
 //! The attribute `repositoryTagStatus` is the partition key of the index [`TAG_STATUS_INDEX`].
 //! Images listed by their status have it, and the index lists a repository's tagged or untagged
-//! ones in the same order; the item `repository` has it, and the index lists a registry's
-//! repositories.
+//! ones in the same order.
 
 mod error;
 mod keys;
@@ -57,7 +59,7 @@ pub const REPOSITORY: &str = "repository";
 pub const SORT: &str = "sort";
 /// Partition key of the index.
 pub const REPOSITORY_TAG_STATUS: &str = "repositoryTagStatus";
-/// The index of tagged and of untagged images, and of repositories.
+/// The index of tagged and of untagged images.
 pub const TAG_STATUS_INDEX: &str = "tag-status";
 /// When DynamoDB may delete an item, in seconds since the beginning of 1970.
 pub const EXPIRES_AT: &str = "expiresAt";
@@ -65,7 +67,7 @@ pub const EXPIRES_AT: &str = "expiresAt";
 pub const VERSION: &str = "version";
 
 /// The format of the table's items. A program does not read or write a table of another format.
-pub const FORMAT: u64 = 4;
+pub const FORMAT: u64 = 5;
 
 /// The partition key and the sort key of the item that holds the format, and its attribute. No
 /// repository's partition has its name: those have a slash.
@@ -116,12 +118,6 @@ pub(crate) fn key(partition: &str, sort: &str) -> Item {
 /// The sort key of an item.
 pub(crate) fn sort_of(item: &Item) -> &str {
     item.get(SORT).and_then(|sort| sort.as_s().ok()).map_or("", String::as_str)
-}
-
-/// The name of the repository of a registry that an item is in.
-pub(crate) fn repository_name_of<'a>(item: &'a Item, registry_partition: &str) -> Option<&'a str> {
-    let partition = item.get(REPOSITORY)?.as_s().ok()?;
-    partition.strip_prefix(registry_partition)?.strip_prefix('/')
 }
 
 /// Reads an item.

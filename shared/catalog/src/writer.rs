@@ -38,6 +38,8 @@ pub struct Applied {
     pub written: bool,
     /// Whether the change, or the move of its tag, came too late to make a difference.
     pub too_late: bool,
+    /// Whether the repository exists, and its URI is not known.
+    pub lacks_uri: bool,
     pub write_units: f64,
     pub read_units: f64,
 }
@@ -161,6 +163,9 @@ impl Writer {
             applied.too_late |= effect == Effect::TooLate;
             let transactions = Writes::new(&self.table, repository, &drafted, now)?.transactions();
             if transactions.is_empty() {
+                let history = loaded.repository.flatten().map(|item| item.history);
+                let description = history.and_then(|history| history.description());
+                applied.lacks_uri = description.is_some_and(|known| known.uri.is_none());
                 return Ok(unused_tags);
             }
             match self.transact(transactions).await {

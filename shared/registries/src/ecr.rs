@@ -9,7 +9,7 @@
 mod private;
 mod public;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
 use catalog::change::Content;
 use catalog::image::Image;
-use catalog::{Digest, RegistryId, Service, Tag, Timestamp};
+use catalog::{Digest, RegistryId, RepositoryDescription, Service, Tag, Timestamp};
 use tokio::sync::{Mutex, oneshot};
 use tokio::time::timeout;
 
@@ -74,6 +74,14 @@ impl std::fmt::Debug for EcrClient {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str("EcrClient")
     }
+}
+
+/// A repository in one of the services.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DescribedRepository {
+    pub description: RepositoryDescription,
+    /// The resource tags; `None` if the catalog may not list them.
+    pub tags: Option<BTreeMap<String, String>>,
 }
 
 /// A page of a list of images.
@@ -235,6 +243,26 @@ impl EcrClient {
         }
     }
 
+    /// Describes a repository; `None` if it does not exist.
+    pub async fn repository(
+        &self,
+        service: Service,
+        registry: &RegistryId,
+        name: &str,
+    ) -> Result<Option<DescribedRepository>, RegistryUnavailable> {
+        let described = match service {
+            Service::Ecr => private::describe_repository(&self.private, registry, name).await?,
+            Service::EcrPublic => public::describe_repository(&self.public, registry, name).await?,
+        };
+        let Some((description, arn)) = described else { return Ok(None) };
+        let tags = match (service, arn) {
+            (Service::Ecr, Some(arn)) => private::list_tags(&self.private, &arn).await?,
+            (Service::EcrPublic, Some(arn)) => public::list_tags(&self.public, &arn).await?,
+            (_, None) => None,
+        };
+        Ok(Some(DescribedRepository { description, tags }))
+    }
+
     /// Lists the names of all repositories of a registry.
     pub async fn repositories(
         &self,
@@ -246,6 +274,18 @@ impl EcrClient {
             Service::EcrPublic => public::list_repositories(&self.public, registry).await,
         }
     }
+}
+
+/// What `docker pull` takes for a repository of Amazon ECR; `None` in regions whose domain is not
+/// public.
+#[must_use]
+pub fn repository_uri(account: &RegistryId, region: &str, name: &str) -> Option<String> {
+    let domain = match region {
+        region if region.starts_with("cn-") => "amazonaws.com.cn",
+        region if region.contains("-iso") => return None,
+        _ => "amazonaws.com",
+    };
+    Some(format!("{account}.dkr.ecr.{region}.{domain}/{name}"))
 }
 
 fn found(image: &Image) -> FoundManifest {
@@ -267,6 +307,14 @@ pub fn content(image: &Image) -> Content {
         manifests: None,
         subject: image.subject_manifest_digest.clone(),
     }
+}
+
+/// Whether the tags of a resource are refused to the catalog: without the permission, or by a
+/// service that does not have them.
+fn may_not_be_listed(code: Option<&str>) -> bool {
+    const CODES: [&str; 3] =
+        ["AccessDeniedException", "UnsupportedCommandException", "UnknownOperationException"];
+    code.is_some_and(|code| CODES.contains(&code))
 }
 
 /// The tags of an image that the catalog can hold.

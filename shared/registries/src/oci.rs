@@ -98,6 +98,15 @@ impl RegistryAddress {
         format!("{scheme}://{}/v2/{path}", self.host)
     }
 
+    /// What `docker pull` takes for a repository.
+    #[must_use]
+    pub fn repository_uri(&self, name: &str) -> String {
+        // Images of Docker Hub are pulled under another name than that of its API.
+        let is_docker_hub = Source::DockerHub.host() == Some(self.host.as_str());
+        let host = if is_docker_hub { "docker.io" } else { &self.host };
+        format!("{host}/{name}")
+    }
+
     /// Whether it is the address of a product that is a service of its own.
     #[must_use]
     pub fn is_of_service(&self) -> bool {

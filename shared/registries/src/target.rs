@@ -76,7 +76,9 @@ impl RegistryTarget {
 }
 
 impl Scope {
-    fn from_subscription(subscription: &Subscription) -> Self {
+    /// Those of a subscription.
+    #[must_use]
+    pub fn from_subscription(subscription: &Subscription) -> Self {
         Self {
             service: subscription.service.unwrap_or_default(),
             registry_id: subscription.registry_id.clone(),
@@ -94,7 +96,9 @@ impl Scope {
         }
     }
 
-    fn name_of<'a>(&self, repository: &'a Repository) -> Option<&'a str> {
+    /// The name in the registry of a repository in the catalog; `None` if it cannot be there.
+    #[must_use]
+    pub fn name_of<'a>(&self, repository: &'a Repository) -> Option<&'a str> {
         if repository.service != self.service || repository.registry != self.registry_id {
             return None;
         }

@@ -172,6 +172,45 @@ pub(super) fn javascript_gives_members_as_javascript_classes() {
     "#);
 }
 
+/// No response has a member that is not in its model, or lacks a required one.
+#[test]
+pub(super) fn responses_have_the_shapes_of_the_models() {
+    let Some(python) = Language::Python.require("responses_have_the_shapes_of_the_models") else {
+        return;
+    };
+    let serving = Serving::start();
+    let app = r#"{"repositoryName":"team/app"}"#;
+    let complete = r#"{"repositoryName":"team/complete"}"#;
+    let requests = [
+        format!("ecr DescribeImages {complete}"),
+        "ecr DescribeRepositories {}".to_owned(),
+        format!("ecr ListImages {app}"),
+        r#"ecr ListTagsForResource {"resourceArn":"arn:aws:ecr:us-east-1:123456789012:repository/team/empty"}"#.to_owned(),
+        format!("ecr-public DescribeImages {complete}"),
+        "ecr-public DescribeRepositories {}".to_owned(),
+        format!("ecr-public DescribeImageTags {app}"),
+        "ecr-public DescribeRegistries {}".to_owned(),
+        r#"ecr-public ListTagsForResource {"resourceArn":"arn:aws:ecr-public::123456789012:repository/team/empty"}"#.to_owned(),
+    ];
+    let arguments: Vec<&str> = [serving.catalog.url.as_str()]
+        .into_iter()
+        .chain(requests.iter().map(String::as_str))
+        .collect();
+    let lines: Vec<String> =
+        python.lines("models", &arguments).iter().map(ToString::to_string).collect();
+    insta::assert_snapshot!(lines.join("\n"), @r#"
+    {"differences":[],"members":["imageDetails"],"operation":"ecr DescribeImages"}
+    {"differences":[],"members":["repositories"],"operation":"ecr DescribeRepositories"}
+    {"differences":[],"members":["imageIds"],"operation":"ecr ListImages"}
+    {"differences":[],"members":["tags"],"operation":"ecr ListTagsForResource"}
+    {"differences":[],"members":["imageDetails"],"operation":"ecr-public DescribeImages"}
+    {"differences":[],"members":["repositories"],"operation":"ecr-public DescribeRepositories"}
+    {"differences":[],"members":["imageTagDetails"],"operation":"ecr-public DescribeImageTags"}
+    {"differences":[],"members":["registries"],"operation":"ecr-public DescribeRegistries"}
+    {"differences":[],"members":["tags"],"operation":"ecr-public ListTagsForResource"}
+    "#);
+}
+
 #[test]
 pub(super) fn boto3_catches_errors_by_class() {
     fails_by_class(Language::Python, "boto3_catches_errors_by_class", "ClientError");

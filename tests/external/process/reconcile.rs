@@ -208,7 +208,7 @@ async fn from_ecr_public_the_public_repositories_are_filled() {
     assert_eq!(
         reconcile(),
         format!(
-            "{name}: the repository was created\n{name}: the image {image} is missing or incomplete\n\
+            "{name}: the repository is missing or incomplete\n{name}: the image {image} is missing or incomplete\n\
              1 repositories reconciled, 2 differences repaired\n"
         )
     );

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
 
-use catalog::{Change, ChangeKind, RegistryId, Service, Timestamp};
+use catalog::{Change, ChangeKind, RegistryId, RepositoryStatement, Service, Timestamp};
 use end_to_end::harness::{
     DockerRegistry, Notifications, OCI_IMAGE, REGISTRY, Store, binary, digest, free_port, print,
     repository, tag, time,
@@ -105,7 +105,7 @@ pub(super) async fn a_catalog_without_notifications(setup: Setup) {
     let deleted = Change {
         repository: repository("team/gone"),
         time: Timestamp::from_milliseconds(now() - 60_000).unwrap(),
-        kind: ChangeKind::RepositoryCreated,
+        kind: ChangeKind::RepositoryStated(RepositoryStatement::default()),
     };
     store.writer.apply(&deleted).await.unwrap();
     let reconcile = reconcile(&store, usize::MAX);

@@ -56,9 +56,8 @@ async fn r54_every_sample_of_ecr_public_is_understood() {
     };
     assert_eq!(send("cloudtrail-create-repository").await, (1, 0));
     assert_eq!(images(&catalog, REGISTRY, "ecr-tutorial").await, [json!(null); 0]);
-    // No operation tells them.
-    assert_eq!(send("cloudtrail-tag-resource").await, (0, 1));
-    assert_eq!(send("cloudtrail-untag-resource").await, (0, 1));
+    assert_eq!(send("cloudtrail-tag-resource").await, (1, 0));
+    assert_eq!(send("cloudtrail-untag-resource").await, (1, 0));
 
     // The record contains the manifest, so the size is known, also that of an index.
     assert_eq!(send("eventbridge-cloudtrail-put-image-index").await, (1, 0));

@@ -112,7 +112,7 @@ fn ecr_event(change: &Change) -> Value {
             });
             ("ECR Image Scan", detail)
         }
-        ChangeKind::RepositoryCreated => record("CreateRepository"),
+        ChangeKind::RepositoryStated(_) => record("CreateRepository"),
         ChangeKind::RepositoryDeleted => record("DeleteRepository"),
         other => panic!("ECR does not report {other:?}"),
     };

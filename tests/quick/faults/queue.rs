@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use catalog::change::Content;
 use catalog::image::Scan;
-use catalog::{Change, ChangeKind, Repository};
+use catalog::{Change, ChangeKind, Repository, RepositoryStatement};
 use end_to_end::harness::{Random, Store, digest, histories, print, repository, tag, time};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -101,7 +101,7 @@ fn ecr_kind() -> impl Strategy<Value = ChangeKind> {
             digest,
             scan: Scan::complete(time(0), Some(BTreeMap::from([("HIGH".to_owned(), high)]))),
         }),
-        1 => Just(ChangeKind::RepositoryCreated),
+        1 => Just(ChangeKind::RepositoryStated(RepositoryStatement::default())),
         2 => Just(ChangeKind::RepositoryDeleted),
     ]
 }

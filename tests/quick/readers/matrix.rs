@@ -2,13 +2,19 @@
 
 use aws_sdk_ecr::config::Credentials;
 use catalog::Service;
-use end_to_end::harness::REGISTRY;
+use end_to_end::harness::{REGION, REGISTRY};
 use serde_json::{Value, json};
 
 use super::{CALLERS, Caller, OTHER_REGISTRY, REPOSITORIES, Readers, legend};
 
 /// The last one belongs to both services, but not to the catalog.
-const OPERATIONS: [&str; 3] = ["DescribeImages", "NoSuchOperation", "DescribeRepositories"];
+const OPERATIONS: [&str; 5] = [
+    "DescribeImages",
+    "DescribeRepositories",
+    "ListTagsForResource",
+    "NoSuchOperation",
+    "GetAuthorizationToken",
+];
 
 /// All have the same length, so that responses about them can be compared. Two exist in the own
 /// registry, one in the other one, and one in neither.
@@ -55,7 +61,7 @@ fn expected(
     let registry = registry_id.unwrap_or(caller.account);
     match operation {
         "NoSuchOperation" => 'O',
-        "DescribeRepositories" => 'C',
+        "GetAuthorizationToken" => 'C',
         _ if !(caller.may_read)(service, registry, name) => 'D',
         _ if REPOSITORIES.contains(&(registry, name)) => 'S',
         _ => 'N',
@@ -65,7 +71,7 @@ fn expected(
 /// Sends every request as a caller. Returns the caller's row of the matrix.
 async fn row(
     readers: &Readers,
-    name: &str,
+    (name, account): (&str, &str),
     credentials: Option<&Credentials>,
     service: Service,
     operation: &str,
@@ -75,7 +81,18 @@ async fn row(
     for (_, registry_id) in REGISTRY_IDS {
         let mut refusals = Vec::new();
         for repository in NAMES {
-            let request = json!({ "repositoryName": repository, "registryId": registry_id });
+            // Each operation ignores the members of the others.
+            let registry = registry_id.unwrap_or(account);
+            let arn = match service {
+                Service::Ecr => format!("arn:aws:ecr:{REGION}:{registry}:repository/{repository}"),
+                Service::EcrPublic => {
+                    format!("arn:aws:ecr-public::{registry}:repository/{repository}")
+                }
+            };
+            let request = json!({
+                "repositoryName": repository, "registryId": registry_id,
+                "repositoryNames": [repository], "resourceArn": arn,
+            });
             let reply = readers.send(credentials, service, operation, &request).await;
             let what = format!("{name}, {service}, {operation}, {registry_id:?}, {repository}");
             assert_eq!(reply.letter, expected(registry_id, repository), "{what}");
@@ -102,15 +119,16 @@ async fn r40_r41_r42_r43_r44_r55_every_caller_service_operation_and_repository()
             for (name, letter, credentials) in refused_callers() {
                 let credentials = credentials.as_ref();
                 let expected = |_: Option<&str>, _: &str| letter;
-                matrix += &row(&readers, name, credentials, service, operation, expected).await;
+                let caller = (name, REGISTRY);
+                matrix += &row(&readers, caller, credentials, service, operation, expected).await;
             }
             for caller in &CALLERS {
                 let credentials = Some(&caller.credentials());
                 let expected = |registry_id: Option<&str>, name: &str| {
                     expected(caller, service, operation, registry_id, name)
                 };
-                let name = caller.name;
-                matrix += &row(&readers, name, credentials, service, operation, expected).await;
+                let caller = (caller.name, caller.account);
+                matrix += &row(&readers, caller, credentials, service, operation, expected).await;
             }
         }
     }
@@ -166,6 +184,70 @@ async fn r40_r41_r42_r43_r44_r55_every_caller_service_operation_and_repository()
     nothing             D D D D  D D D D  D D D D
     another account     N N N S  D D D D  N N N S
 
+    DescribeRepositories of ecr
+    no signature        M M M M  M M M M  M M M M
+    wrong secret        I I I I  I I I I  I I I I
+    unknown key         U U U U  U U U U  U U U U
+    no session token    U U U U  U U U U  U U U U
+    wrong session token U U U U  U U U U  U U U U
+    ended session       E E E E  E E E E  E E E E
+    own account         S N S N  S N S N  D D D D
+    one of another's    D D D D  D D D D  D D D S
+    a prefix            S N D D  S N D D  D D D D
+    only ecr            S N S N  S N S N  D D D D
+    only ecr-public     D D D D  D D D D  D D D D
+    everything          S N S N  S N S N  N N N S
+    nothing             D D D D  D D D D  D D D D
+    another account     N N N S  D D D D  N N N S
+
+    DescribeRepositories of ecr-public
+    no signature        M M M M  M M M M  M M M M
+    wrong secret        I I I I  I I I I  I I I I
+    unknown key         U U U U  U U U U  U U U U
+    no session token    U U U U  U U U U  U U U U
+    wrong session token U U U U  U U U U  U U U U
+    ended session       E E E E  E E E E  E E E E
+    own account         S N S N  S N S N  D D D D
+    one of another's    D D D D  D D D D  D D D D
+    a prefix            D D D D  D D D D  D D D D
+    only ecr            D D D D  D D D D  D D D D
+    only ecr-public     S N S N  S N S N  D D D D
+    everything          S N S N  S N S N  N N N S
+    nothing             D D D D  D D D D  D D D D
+    another account     N N N S  D D D D  N N N S
+
+    ListTagsForResource of ecr
+    no signature        M M M M  M M M M  M M M M
+    wrong secret        I I I I  I I I I  I I I I
+    unknown key         U U U U  U U U U  U U U U
+    no session token    U U U U  U U U U  U U U U
+    wrong session token U U U U  U U U U  U U U U
+    ended session       E E E E  E E E E  E E E E
+    own account         S N S N  S N S N  D D D D
+    one of another's    D D D D  D D D D  D D D S
+    a prefix            S N D D  S N D D  D D D D
+    only ecr            S N S N  S N S N  D D D D
+    only ecr-public     D D D D  D D D D  D D D D
+    everything          S N S N  S N S N  N N N S
+    nothing             D D D D  D D D D  D D D D
+    another account     N N N S  D D D D  N N N S
+
+    ListTagsForResource of ecr-public
+    no signature        M M M M  M M M M  M M M M
+    wrong secret        I I I I  I I I I  I I I I
+    unknown key         U U U U  U U U U  U U U U
+    no session token    U U U U  U U U U  U U U U
+    wrong session token U U U U  U U U U  U U U U
+    ended session       E E E E  E E E E  E E E E
+    own account         S N S N  S N S N  D D D D
+    one of another's    D D D D  D D D D  D D D D
+    a prefix            D D D D  D D D D  D D D D
+    only ecr            D D D D  D D D D  D D D D
+    only ecr-public     S N S N  S N S N  D D D D
+    everything          S N S N  S N S N  N N N S
+    nothing             D D D D  D D D D  D D D D
+    another account     N N N S  D D D D  N N N S
+
     NoSuchOperation of ecr
     no signature        M M M M  M M M M  M M M M
     wrong secret        I I I I  I I I I  I I I I
@@ -198,7 +280,7 @@ async fn r40_r41_r42_r43_r44_r55_every_caller_service_operation_and_repository()
     nothing             O O O O  O O O O  O O O O
     another account     O O O O  O O O O  O O O O
 
-    DescribeRepositories of ecr
+    GetAuthorizationToken of ecr
     no signature        M M M M  M M M M  M M M M
     wrong secret        I I I I  I I I I  I I I I
     unknown key         U U U U  U U U U  U U U U
@@ -214,7 +296,7 @@ async fn r40_r41_r42_r43_r44_r55_every_caller_service_operation_and_repository()
     nothing             C C C C  C C C C  C C C C
     another account     C C C C  C C C C  C C C C
 
-    DescribeRepositories of ecr-public
+    GetAuthorizationToken of ecr-public
     no signature        M M M M  M M M M  M M M M
     wrong secret        I I I I  I I I I  I I I I
     unknown key         U U U U  U U U U  U U U U

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use catalog::{Change, ChangeKind, Repository};
+use catalog::{Change, ChangeKind, Repository, RepositoryStatement};
 use end_to_end::harness::stand_in::{Extras, Listing, StandIn, image_manifest};
 use end_to_end::harness::{Store, repository, time};
 use reconcile::{Reconcile, ReconcileError, ReconcileJob};
@@ -42,7 +42,11 @@ async fn jobs(
         registry: catalog::RegistryId::parse("210987654321").unwrap(),
         ..repository("team/known")
     };
-    let change = Change { repository: known, time: time(0), kind: ChangeKind::RepositoryCreated };
+    let change = Change {
+        repository: known,
+        time: time(0),
+        kind: ChangeKind::RepositoryStated(RepositoryStatement::default()),
+    };
     store.writer.apply(&change).await.unwrap();
     let reconcile = Reconcile {
         reader: store.reader.clone(),

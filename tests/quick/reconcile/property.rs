@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use catalog::change::Content;
 use catalog::image::Image;
-use catalog::{Change, ChangeKind, Repository};
+use catalog::{Change, ChangeKind, Repository, RepositoryStatement};
 use end_to_end::harness::{Store, digest, histories, repository, tag, time};
 use end_to_end::reference::{generators::any_scan, model};
 use proptest::collection::vec;
@@ -32,7 +32,7 @@ pub(super) fn any_kind() -> impl Strategy<Value = ChangeKind> {
         3 => any_digest().prop_map(|digest| ChangeKind::ImageDeleted { digest }),
         3 => (any_digest(), any_tag()).prop_map(|(digest, tag)| ChangeKind::ImageUntagged { digest, tag }),
         2 => any_tag().prop_map(|tag| ChangeKind::TagDeleted { tag }),
-        1 => Just(ChangeKind::RepositoryCreated),
+        1 => Just(ChangeKind::RepositoryStated(RepositoryStatement::default())),
         1 => Just(ChangeKind::RepositoryDeleted),
         1 => any_digest().prop_map(|digest| ChangeKind::ImagePulled { digest }),
         1 => any_digest().prop_map(|digest| ChangeKind::ImageArchived { digest }),

@@ -274,11 +274,12 @@ async fn r59_a_known_push_is_never_moved_by_a_comparison() {
             matches!(
                 kinds[..],
                 [
+                    ChangeKind::RepositoryStated(_),
                     ChangeKind::ImageFound { tag: None, .. },
                     ChangeKind::ImageFound { tag: Some(_), .. }
                 ]
             ),
-            "the size and a tag: {kinds:#?}"
+            "the URI, the size and a tag: {kinds:#?}"
         );
         repair(&store, &drift).await;
         let [image] = &images(&store).await[..] else { panic!("one image") };

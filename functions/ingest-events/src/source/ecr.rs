@@ -11,6 +11,7 @@ mod cloud_event;
 mod cloud_trail;
 mod event_bridge;
 mod inspector;
+mod repository_call;
 
 use catalog::{Change, ChangeKind};
 use registries::Registry;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use catalog::change::Content;
 use catalog::image::Scan;
-use catalog::{Change, ChangeKind, Digest, Timestamp};
+use catalog::{Change, ChangeKind, Digest, RepositoryStatement, Timestamp};
 use registries::manifest;
 use serde::Deserialize;
 use serde_json::Value;
@@ -85,7 +85,12 @@ impl Event {
             EventType::Scan => {
                 ChangeKind::ImageScanned { digest: digest()?, scan: data.scan(time) }
             }
-            EventType::Repository | EventType::Other(_) => ChangeKind::RepositoryCreated,
+            EventType::Repository | EventType::Other(_) => {
+                ChangeKind::RepositoryStated(RepositoryStatement {
+                    created_at: Some(time),
+                    ..RepositoryStatement::default()
+                })
+            }
         };
         change(Change { repository, time, kind })
     }

@@ -63,7 +63,12 @@ pub async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     warn_of_open_access(options, listener.local_addr()?);
     print_greeting(options, listener.local_addr()?, &location);
     let server = Server {
-        api: Api::new(Reader::new(table), Secret::known(keyring), options.registry.clone()),
+        api: Api::new(
+            Reader::new(table),
+            Secret::known(keyring),
+            options.registry.clone(),
+            options.region.clone(),
+        ),
         authentication,
         ingest,
         subscriptions,

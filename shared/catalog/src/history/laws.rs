@@ -13,6 +13,7 @@ use crate::change::Content;
 use crate::history::log::unpack;
 use crate::identifier::{Digest, Tag};
 use crate::image::{Image, Scan};
+use crate::repository::RepositoryStatement;
 use crate::time::Timestamp;
 
 fn at(milliseconds: i64) -> Timestamp {
@@ -130,6 +131,21 @@ fn image(changes: &[(i64, ImageChange)]) -> Option<Image> {
     history.image(&digest(1))
 }
 
+fn repository_statement() -> impl Strategy<Value = Option<RepositoryStatement>> {
+    let text = || proptest::option::of((0..3_u8).prop_map(|number| number.to_string()));
+    let tag = ((0..2_u8).prop_map(|number| format!("key-{number}")), text());
+    let statement = (0..6_i64, text(), proptest::option::of(any::<bool>()), tag).prop_map(
+        |(created_at, uri, scan_on_push, tag)| RepositoryStatement {
+            created_at: Some(at(created_at)),
+            uri,
+            scan_on_push,
+            tags: BTreeMap::from([tag]),
+            ..RepositoryStatement::default()
+        },
+    );
+    proptest::option::weighted(0.7, statement)
+}
+
 fn moves() -> impl Strategy<Value = Vec<Move>> {
     let moved = (0..200_i64, proptest::option::of(0..4_u8));
     let moved =
@@ -191,22 +207,23 @@ proptest! {
 
     #[test]
     fn repositories_are_commutative_and_idempotent(
-        changes in proptest::collection::vec((0..6_i64, any::<bool>()), 1..10),
+        changes in proptest::collection::vec((0..6_i64, repository_statement()), 1..10),
         picks in proptest::collection::vec(any::<Index>(), 1..20),
     ) {
-        let exists = |changes: &[(i64, bool)]| {
+        // `None` is a deletion.
+        let known = |changes: &[(i64, Option<RepositoryStatement>)]| {
             let mut history = RepositoryHistory::default();
-            for (time, is_created) in changes {
-                if *is_created {
-                    history.create(at(*time));
+            for (time, statement) in changes {
+                if let Some(statement) = statement {
+                    history.state(at(*time), statement);
                 } else {
                     history.begin_deletion(at(*time));
                     history.finish_deletion(at(*time));
                 }
             }
-            history.exists()
+            (history.description(), history.tags())
         };
-        prop_assert_eq!(exists(&changes), exists(&shuffled_with_duplicates(&changes, &picks)));
+        prop_assert_eq!(known(&changes), known(&shuffled_with_duplicates(&changes, &picks)));
     }
 
     /// Compaction does not change the state: a tag's history with segments has the target, and the

@@ -1,12 +1,15 @@
 //! The keys of the items of a repository.
 
 use crate::draft::Owner;
-use crate::identifier::{Digest, RegistryId, Repository, Service, Tag};
+use crate::identifier::{Digest, RegistryId, Repository, RepositoryName, Service, Tag};
 use crate::image::{ImageStatus, Position, TagStatus};
 use crate::time::Timestamp;
 
 /// The sort key of a repository's own item.
 pub(crate) const REPOSITORY_ITEM: &str = "repository";
+
+/// Sort keys of descriptions of repositories begin so.
+const DESCRIPTION_PREFIX: &str = "repository#";
 
 /// Sort keys of digests begin so.
 pub(crate) const DIGEST_PREFIX: &str = "digest#";
@@ -21,7 +24,26 @@ pub(crate) fn tag_status_partition(repository: &Repository, tag_status: TagStatu
     format!("{repository}#{}", tag_status.as_str())
 }
 
-/// The index's partition key of the repositories of a registry in a service.
+/// The sort key of the description of a repository, in the partition of its registry.
+pub(crate) fn description_sort(name: &RepositoryName) -> String {
+    format!("{DESCRIPTION_PREFIX}{name}")
+}
+
+/// The name of the repository that such a sort key names.
+pub(crate) fn name_of_description_sort(sort: &str) -> Option<RepositoryName> {
+    RepositoryName::parse(sort.strip_prefix(DESCRIPTION_PREFIX)?).ok()
+}
+
+/// The first and the last sort key that descriptions of repositories can have after a name.
+pub(crate) fn description_sorts(after: Option<&RepositoryName>) -> (String, String) {
+    // '!' is less than every character of a name.
+    let first =
+        after.map_or_else(|| DESCRIPTION_PREFIX.to_owned(), |after| description_sort(after) + "!");
+    (first, format!("{DESCRIPTION_PREFIX}~"))
+}
+
+/// The partition key of the descriptions of a registry's repositories in a service. No repository's
+/// partition has it: that begins with twelve digits and a slash, or has two slashes.
 pub(crate) fn registry_partition(service: Service, registry: &RegistryId) -> String {
     match service {
         Service::Ecr => registry.to_string(),

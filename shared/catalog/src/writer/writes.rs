@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem};
 use serde::Serialize;
 
 use crate::draft::{self, Drafted, Owner};
-use crate::history::{ImageHistory, SegmentWrite};
+use crate::history::{ImageHistory, RepositoryHistory, SegmentWrite};
 use crate::identifier::{Digest, Repository};
 use crate::image::Image;
 use crate::table::{self, Item, Range, StoreError, TOMBSTONE_LIFETIME, Table};
@@ -44,15 +44,13 @@ impl Writes {
             manifests: Vec::new(),
         };
         if let Some(history) = &drafted.repository {
-            let registry = table::registry_partition(repository.service, &repository.registry);
-            let listed_in = Some((table::REPOSITORY_TAG_STATUS, registry));
-            writes.put_history(table::REPOSITORY_ITEM.to_owned(), history, listed_in, false)?;
+            writes.put_repository(history)?;
         }
         for (digest, history, expires) in &drafted.images {
             writes.put_image(digest, history, *expires)?;
         }
         for (tag, history, expires) in &drafted.tags {
-            writes.put_history(table::tag_sort(tag), history, None, *expires)?;
+            writes.put_history(table::tag_sort(tag), history, *expires)?;
         }
         for (owner, segment) in &drafted.segments {
             writes.put_segment(owner, segment);
@@ -72,18 +70,16 @@ impl Writes {
         transactions
     }
 
-    /// Writes a history, with an attribute, on condition that it has not changed since it was read.
+    /// Writes a history on condition that it has not changed since it was read.
     fn put_history<T: Serialize>(
         &mut self,
         sort: String,
         history: &Drafted<T>,
-        attribute: Option<(&str, String)>,
         expires: bool,
     ) -> Result<(), StoreError> {
         let version = history.stored.as_ref().map(|stored| stored.version);
-        let mut item = self.item(sort, &history.now)?;
+        let mut item = item(&self.partition, sort, &history.now)?;
         item.insert(table::VERSION.to_owned(), number(version.map_or(1, |version| version + 1)));
-        item.extend(attribute.map(|(name, value)| (name.to_owned(), table::text(value))));
         item.extend(expires.then(|| (table::EXPIRES_AT.to_owned(), self.expires_at.clone())));
         let put = Put::builder().table_name(&self.table).set_item(Some(item));
         let put = match version {
@@ -99,6 +95,23 @@ impl Writes {
         Ok(())
     }
 
+    /// Writes the history of the repository, and its description among those of the registry.
+    fn put_repository(&mut self, history: &Drafted<RepositoryHistory>) -> Result<(), StoreError> {
+        self.put_history(table::REPOSITORY_ITEM.to_owned(), history, false)?;
+        let Repository { service, registry, name } = &self.repository;
+        let (partition, sort) =
+            (table::registry_partition(*service, registry), table::description_sort(name));
+        let stored = history.stored.as_ref();
+        let before = stored.and_then(|stored| stored.history.description());
+        let write = match history.now.description() {
+            now if now == before => return Ok(()),
+            Some(now) => self.put(item(&partition, sort, &now)?),
+            None => self.delete(table::key(&partition, &sort)),
+        };
+        self.histories.push(write);
+        Ok(())
+    }
+
     /// Writes the history of a digest, and the items that follow from it: the image in listings,
     /// and its manifests.
     fn put_image(
@@ -107,20 +120,19 @@ impl Writes {
         history: &Drafted<ImageHistory>,
         expires: bool,
     ) -> Result<(), StoreError> {
-        self.put_history(table::digest_sort(digest), history, None, expires)?;
+        self.put_history(table::digest_sort(digest), history, expires)?;
         let now = history.now.image(digest);
         let before = history.stored.as_ref().and_then(|stored| stored.history.image(digest));
         let (rows_before, mut rows_now) = (rows(before.as_ref()), rows(now.as_ref()));
         for sort in rows_before.keys().filter(|sort| !rows_now.contains_key(*sort)) {
-            let key = table::key(&self.partition, sort);
-            let delete = Delete::builder().table_name(&self.table).set_key(Some(key)).build();
-            self.histories.push(TransactWriteItem::builder().set_delete(delete.ok()).build());
+            let delete = self.delete(table::key(&self.partition, sort));
+            self.histories.push(delete);
         }
         if before == now {
             rows_now.retain(|sort, _| !rows_before.contains_key(sort));
         }
         for (sort, (image, range)) in rows_now {
-            let mut item = self.item(sort, image)?;
+            let mut item = item(&self.partition, sort, image)?;
             if range != Range::OnceArchived {
                 let partition = table::tag_status_partition(&self.repository, image.tag_status());
                 item.insert(table::REPOSITORY_TAG_STATUS.to_owned(), table::text(partition));
@@ -157,20 +169,25 @@ impl Writes {
         self.histories.push(put);
     }
 
-    fn item(&self, sort: String, content: &impl Serialize) -> Result<Item, StoreError> {
-        match serde_dynamo::to_item(content) {
-            Ok(item) => {
-                let mut item: Item = item;
-                item.extend(table::key(&self.partition, &sort));
-                Ok(item)
-            }
-            Err(error) => Err(StoreError::Item { sort, error: Box::new(error) }),
-        }
+    fn delete(&self, key: Item) -> TransactWriteItem {
+        let delete = Delete::builder().table_name(&self.table).set_key(Some(key)).build();
+        TransactWriteItem::builder().set_delete(delete.ok()).build()
     }
 
     fn put(&self, item: Item) -> TransactWriteItem {
         let put = Put::builder().table_name(&self.table).set_item(Some(item)).build();
         TransactWriteItem::builder().set_put(put.ok()).build()
+    }
+}
+
+fn item(partition: &str, sort: String, content: &impl Serialize) -> Result<Item, StoreError> {
+    match serde_dynamo::to_item(content) {
+        Ok(item) => {
+            let mut item: Item = item;
+            item.extend(table::key(partition, &sort));
+            Ok(item)
+        }
+        Err(error) => Err(StoreError::Item { sort, error: Box::new(error) }),
     }
 }
 

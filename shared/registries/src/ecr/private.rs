@@ -1,19 +1,23 @@
 //! Requests to Amazon ECR.
 
+use std::collections::BTreeMap;
+
 use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_ecr::Client;
-use aws_sdk_ecr::error::SdkError;
+use aws_sdk_ecr::error::{ProvideErrorMetadata as _, SdkError};
 use aws_sdk_ecr::operation::describe_images::DescribeImagesError;
+use aws_sdk_ecr::operation::describe_repositories::DescribeRepositoriesError;
 use aws_sdk_ecr::types::{
     DescribeImagesFilter, FindingSeverity, ImageDetail, ImageIdentifier, ImageScanFindingsSummary,
-    ImageScanStatus, ImageStatusFilter,
+    ImageScanStatus, ImageStatusFilter, ImageTagMutabilityExclusionFilter, Repository,
 };
 use catalog::image::{FindingsSummary, Image, ImageStatus, Scan};
-use catalog::{Digest, RegistryId};
+use catalog::repository::{Encryption, ExclusionFilter, ImageTagMutability};
+use catalog::{Digest, RegistryId, RepositoryDescription};
 
-use super::{Clock, Failure, Missing, PAGE_SIZE, Page, tags, timestamp};
+use super::{Clock, Failure, Missing, PAGE_SIZE, Page, may_not_be_listed, tags, timestamp};
 use crate::RegistryUnavailable;
 
 /// A client in the region of a configuration.
@@ -91,6 +95,74 @@ pub(super) async fn list_repositories(
         names.extend(repository.map_err(RegistryUnavailable::request)?.repository_name);
     }
     Ok(names)
+}
+
+/// A repository, and its ARN; `None` if it does not exist.
+pub(super) async fn describe_repository(
+    client: &Client,
+    registry: &RegistryId,
+    name: &str,
+) -> Result<Option<(RepositoryDescription, Option<String>)>, RegistryUnavailable> {
+    let described = client
+        .describe_repositories()
+        .registry_id(registry.as_str())
+        .repository_names(name)
+        .send()
+        .await;
+    let described = match described {
+        Err(error)
+            if error
+                .as_service_error()
+                .is_some_and(DescribeRepositoriesError::is_repository_not_found_exception) =>
+        {
+            return Ok(None);
+        }
+        described => described.map_err(RegistryUnavailable::request)?,
+    };
+    let repository = described.repositories.unwrap_or_default().into_iter().next();
+    Ok(repository.map(|mut repository| {
+        let arn = repository.repository_arn.take();
+        (description(repository), arn)
+    }))
+}
+
+/// The resource tags of an ARN; `None` if they may not be listed.
+pub(super) async fn list_tags(
+    client: &Client,
+    arn: &str,
+) -> Result<Option<BTreeMap<String, String>>, RegistryUnavailable> {
+    match client.list_tags_for_resource().resource_arn(arn).send().await {
+        Ok(listed) => {
+            let tags = listed.tags.unwrap_or_default().into_iter();
+            Ok(Some(tags.map(|tag| (tag.key, tag.value)).collect()))
+        }
+        Err(error) if may_not_be_listed(error.code()) => Ok(None),
+        Err(error) => Err(RegistryUnavailable::request(error)),
+    }
+}
+
+/// Converts a repository, without its tags.
+fn description(repository: Repository) -> RepositoryDescription {
+    let filter = |filter: ImageTagMutabilityExclusionFilter| ExclusionFilter {
+        filter_type: filter.filter_type.as_str().to_owned(),
+        filter: filter.filter,
+    };
+    let filters = repository.image_tag_mutability_exclusion_filters.unwrap_or_default();
+    RepositoryDescription {
+        created_at: repository.created_at.as_ref().and_then(timestamp),
+        uri: repository.repository_uri,
+        image_tag_mutability: repository.image_tag_mutability.map(|mutability| {
+            ImageTagMutability {
+                value: mutability.as_str().to_owned(),
+                exclusion_filters: filters.into_iter().map(filter).collect(),
+            }
+        }),
+        scan_on_push: repository.image_scanning_configuration.map(|scan| scan.scan_on_push),
+        encryption: repository.encryption_configuration.map(|encryption| Encryption {
+            encryption_type: encryption.encryption_type.as_str().to_owned(),
+            kms_key: encryption.kms_key,
+        }),
+    }
 }
 
 fn failure(error: SdkError<DescribeImagesError>) -> Failure {

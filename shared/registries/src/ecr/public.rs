@@ -2,17 +2,20 @@
 //!
 //! <https://docs.aws.amazon.com/AmazonECRPublic/latest/APIReference/API_DescribeImages.html>
 
+use std::collections::BTreeMap;
+
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{Region, SdkConfig};
 use aws_sdk_ecrpublic::Client;
-use aws_sdk_ecrpublic::error::SdkError;
+use aws_sdk_ecrpublic::error::{ProvideErrorMetadata as _, SdkError};
 use aws_sdk_ecrpublic::operation::describe_images::DescribeImagesError;
-use aws_sdk_ecrpublic::types::{ImageDetail, ImageIdentifier};
+use aws_sdk_ecrpublic::operation::describe_repositories::DescribeRepositoriesError;
+use aws_sdk_ecrpublic::types::{ImageDetail, ImageIdentifier, Repository};
 use catalog::image::{Image, ImageStatus};
-use catalog::{Digest, RegistryId};
+use catalog::{Digest, RegistryId, RepositoryDescription};
 
-use super::{Clock, Failure, Missing, PAGE_SIZE, Page, tags, timestamp};
+use super::{Clock, Failure, Missing, PAGE_SIZE, Page, may_not_be_listed, tags, timestamp};
 use crate::RegistryUnavailable;
 
 /// Where the service is, whatever region the catalog follows.
@@ -93,6 +96,61 @@ pub(super) async fn list_repositories(
         names.extend(repository.map_err(RegistryUnavailable::request)?.repository_name);
     }
     Ok(names)
+}
+
+/// A repository, and its ARN; `None` if it does not exist.
+pub(super) async fn describe_repository(
+    client: &Client,
+    registry: &RegistryId,
+    name: &str,
+) -> Result<Option<(RepositoryDescription, Option<String>)>, RegistryUnavailable> {
+    let described = client
+        .describe_repositories()
+        .registry_id(registry.as_str())
+        .repository_names(name)
+        .send()
+        .await;
+    let described = match described {
+        Err(error)
+            if error
+                .as_service_error()
+                .is_some_and(DescribeRepositoriesError::is_repository_not_found_exception) =>
+        {
+            return Ok(None);
+        }
+        described => described.map_err(RegistryUnavailable::request)?,
+    };
+    let repository = described.repositories.unwrap_or_default().into_iter().next();
+    Ok(repository.map(|mut repository| {
+        let arn = repository.repository_arn.take();
+        (description(repository), arn)
+    }))
+}
+
+/// The resource tags of an ARN; `None` if they may not be listed.
+pub(super) async fn list_tags(
+    client: &Client,
+    arn: &str,
+) -> Result<Option<BTreeMap<String, String>>, RegistryUnavailable> {
+    match client.list_tags_for_resource().resource_arn(arn).send().await {
+        Ok(listed) => {
+            let tags = listed.tags.unwrap_or_default().into_iter();
+            Ok(Some(
+                tags.filter_map(|tag| Some((tag.key?, tag.value.unwrap_or_default()))).collect(),
+            ))
+        }
+        Err(error) if may_not_be_listed(error.code()) => Ok(None),
+        Err(error) => Err(RegistryUnavailable::request(error)),
+    }
+}
+
+/// Converts a repository, without its tags.
+fn description(repository: Repository) -> RepositoryDescription {
+    RepositoryDescription {
+        created_at: repository.created_at.as_ref().and_then(timestamp),
+        uri: repository.repository_uri,
+        ..RepositoryDescription::default()
+    }
 }
 
 fn failure(error: SdkError<DescribeImagesError>) -> Failure {

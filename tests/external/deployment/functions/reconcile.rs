@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use catalog::{Change, ChangeKind, Service};
+use catalog::{Change, ChangeKind, RepositoryStatement, Service};
 use end_to_end::harness::{digest, repository, time};
 use serde_json::json;
 
@@ -43,9 +43,9 @@ async fn reconcile_processes_its_queue() {
         let change = Change { repository: repository.clone(), time: time(0), kind };
         surroundings.store.writer.apply(&change).await.unwrap();
     };
-    apply(&harbor, ChangeKind::RepositoryCreated).await;
+    apply(&harbor, ChangeKind::RepositoryStated(RepositoryStatement::default())).await;
     // A repository of the account must stay, too: a subscription without an address may have it.
-    apply(&repository("gone"), ChangeKind::RepositoryCreated).await;
+    apply(&repository("gone"), ChangeKind::RepositoryStated(RepositoryStatement::default())).await;
 
     let function = surroundings.function("reconcile");
     let mut waiting = vec![r#"{"reconcile": "registries"}"#.to_owned()];

@@ -144,7 +144,6 @@ fn roles_allow_what_their_functions_do_and_no_more() {
                 ],
                 arn("Table")
             ),
-            allowed(&["dynamodb:Query"], json!({ "Fn::Sub": "${Table.Arn}/index/tag-status" })),
             allowed(&["secretsmanager:GetSecretValue"], json!({ "Ref": "SubscriptionsSecret" })),
             allowed(
                 &[
@@ -156,11 +155,15 @@ fn roles_allow_what_their_functions_do_and_no_more() {
                 arn("ReconcileQueue")
             ),
             allowed(
-                &["ecr:DescribeImages", "ecr:DescribeRepositories"],
+                &["ecr:DescribeImages", "ecr:DescribeRepositories", "ecr:ListTagsForResource"],
                 json!({ "Fn::Sub": "arn:${AWS::Partition}:ecr:${AWS::Region}:${AWS::AccountId}:repository/*" })
             ),
             allowed(
-                &["ecr-public:DescribeImages", "ecr-public:DescribeRepositories"],
+                &[
+                    "ecr-public:DescribeImages",
+                    "ecr-public:DescribeRepositories",
+                    "ecr-public:ListTagsForResource"
+                ],
                 json!({ "Fn::Sub": "arn:${AWS::Partition}:ecr-public::${AWS::AccountId}:repository/*" })
             ),
             allowed(&["logs:CreateLogStream", "logs:PutLogEvents"], arn("ReconcileLogGroup")),

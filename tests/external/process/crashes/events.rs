@@ -2,7 +2,7 @@
 
 use catalog::change::Content;
 use catalog::image::Scan;
-use catalog::{Change, ChangeKind, Digest, Repository, Tag, Timestamp};
+use catalog::{Change, ChangeKind, Digest, Repository, RepositoryStatement, Tag, Timestamp};
 use end_to_end::harness::{
     OCI_CONFIGURATION, OCI_IMAGE, OCI_INDEX, OCI_LAYER, REGION, REGISTRY, Random, digest, tag,
 };
@@ -109,7 +109,10 @@ pub(super) fn ecr_event(
             (event, ChangeKind::ImageScanned { digest: digest.clone(), scan })
         }
         19 => (record("DeleteRepository"), ChangeKind::RepositoryDeleted),
-        _ => (record("CreateRepository"), ChangeKind::RepositoryCreated),
+        _ => (
+            record("CreateRepository"),
+            ChangeKind::RepositoryStated(RepositoryStatement::default()),
+        ),
     }
 }
 

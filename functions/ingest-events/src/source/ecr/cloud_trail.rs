@@ -2,13 +2,17 @@
 
 use std::collections::HashSet;
 
-use catalog::{Change, ChangeKind, Digest, RegistryId, Repository, Service, Timestamp};
+use catalog::{
+    Change, ChangeKind, Digest, RegistryId, Repository, RepositoryArn, Service, Timestamp,
+};
 use registries::manifest;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::changes;
-use crate::source::{MalformedEvent, Meaning, check_number, decode, ignored, parse, parse_tag};
+use super::{changes, repository_call};
+use crate::source::{
+    MalformedEvent, Meaning, check_number, decode, ignored, not_valid, parse, parse_tag,
+};
 
 /// Of an API call, or of the execution of a lifecycle policy.
 #[derive(Deserialize)]
@@ -83,16 +87,21 @@ impl Record {
         if let Some(code) = &self.error_code {
             return ignored(format!("it failed with {code}"));
         }
+        let time: Timestamp = parse("eventTime", &self.event_time)?;
         let kinds = match self.event_name.as_str() {
-            "CreateRepository" => vec![ChangeKind::RepositoryCreated],
             "DeleteRepository" => vec![ChangeKind::RepositoryDeleted],
             "PutImage" => vec![self.put_image()?],
             "BatchDeleteImage" => self.batch_delete_image()?,
             "PolicyExecutionEvent" => self.policy_execution()?,
-            other => return ignored(format!("the event {other}")),
+            call => {
+                let (request, response) = (&self.request_parameters, &self.response_elements);
+                match repository_call::statement(call, time, request, response)? {
+                    Some(statement) => vec![ChangeKind::RepositoryStated(statement)],
+                    None => return ignored(format!("the event {call}")),
+                }
+            }
         };
         let repository = self.repository(service, account)?;
-        let time: Timestamp = parse("eventTime", &self.event_time)?;
         let change = |kind| Change { repository: repository.clone(), time, kind };
         changes(kinds.into_iter().map(change))
     }
@@ -112,6 +121,13 @@ impl Record {
     }
 
     fn repository(&self, service: Service, account: &str) -> Result<Repository, MalformedEvent> {
+        if let Some(arn) = self.text(&["/resourceArn"]) {
+            let RepositoryArn { repository, .. } = parse("resourceArn", arn)?;
+            if repository.service != service {
+                return Err(not_valid("resourceArn", "it is of another service"));
+            }
+            return Ok(repository);
+        }
         let name =
             self.text(&["/repository/repositoryName", "/image/repositoryName", "/repositoryName"]);
         let registry = self

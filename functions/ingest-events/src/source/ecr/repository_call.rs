@@ -1,0 +1,140 @@
+//! API calls that concern a repository itself, as CloudTrail records them.
+//!
+//! <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_CreateRepository.html>
+
+use std::collections::BTreeMap;
+
+use catalog::repository::{Encryption, ExclusionFilter, ImageTagMutability};
+use catalog::{RepositoryStatement, Timestamp};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::source::{MalformedEvent, decode, not_valid};
+
+const MAX_TAGS: usize = 200;
+const MAX_TAG_KEY_LENGTH: usize = 128;
+const MAX_TAG_VALUE_LENGTH: usize = 256;
+const MAX_EXCLUSION_FILTERS: usize = 100;
+/// Of all other texts. The longest of the services' is the ARN of a key.
+const MAX_LENGTH: usize = 2048;
+
+/// The members of a request or of a response that the catalog holds.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Members {
+    repository_uri: Option<String>,
+    image_tag_mutability: Option<String>,
+    image_tag_mutability_exclusion_filters: Option<Vec<ExclusionFilter>>,
+    image_scanning_configuration: Option<ImageScanningConfiguration>,
+    encryption_configuration: Option<Encryption>,
+    tags: Option<Vec<ResourceTag>>,
+    tag_keys: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ImageScanningConfiguration {
+    scan_on_push: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct ResourceTag {
+    #[serde(alias = "Key")]
+    key: String,
+    #[serde(default, alias = "Value")]
+    value: String,
+}
+
+/// What a call states: its response as far as it has one, and else its request. `None` if the call
+/// is another one.
+pub(super) fn statement(
+    name: &str,
+    time: Timestamp,
+    request: &Value,
+    response: &Value,
+) -> Result<Option<RepositoryStatement>, MalformedEvent> {
+    let is_creation = name == "CreateRepository";
+    match name {
+        "CreateRepository"
+        | "PutImageTagMutability"
+        | "PutImageScanningConfiguration"
+        | "TagResource"
+        | "UntagResource" => {}
+        _ => return Ok(None),
+    }
+    let request = Members::decode(request)?;
+    let response = Members::decode(response.get("repository").unwrap_or(response))?;
+    let scanning = response.image_scanning_configuration.or(request.image_scanning_configuration);
+    let statement = RepositoryStatement {
+        created_at: is_creation.then_some(time),
+        uri: response.repository_uri,
+        image_tag_mutability: response.image_tag_mutability.or(request.image_tag_mutability).map(
+            |value| ImageTagMutability {
+                value,
+                exclusion_filters: response
+                    .image_tag_mutability_exclusion_filters
+                    .or(request.image_tag_mutability_exclusion_filters)
+                    .unwrap_or_default(),
+            },
+        ),
+        scan_on_push: scanning.and_then(|scanning| scanning.scan_on_push),
+        encryption: response.encryption_configuration.or(request.encryption_configuration),
+        tags: tags(request.tags, request.tag_keys)?,
+    };
+    check(&statement)?;
+    Ok(Some(statement))
+}
+
+impl Members {
+    fn decode(members: &Value) -> Result<Self, MalformedEvent> {
+        if members.is_object() { decode(members) } else { Ok(Self::default()) }
+    }
+}
+
+/// The tags that were added, and those that were removed.
+fn tags(
+    added: Option<Vec<ResourceTag>>,
+    removed: Option<Vec<String>>,
+) -> Result<BTreeMap<String, Option<String>>, MalformedEvent> {
+    let added = added.unwrap_or_default().into_iter().map(|tag| (tag.key, Some(tag.value)));
+    let removed = removed.unwrap_or_default().into_iter().map(|key| (key, None));
+    let tags: BTreeMap<String, Option<String>> = added.chain(removed).collect();
+    if tags.len() > MAX_TAGS {
+        return Err(not_valid("tags", format_args!("more than {MAX_TAGS} tags")));
+    }
+    for (key, value) in &tags {
+        check_length("tags", key, MAX_TAG_KEY_LENGTH)?;
+        check_length("tags", value.as_deref().unwrap_or_default(), MAX_TAG_VALUE_LENGTH)?;
+    }
+    Ok(tags)
+}
+
+fn check(statement: &RepositoryStatement) -> Result<(), MalformedEvent> {
+    let RepositoryStatement { uri, image_tag_mutability, encryption, .. } = statement;
+    check_length("repositoryUri", uri.as_deref().unwrap_or_default(), MAX_LENGTH)?;
+    if let Some(ImageTagMutability { value, exclusion_filters }) = image_tag_mutability {
+        const FILTERS: &str = "imageTagMutabilityExclusionFilters";
+        check_length("imageTagMutability", value, MAX_TAG_KEY_LENGTH)?;
+        if exclusion_filters.len() > MAX_EXCLUSION_FILTERS {
+            let reason = format_args!("more than {MAX_EXCLUSION_FILTERS} filters");
+            return Err(not_valid(FILTERS, reason));
+        }
+        for ExclusionFilter { filter_type, filter } in exclusion_filters {
+            check_length(FILTERS, filter_type, MAX_TAG_KEY_LENGTH)?;
+            check_length(FILTERS, filter, MAX_TAG_VALUE_LENGTH)?;
+        }
+    }
+    if let Some(Encryption { encryption_type, kms_key }) = encryption {
+        const ENCRYPTION: &str = "encryptionConfiguration";
+        check_length(ENCRYPTION, encryption_type, MAX_TAG_KEY_LENGTH)?;
+        check_length(ENCRYPTION, kms_key.as_deref().unwrap_or_default(), MAX_LENGTH)?;
+    }
+    Ok(())
+}
+
+fn check_length(member: &str, text: &str, longest: usize) -> Result<(), MalformedEvent> {
+    if text.chars().count() <= longest {
+        return Ok(());
+    }
+    Err(not_valid(member, format_args!("longer than {longest} characters")))
+}

@@ -1,0 +1,127 @@
+//! The repositories of a registry.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
+
+use super::Reader;
+use crate::identifier::{RegistryId, Repository, RepositoryName, Service};
+use crate::repository::RepositoryDescription;
+use crate::table::{self, Item, StoreError};
+
+/// Repositories of one Query.
+const PAGE_SIZE: usize = 1000;
+
+/// Some repositories of a registry.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Repositories {
+    pub repositories: BTreeMap<RepositoryName, RepositoryDescription>,
+    /// DynamoDB read units.
+    pub consumed_capacity: f64,
+}
+
+impl Reader {
+    /// Lists at most `limit` repositories of a registry in a service, in the order of their names,
+    /// those after a name if there is one. Costs what they weigh, however many there are.
+    pub async fn list_repositories(
+        &self,
+        service: Service,
+        registry: &RegistryId,
+        after: Option<&RepositoryName>,
+        limit: usize,
+    ) -> Result<Repositories, StoreError> {
+        let (first, last) = table::description_sorts(after);
+        let mut listed = Repositories::default();
+        let mut next = None;
+        loop {
+            let left = limit - listed.repositories.len();
+            let output = self
+                .table
+                .client
+                .query()
+                .table_name(&self.table.name)
+                .key_condition_expression(
+                    "#partition = :partition AND #sort BETWEEN :first AND :last",
+                )
+                .expression_attribute_names("#partition", table::REPOSITORY)
+                .expression_attribute_names("#sort", table::SORT)
+                .expression_attribute_values(
+                    ":partition",
+                    table::text(table::registry_partition(service, registry)),
+                )
+                .expression_attribute_values(":first", table::text(first.as_str()))
+                .expression_attribute_values(":last", table::text(last.as_str()))
+                .limit(i32::try_from(left).unwrap_or(i32::MAX))
+                .consistent_read(self.is_consistent)
+                .set_exclusive_start_key(next)
+                .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                .send()
+                .await?;
+            let capacity = output.consumed_capacity.and_then(|capacity| capacity.capacity_units);
+            listed.consumed_capacity += capacity.unwrap_or_default();
+            listed.add(output.items.unwrap_or_default())?;
+            next = output.last_evaluated_key;
+            if next.is_none() || listed.repositories.len() >= limit {
+                return Ok(listed);
+            }
+        }
+    }
+
+    /// Finds repositories of a registry in a service by name.
+    pub async fn find_repositories(
+        &self,
+        service: Service,
+        registry: &RegistryId,
+        names: &[RepositoryName],
+    ) -> Result<Repositories, StoreError> {
+        let partition = table::registry_partition(service, registry);
+        let mut found = Repositories::default();
+        for is_consistent in [self.is_consistent, true] {
+            // DynamoDB refuses a key that is there twice.
+            let missing: BTreeSet<String> = names
+                .iter()
+                .filter(|name| !found.repositories.contains_key(*name))
+                .map(table::description_sort)
+                .collect();
+            let (items, capacity) = self.table.get(&partition, missing, is_consistent).await?;
+            found.consumed_capacity += capacity;
+            found.add(items)?;
+        }
+        Ok(found)
+    }
+
+    /// All repositories of a registry in a service.
+    pub async fn repositories(
+        &self,
+        service: Service,
+        registry: &RegistryId,
+    ) -> Result<Vec<Repository>, StoreError> {
+        let mut repositories: Vec<Repository> = Vec::new();
+        loop {
+            let after = repositories.last().map(|last| &last.name);
+            let page = self.list_repositories(service, registry, after, PAGE_SIZE).await?;
+            let is_last = page.repositories.len() < PAGE_SIZE;
+            let names = page.repositories.into_keys();
+            repositories.extend(names.map(|name| Repository {
+                service,
+                registry: registry.clone(),
+                name,
+            }));
+            if is_last {
+                return Ok(repositories);
+            }
+        }
+    }
+}
+
+impl Repositories {
+    fn add(&mut self, items: Vec<Item>) -> Result<(), StoreError> {
+        for item in items {
+            let Some(name) = table::name_of_description_sort(table::sort_of(&item)) else {
+                continue;
+            };
+            self.repositories.insert(name, table::parse(item)?);
+        }
+        Ok(())
+    }
+}
