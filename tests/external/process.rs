@@ -2,6 +2,7 @@
 //! is killed.
 
 mod attacks;
+mod aws_config;
 mod crashes;
 mod figures;
 mod lookups;
@@ -25,7 +26,8 @@ use serde_json::{Value, json};
 
 /// How long a process may take to end, or for any other step.
 const LIMIT: Duration = Duration::from_secs(5);
-const OPTIONS: [&str; 14] = [
+const OPTIONS: [&str; 15] = [
+    "aws-config",
     "reconcile",
     "replay",
     "--listen",

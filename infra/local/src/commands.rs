@@ -1,5 +1,6 @@
 //! The commands of `image-catalog`.
 
+pub mod aws_config;
 pub mod reconcile;
 pub mod replay;
 pub mod serve;

@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use image_catalog::commands::{reconcile, replay, serve};
+use image_catalog::commands::{aws_config, reconcile, replay, serve};
 use image_catalog::options::{Command, Options};
 use tracing_subscriber::EnvFilter;
 
@@ -18,6 +18,7 @@ async fn main() -> ExitCode {
         .with_ansi(std::io::stderr().is_terminal())
         .init();
     let ended = match &options.command {
+        Some(Command::AwsConfig(command)) => aws_config::run(command),
         Some(Command::Reconcile(command)) => reconcile::run(&options, command).await,
         Some(Command::Replay(command)) => {
             replay::run(&options, command).await.map(|()| ExitCode::SUCCESS)

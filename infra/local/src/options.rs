@@ -12,6 +12,7 @@ use registries::{EcrClient, RegistryAddress, Subscriptions};
 use secret::Secret;
 use url::Url;
 
+use crate::commands::aws_config::AwsConfigOptions;
 use crate::commands::reconcile::ReconcileOptions;
 use crate::commands::replay::ReplayOptions;
 use crate::data::{self, DataError};
@@ -89,6 +90,11 @@ pub enum Command {
     /// Apply events again: those of a file, or those of a queue, which are deleted there. An event
     /// can be applied more than once.
     Replay(ReplayOptions),
+    /// Have the AWS CLI and boto3 sign requests to a catalog on AWS for API Gateway.
+    ///
+    /// This writes endpoint rule sets for `aws ecr` and `aws ecr-public`. Files of others are left
+    /// as they are; the exit code is 1 then.
+    AwsConfig(AwsConfigOptions),
 }
 
 impl Options {
