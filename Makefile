@@ -1,6 +1,6 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: test check tools lint deny
+.PHONY: test check tools lint deny verify
 
 # The features are the same everywhere: others would build everything anew.
 TEST := cargo test --workspace --no-fail-fast --features end-to-end/external
@@ -52,3 +52,7 @@ lint:
 # The licences, the sources and the duplicates of the dependencies.
 deny: tools
 	target/tools/deny/bin/cargo-deny check licenses bans sources
+
+# What a deployed catalog answers, compared with Amazon ECR: make verify ENDPOINT=https://…
+verify:
+	infra/verify.py $(ENDPOINT)

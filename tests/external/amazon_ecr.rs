@@ -5,6 +5,7 @@ mod command_line;
 mod comparisons;
 mod lookups;
 mod server;
+mod verify;
 
 use std::sync::Arc;
 

@@ -1,0 +1,173 @@
+//! `make verify`: moto's Amazon ECR and a catalog that requires signatures as API Gateway does. The
+//! test delivers the events, as EventBridge does.
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use end_to_end::harness::{
+    Moto, Process, REGION, REGISTRY, command, eventually, folder, require, tools,
+};
+use serde_json::{Value, json};
+
+use super::lookups::pushed;
+
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../infra/verify.py");
+
+const CREDENTIALS: [(&str, &str); 2] =
+    [("AWS_ACCESS_KEY_ID", "AKIDREADER"), ("AWS_SECRET_ACCESS_KEY", "secret")];
+
+fn serve(test: &str, moto: &Moto) -> Process {
+    let folder = folder(test);
+    let mut serving = command(&folder);
+    let callers = json!([{
+        "accessKeyId": "AKIDREADER", "secretAccessKey": "secret",
+        "arn": format!("arn:aws:iam::{REGISTRY}:user/reader"),
+    }]);
+    fs::write(folder.join("work/callers.json"), callers.to_string()).unwrap();
+    serving.args(["--in-memory", "--ecr-lookups", "--callers", "callers.json"]);
+    serving.args(["--signing-name", "execute-api"]).env("AWS_ENDPOINT_URL_ECR", &moto.url);
+    serving.envs(CREDENTIALS);
+    Process::start(serving)
+}
+
+/// The command for a catalog in this process.
+fn verify(python: &str, path: &str, catalog: &Process, moto: &Moto, timeout: &str) -> Command {
+    let mut command = Command::new(python);
+    command
+        .env_clear()
+        .env("PATH", path)
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .envs(CREDENTIALS)
+        .args([SCRIPT, &catalog.url, "--region", REGION, "--ecr-endpoint", &moto.url])
+        .args(["--timeout", timeout])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// The images in moto, each as its repository and its digest.
+async fn images(moto: &Moto) -> Vec<(String, String)> {
+    let ask = async |operation: &str, request: Value| -> Value {
+        let asked = reqwest::Client::new()
+            .post(&moto.url)
+            .header("x-amz-target", format!("AmazonEC2ContainerRegistry_V20150921.{operation}"))
+            // moto finds the service in it.
+            .header("authorization", "AWS4-HMAC-SHA256 Credential=k/20260101/us-east-1/ecr/x");
+        asked.body(request.to_string()).send().await.unwrap().json().await.unwrap()
+    };
+    let mut images = Vec::new();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let listed = ask("DescribeRepositories", json!({})).await;
+    for repository in listed["repositories"].as_array().unwrap() {
+        let name = text(&repository["repositoryName"]);
+        let described = ask("DescribeImages", json!({ "repositoryName": name })).await;
+        let digests = described["imageDetails"].as_array().into_iter().flatten();
+        images.extend(digests.map(|image| (name.clone(), text(&image["imageDigest"]))));
+    }
+    images
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn verify_asks_with_every_client_and_prints_what_differs() {
+    let test = "verify_asks_with_every_client_and_prints_what_differs";
+    let (Some(python), Some(_), Some(moto)) = (
+        require(test, tools().join("python/bin/python3")),
+        require(test, "/usr/bin/curl"),
+        Moto::start(test),
+    ) else {
+        return;
+    };
+    let catalog = serve(test, &moto);
+    let path = format!("{}:/usr/bin:/bin", python.parent().unwrap().display());
+    let child = verify(python.to_str().unwrap(), &path, &catalog, &moto, "60").spawn().unwrap();
+
+    let deliver = async |event: String| {
+        let request = catalog.http.post(format!("{}/events/ecr", catalog.url)).body(event);
+        request.send().await.unwrap().error_for_status().unwrap();
+    };
+    eventually("the image", async || !images(&moto).await.is_empty()).await;
+    let (repository, digest) = images(&moto).await.remove(0);
+    deliver(pushed(&repository, &digest, Some("verify"))).await;
+    eventually("the deletion", async || images(&moto).await.is_empty()).await;
+    let mut deletion: Value =
+        serde_json::from_str(&pushed(&repository, &digest, Some("verify"))).unwrap();
+    deletion["detail"]["action-type"] = json!("DELETE");
+    deletion["time"] = json!(jiff::Timestamp::now());
+    deliver(deletion.to_string()).await;
+
+    let output = tokio::task::block_in_place(|| child.wait_with_output()).unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    // moto has no imageStatus, and does not apply the filter UNTAGGED.
+    let of_moto = |client: &str| {
+        let status =
+            r#"         imageDetails[0].imageStatus: Amazon ECR absent, the catalog "ACTIVE""#;
+        let mut lines = Vec::new();
+        for question in
+            ["all images", "the image of a tag", "the image of a digest", "tagged images"]
+        {
+            lines.push(format!("differs  {client}: DescribeImages, {question}"));
+            lines.push(status.to_owned());
+        }
+        lines.push(format!("differs  {client}: DescribeImages, untagged images"));
+        lines.push("         imageDetails: Amazon ECR […], the catalog []".to_owned());
+        lines.push(format!("same     {client}: DescribeImages, a tag that is not there"));
+        if client != "curl /DescribeImages" {
+            lines.push(format!("same     {client}: ListImages, the ids of all images"));
+        }
+        lines
+    };
+    let mut expected = vec![
+        format!("pushed {digest} to {repository}:verify"),
+        "after N s the catalog has the image and its size".to_owned(),
+    ];
+    for client in ["aws", "boto3", "curl /", "curl /DescribeImages"] {
+        expected.extend(of_moto(client));
+    }
+    expected.push("after N s the catalog has deleted the image".to_owned());
+    expected.push("20 answers differ".to_owned());
+    let printed: Vec<String> = printed.lines().map(without_values).collect();
+    assert_eq!(printed, expected);
+    assert_eq!(moto.aws(&["ecr", "describe-repositories"])["repositories"], json!([]));
+}
+
+/// A catalog that gets no events, with AWS CLI 2 and without boto3.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn verify_reports_events_that_do_not_come() {
+    let test = "verify_reports_events_that_do_not_come";
+    let (Some(_), Some(_), Some(_), Some(moto)) = (
+        require(test, "/usr/bin/aws"),
+        require(test, "/usr/bin/python3"),
+        require(test, "/usr/bin/curl"),
+        Moto::start(test),
+    ) else {
+        return;
+    };
+    let catalog = serve(test, &moto);
+    let mut command = verify("/usr/bin/python3", "/usr/bin:/bin", &catalog, &moto, "0");
+    let output = tokio::task::block_in_place(|| command.output()).unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    for line in [
+        "skipped  boto3: No module named 'boto3'",
+        "after 0 s the catalog still has not the image and its size",
+        "differs  aws: DescribeImages, all images",
+        "differs  curl /: ListImages, the ids of all images",
+        "differs  curl /DescribeImages: DescribeImages, the image of a tag",
+    ] {
+        assert!(printed.lines().any(|printed| printed == line), "{line}: {printed}");
+    }
+    assert!(printed.contains("RepositoryNotFoundException"), "{printed}");
+    assert_eq!(moto.aws(&["ecr", "describe-repositories"])["repositories"], json!([]));
+}
+
+/// A line without its duration, and without the image in it.
+fn without_values(line: &str) -> String {
+    if let Some((_, rest)) = line.strip_prefix("after ").and_then(|rest| rest.split_once(" s ")) {
+        return format!("after N s {rest}");
+    }
+    match (line.find('[').filter(|_| line.contains("ECR [{")), line.find("}], ")) {
+        (Some(start), Some(end)) => format!("{}[…]{}", &line[..start], &line[end + 2..]),
+        _ => line.to_owned(),
+    }
+}
