@@ -146,14 +146,17 @@ class Curl:
             raise Refused(ended.stderr.strip())
         head, _, body = ended.stdout.replace("\r\n", "\n").partition("\n\n")
         status, *headers = head.split("\n")
-        headers = dict(line.lower().split(": ", 1) for line in headers if ": " in line)
-        if service == "execute-api" and "x-amzn-requestid" not in headers:
-            raise Refused(f"the header x-amzn-requestid is missing: {headers}")
-        if status.split()[1] != "200":
-            if service == "execute-api" and "x-amzn-errortype" not in headers:
-                raise Refused(f"the header x-amzn-errortype is missing: {headers}, {body}")
+        headers = {line.split(":")[0].lower() for line in headers}
+        is_error = status.split()[1] != "200"
+        if is_error and '"__type"' not in body:
+            # It is not of the service.
+            raise Refused(f"{status}: {body}")
+        for header in ["x-amzn-requestid", *["x-amzn-errortype"] * is_error]:
+            if service == "execute-api" and header not in headers:
+                raise Refused(f"the header {header} is missing: {head}")
+        if is_error:
             error = json.loads(body)
-            raise Refused(f"{status.split()[1]} {error.get('__type')}: {error.get('message')}")
+            raise Refused(f"{status.split()[1]} {error['__type']}: {error.get('message')}")
         return json.loads(body)
 
 
@@ -256,7 +259,8 @@ def verify(options, region, directory):
 
         def is_deleted():
             answer = ask(cli, options.endpoint, *whole)
-            return isinstance(answer, str) or not answer["imageDetails"]
+            is_error = isinstance(answer, str)
+            return "NotFoundException" in answer if is_error else not answer["imageDetails"]
 
         whole = question("DescribeImages")
         wait("the image and its size", options.timeout, is_complete)

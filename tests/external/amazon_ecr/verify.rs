@@ -13,14 +13,17 @@ use super::lookups::pushed;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../infra/verify.py");
 
-const CREDENTIALS: [(&str, &str); 2] =
-    [("AWS_ACCESS_KEY_ID", "AKIDREADER"), ("AWS_SECRET_ACCESS_KEY", "secret")];
+const CREDENTIALS: [(&str, &str); 3] = [
+    ("AWS_ACCESS_KEY_ID", "ASIAREADER"),
+    ("AWS_SECRET_ACCESS_KEY", "secret"),
+    ("AWS_SESSION_TOKEN", "to/k+en=="),
+];
 
 fn serve(test: &str, moto: &Moto) -> Process {
     let folder = folder(test);
     let mut serving = command(&folder);
     let callers = json!([{
-        "accessKeyId": "AKIDREADER", "secretAccessKey": "secret",
+        "accessKeyId": "ASIAREADER", "secretAccessKey": "secret", "sessionToken": "to/k+en==",
         "arn": format!("arn:aws:iam::{REGISTRY}:user/reader"),
     }]);
     fs::write(folder.join("work/callers.json"), callers.to_string()).unwrap();
