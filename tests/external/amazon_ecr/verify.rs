@@ -95,7 +95,7 @@ async fn verify_asks_with_every_client_and_prints_what_differs() {
     let mut deletion: Value =
         serde_json::from_str(&pushed(&repository, &digest, Some("verify"))).unwrap();
     deletion["detail"]["action-type"] = json!("DELETE");
-    deletion["time"] = json!(jiff::Timestamp::now());
+    deletion["time"] = json!(catalog::Timestamp::now());
     deliver(deletion.to_string()).await;
 
     let output = tokio::task::block_in_place(|| child.wait_with_output()).unwrap();
