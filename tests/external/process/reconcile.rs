@@ -120,6 +120,10 @@ async fn a_registry_that_refuses_its_list_is_an_error() {
         assert_eq!(code, Some(0), "{output}{log}");
     }
     let registry = start(Listing::Refused("404 Not Found")).await;
+    // Another catalog, because the URI of the repository differs, too.
+    let folder = self::folder("no-list");
+    let (code, _, log) = reconciled(&folder, &registry.url, &["--repository", "team/app"]);
+    assert_eq!(code, Some(0), "{log}");
     let (code, output, _) = reconciled(&folder, &registry.url, &[]);
     let known = "1 repositories reconciled, 0 differences repaired\n";
     assert_eq!((code, output.as_str()), (Some(0), known));
@@ -130,8 +134,12 @@ async fn a_registry_that_refuses_its_list_is_an_error() {
         "id": "hub", "source": "docker-hub", "registryId": REGISTRY,
         "credential": { "bearer": "token" }, "registryUrl": registry.url,
     }]);
+    let folder = self::folder("no-list-of-docker-hub");
     fs::write(folder.join("work/subscriptions.json"), subscription.to_string()).unwrap();
     let options = ["--subscriptions", "subscriptions.json"];
+    let named = [&options[..], &["--repository", "team/app"]].concat();
+    let (code, _, log) = reconciled(&folder, "hub", &named);
+    assert_eq!(code, Some(0), "{log}");
     let (code, output, log) = reconciled(&folder, "hub", &options);
     assert_eq!((code, output.as_str()), (Some(0), known), "{log}");
 }
