@@ -159,6 +159,20 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         )
         .into_bytes(),
     ];
+    let siblings = json!({
+        "registryId": "123456789012", "repositoryName": "app", "maxResults": 1,
+        "repositoryNames": ["app"],
+        "resourceArn": "arn:aws:ecr:us-east-1:123456789012:repository/app",
+    });
+    let siblings = siblings.to_string().into_bytes();
+    for operation in ["DescribeRepositories", "ListTagsForResource", "ListImages"] {
+        let target = format!("X-Amz-Target: AmazonEC2ContainerRegistry_V20150921.{operation}\r\n");
+        seeds.push(request("/", &target, &siblings));
+    }
+    for operation in ["DescribeRepositories", "DescribeImageTags", "DescribeRegistries"] {
+        let target = format!("X-Amz-Target: SpencerFrontendService.{operation}\r\n");
+        seeds.push(request("/", &target, &siblings));
+    }
     let first = |source: Source| delivery(source, samples(source)[0].as_bytes());
     seeds.extend(Source::ALL.map(first));
     seeds
