@@ -197,8 +197,10 @@ fn changed(before: &Items, after: &Items) -> BTreeSet<String> {
     let keys: BTreeSet<_> = before.keys().chain(after.keys()).collect();
     let changed = keys.into_iter().filter(|key| before.get(*key) != after.get(*key));
     changed
-        .map(|(partition, sort)| match partition.as_str() {
-            "pending" => sort.split('#').next().unwrap_or_default().to_owned(),
+        .map(|(partition, sort)| match (partition.as_str(), sort.split_once('#')) {
+            ("pending", Some((repository, _))) => repository.to_owned(),
+            // The description of a repository is in the partition of its registry.
+            (registry, Some(("repository", name))) => format!("{registry}/{name}"),
             _ => partition.clone(),
         })
         .collect()

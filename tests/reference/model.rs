@@ -117,7 +117,9 @@ pub fn identifiers(changes: &[Change]) -> Vec<ImageIdentifier> {
             | ChangeKind::ImagePulled { digest }
             | ChangeKind::ImageArchived { digest }
             | ChangeKind::ImageRestored { digest, .. } => drop(digests.insert(digest.clone())),
-            ChangeKind::RepositoryStated(_) | ChangeKind::RepositoryDeleted => {}
+            ChangeKind::RepositoryStated(_)
+            | ChangeKind::RepositoryLocated { .. }
+            | ChangeKind::RepositoryDeleted => {}
         }
     }
     let by_digest =
@@ -134,7 +136,7 @@ fn rank(change: &Change) -> Rank<'_> {
         ChangeKind::RepositoryDeleted | ChangeKind::ImageDeleted { .. } => (0, None, None),
         ChangeKind::ImageUntagged { .. } => (1, None, None),
         ChangeKind::TagDeleted { .. } => (2, None, None),
-        ChangeKind::RepositoryStated(_) => (3, None, None),
+        ChangeKind::RepositoryStated(_) | ChangeKind::RepositoryLocated { .. } => (3, None, None),
         ChangeKind::ImagePushed { digest, .. } | ChangeKind::ImageObserved { digest, .. } => {
             (4, Some(digest), None)
         }
@@ -239,6 +241,7 @@ impl Repository {
                 self.tags.remove(tag);
             }
             ChangeKind::RepositoryStated(_) => self.exists = true,
+            ChangeKind::RepositoryLocated { .. } => {}
             ChangeKind::RepositoryDeleted => {
                 self.exists = false;
                 self.repository_deleted_at = Some(time);

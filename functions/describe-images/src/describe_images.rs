@@ -17,7 +17,7 @@ use crate::service::Operation;
 const MAX_RESPONSE_BYTES: usize = 5 * 1024 * 1024;
 
 /// The weight of all images of a page, which also has a token.
-const MAX_PAGE_BYTES: usize = MAX_RESPONSE_BYTES - 4096;
+pub(crate) const MAX_PAGE_BYTES: usize = MAX_RESPONSE_BYTES - 4096;
 
 #[derive(Debug)]
 pub(crate) struct Described {
@@ -144,7 +144,7 @@ async fn describe_page(
 
 /// The bytes of an image in a response. Lambda receives the response as a JSON string, in which
 /// each quotation mark and backslash is escaped with another backslash.
-fn weight(detail: &str) -> usize {
+pub(crate) fn weight(detail: &str) -> usize {
     let comma = 1;
     detail.len() + detail.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count() + comma
 }

@@ -13,6 +13,7 @@ use catalog::{
 use serde::Serialize;
 
 use crate::constraints::{self, invalid, member};
+use crate::describe_images::{MAX_PAGE_BYTES, weight};
 use crate::error::DescribeImagesError;
 use crate::members::{Members, integer, is_given, list, string};
 use crate::page_token::{Keyring, ListingKey};
@@ -173,12 +174,21 @@ pub(crate) async fn describe_repositories(
             let page = reader
                 .list_repositories(*service, registry, after.as_ref(), max_results + 1)
                 .await?;
-            let is_last = page.repositories.len() <= *max_results;
-            let listed = page.repositories.into_iter().take(*max_results);
-            let repositories: Vec<RepositoryDetail> =
-                listed.map(|(name, description)| detail(name, description)).collect();
+            let all = page.repositories.len();
+            let mut repositories: Vec<RepositoryDetail> = Vec::new();
+            let mut bytes = 0;
+            for (name, description) in page.repositories.into_iter().take(*max_results) {
+                let detail = detail(name, description);
+                let json = serde_json::to_string(&detail)
+                    .map_err(|error| DescribeImagesError::Server(Box::new(error)))?;
+                bytes += weight(&json);
+                if bytes > MAX_PAGE_BYTES && !repositories.is_empty() {
+                    break;
+                }
+                repositories.push(detail);
+            }
             let next_token = match repositories.last() {
-                Some(last) if !is_last => {
+                Some(last) if repositories.len() < all => {
                     Some(keyring.seal_position(&key, last.repository_name.as_str().as_bytes())?)
                 }
                 _ => None,

@@ -34,7 +34,7 @@ pub enum DescribeImagesError {
     AccessDenied {
         caller: String,
         action: String,
-        /// The repository's ARN.
+        /// The ARN of the repository, or of all of a registry.
         resource: String,
         /// The kind of policy that does not allow it.
         policy: &'static str,

@@ -10,7 +10,7 @@ use catalog::change::event_time;
 use catalog::history::LATENESS_WINDOW;
 use catalog::table::{StoreError, causes};
 use catalog::writer::Applied;
-use catalog::{Change, ChangeKind, Deliveries, RepositoryStatement, Table, Timestamp, Writer};
+use catalog::{Change, ChangeKind, Deliveries, Table, Timestamp, Writer};
 use metrics::{Unit, counter, histogram};
 use registries::{EcrClient, Registries, RegistryAddress, Source, Subscription, Subscriptions};
 use secret::Secret;
@@ -348,20 +348,21 @@ impl Ingest {
     }
 }
 
-/// Applies a change. States the URI of its repository, unless one is known: a later one is that of
-/// another configuration, and reconciliation states it.
+/// Applies a change, and the URI of its repository unless one is known. If the address of a registry
+/// changes, reconciliation replaces the URI.
 pub(crate) async fn apply(
     writer: &Writer,
     change: &Change,
     uri: Option<String>,
 ) -> Result<Applied, StoreError> {
     let mut applied = writer.apply(change).await?;
-    if applied.lacks_uri && uri.is_some() {
-        let statement = RepositoryStatement { uri, ..RepositoryStatement::default() };
-        let kind = ChangeKind::RepositoryStated(statement);
-        let stated = writer.apply(&Change { kind, ..change.clone() }).await?;
-        applied.write_units += stated.write_units;
-        applied.read_units += stated.read_units;
+    if applied.lacks_uri
+        && let Some(uri) = uri
+    {
+        let kind = ChangeKind::RepositoryLocated { uri };
+        let located = writer.apply(&Change { kind, ..change.clone() }).await?;
+        applied.write_units += located.write_units;
+        applied.read_units += located.read_units;
     }
     // A repeated event is no news.
     if !applied.written && !applied.too_late {

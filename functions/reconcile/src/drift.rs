@@ -235,7 +235,7 @@ pub fn kind(change: &Change) -> &'static str {
         | ChangeKind::ImageFound { tag: Some(_), .. } => "Tag",
         ChangeKind::ImageUntagged { .. } | ChangeKind::TagDeleted { .. } => "TagDeleted",
         ChangeKind::ImageDeleted { .. } => "ImageDeleted",
-        ChangeKind::RepositoryStated(_) => "Repository",
+        ChangeKind::RepositoryStated(_) | ChangeKind::RepositoryLocated { .. } => "Repository",
         ChangeKind::RepositoryDeleted => "RepositoryDeleted",
         ChangeKind::ImageScanned { .. } => "Scan",
         ChangeKind::ImagePulled { .. } => "Pull",
@@ -266,7 +266,7 @@ impl fmt::Display for Description<'_> {
             ChangeKind::ImageDeleted { digest } => {
                 write!(formatter, "the image {digest} was deleted")
             }
-            ChangeKind::RepositoryStated(_) => {
+            ChangeKind::RepositoryStated(_) | ChangeKind::RepositoryLocated { .. } => {
                 formatter.write_str("the repository is missing or incomplete")
             }
             ChangeKind::RepositoryDeleted => formatter.write_str("the repository was deleted"),

@@ -276,8 +276,9 @@ impl Reconcile {
             drift.changes_for(known(&self.reader.consistent(), &drift.repository).await?);
         let mut repaired = Repaired { left, ..Repaired::default() };
         // The catalog may have known a scan of an image that it did not have.
-        let (remaining, shown): (Vec<_>, Vec<_>) =
-            remaining.into_iter().partition(|change| drift.changes.contains(change));
+        let (remaining, shown): (Vec<_>, Vec<_>) = remaining
+            .into_iter()
+            .partition(|left| drift.changes.iter().any(|change| is_same(left, change)));
         for (index, result) in self.apply(&shown, until).await? {
             if let Err(reason) = result {
                 repaired.failed.push((shown[index].clone(), reason));
@@ -290,7 +291,7 @@ impl Reconcile {
                 let drift = Description(change);
                 tracing::warn!(%drift, %reason, "a difference cannot be repaired");
                 repaired.failed.push((change.clone(), reason));
-            } else if remaining.contains(change) {
+            } else if remaining.iter().any(|left| is_same(left, change)) {
                 repaired.superseded += 1;
             } else {
                 repaired.repaired += 1;
@@ -340,6 +341,13 @@ impl Reconcile {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Whether a change that remains is one that was applied. Of a statement about a repository, a part
+/// may remain.
+fn is_same(remaining: &Change, applied: &Change) -> bool {
+    let is_statement = |change: &Change| matches!(change.kind, ChangeKind::RepositoryStated(_));
+    remaining == applied || (is_statement(remaining) && is_statement(applied))
 }
 
 /// What the catalog has of a repository.

@@ -63,7 +63,7 @@ pub struct ObservedImage {
 /// Observes a repository in one of Amazon's services, which return all images.
 pub(crate) fn of_ecr(
     listed: Listed<Image>,
-    repository: DescribedRepository,
+    mut repository: DescribedRepository,
     known: &[Image],
 ) -> Result<Observation, RegistryUnavailable> {
     // The list may not contain an image that was just pushed. That is not a deletion.
@@ -71,6 +71,8 @@ pub(crate) fn of_ecr(
     let time = Timestamp::from_milliseconds(listed.date.as_milliseconds() - delay)
         .map_err(|_| RegistryUnavailable::NoDate)?;
     let Some(images) = listed.items else { return Ok(Observation { time, contents: None }) };
+    let created_at = &mut repository.description.created_at;
+    *created_at = created_at.map(|created_at| event_time(created_at, listed.date));
     let mut contents = Contents { repository, ..Contents::default() };
     for image in images {
         let content = ecr::content(&image);

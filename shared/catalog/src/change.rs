@@ -131,6 +131,9 @@ pub enum ChangeKind {
     TagDeleted { tag: Tag },
     /// A registry has the repository, of which it states this.
     RepositoryStated(RepositoryStatement),
+    /// What `docker pull` takes for the repository, by the address of its registry. That is no
+    /// evidence that the repository exists.
+    RepositoryLocated { uri: String },
     /// The repository was deleted, with every image in it.
     RepositoryDeleted,
     /// The scan of a known image changed.

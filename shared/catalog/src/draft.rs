@@ -104,7 +104,9 @@ fn named_by(kind: &ChangeKind) -> (Option<&Digest>, Option<&Tag>) {
         | ChangeKind::ImagePulled { digest }
         | ChangeKind::ImageArchived { digest }
         | ChangeKind::ImageRestored { digest, .. } => (Some(digest), None),
-        ChangeKind::RepositoryStated(_) | ChangeKind::RepositoryDeleted => (None, None),
+        ChangeKind::RepositoryStated(_)
+        | ChangeKind::RepositoryLocated { .. }
+        | ChangeKind::RepositoryDeleted => (None, None),
     }
 }
 
@@ -154,6 +156,7 @@ impl Draft<'_> {
             ChangeKind::RepositoryStated(statement) => {
                 self.repository.now.state(time, statement);
             }
+            ChangeKind::RepositoryLocated { uri } => self.repository.now.locate(time, uri),
             ChangeKind::RepositoryDeleted => self.repository.now.begin_deletion(time),
             ChangeKind::ImageScanned { digest, scan } => self.touch(digest, None)?.scan(time, scan),
             ChangeKind::ImagePulled { digest } => self.touch(digest, None)?.pull(time),
@@ -330,6 +333,10 @@ impl Draft<'_> {
 
     /// The writes of the draft.
     fn finish(mut self, horizon: Timestamp) -> Result<Writes, Missing> {
+        // A repository exists from its first push on; after a deletion, from the next one.
+        for time in self.images.values().filter_map(|image| image.now.last_pushed_at()) {
+            self.repository.now.observe(time);
+        }
         let unused_tags = self.load_unused_tags()?;
         let mut writes = Writes { unused_tags, ..Writes::default() };
         self.extend_segments()?;
@@ -344,10 +351,8 @@ impl Draft<'_> {
                     .extend(segments.into_iter().map(|segment| (owner.clone(), segment)));
                 let shown = image.now.image(&digest);
                 let expires = shown.is_none();
-                // A repository exists from its first push on; after a deletion, from the next one.
-                let pushed_at = shown.map(|shown| shown.image_pushed_at);
-                if let Some(pushed_at) = pushed_at.or(image.now.last_pushed_at()) {
-                    self.repository.now.observe(pushed_at);
+                if let Some(shown) = shown {
+                    self.repository.now.observe(shown.image_pushed_at);
                 }
                 writes.images.push((digest.clone(), image.clone(), expires));
             }

@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::time::Timestamp;
 
+/// The resource tags of a repository, with those that were removed lately. AWS allows fifty.
+pub const MAX_TAGS: usize = 100;
+
 /// What is known of a repository. Unknown members are `None`.
 ///
 /// <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_Repository.html>

@@ -1,5 +1,6 @@
 //! A client of Amazon ECR and Amazon ECR Public. It calls `DescribeImages`, which returns all of an
-//! image's members and, other than a request for its manifest, does not count as a pull.
+//! image's members and, other than a request for its manifest, does not count as a pull; and for
+//! repositories `DescribeRepositories` and `ListTagsForResource`.
 //!
 //! Both services throttle an account. The SDK's adaptive retry mode limits the rate of requests to
 //! what was not throttled.
@@ -282,6 +283,7 @@ impl EcrClient {
 pub fn repository_uri(account: &RegistryId, region: &str, name: &str) -> Option<String> {
     let domain = match region {
         region if region.starts_with("cn-") => "amazonaws.com.cn",
+        region if region.starts_with("eusc-") => "amazonaws.eu",
         region if region.contains("-iso") => return None,
         _ => "amazonaws.com",
     };
@@ -309,11 +311,15 @@ pub fn content(image: &Image) -> Content {
     }
 }
 
-/// Whether the tags of a resource are refused to the catalog: without the permission, or by a
-/// service that does not have them.
+/// Whether the tags of a resource cannot be had: without the permission, of a service that does not
+/// have them, or because the repository was deleted meanwhile.
 fn may_not_be_listed(code: Option<&str>) -> bool {
-    const CODES: [&str; 3] =
-        ["AccessDeniedException", "UnsupportedCommandException", "UnknownOperationException"];
+    const CODES: [&str; 4] = [
+        "AccessDeniedException",
+        "UnsupportedCommandException",
+        "UnknownOperationException",
+        "RepositoryNotFoundException",
+    ];
     code.is_some_and(|code| CODES.contains(&code))
 }
 

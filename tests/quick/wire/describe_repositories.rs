@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use catalog::{ChangeKind, RepositoryStatement};
-use end_to_end::harness::{print, repository, time};
+use end_to_end::harness::{digest, print, repository, time};
 use serde_json::{Value, json};
 
 use super::{INVALID_TOKEN, PRIVATE_NAME, PUBLIC_NAME, Reply, Wire, at};
@@ -137,6 +137,59 @@ async fn r62_a_deleted_repository_does_not_exist_and_a_new_one_begins_anew() {
         (&known["createdAt"], &known["repositoryUri"]),
         (&json!(created_at), &json!("second"))
     );
+}
+
+/// The deletion arrives last. An image was deleted, too, and pushed again since.
+#[tokio::test]
+async fn r48_r62_a_late_deletion_does_not_hide_a_repository_that_is_there() {
+    let wire = Wire::start().await;
+    let push = async |at: i64, number: u64| wire.push("app", time(at), number, None).await;
+    push(5_000, 2).await;
+    push(12_000, 1).await;
+    let deleted = ChangeKind::ImageDeleted { digest: digest(1) };
+    wire.apply(&repository("app"), time(15_000), deleted).await;
+    push(20_000, 1).await;
+    wire.apply(&repository("app"), time(10_000), ChangeKind::RepositoryDeleted).await;
+    let reply = describe(&wire, json!({ "repositoryNames": ["app"] })).await;
+    let created_at = time(20_000).as_milliseconds() / 1000;
+    assert_eq!(reply.json["repositories"][0]["createdAt"], created_at);
+}
+
+/// An event of an image shows where the repository is, and not that it exists.
+#[tokio::test]
+async fn r48_r62_a_deletion_is_no_evidence_of_a_repository() {
+    let wire = Wire::start().await;
+    let event = json!({
+        "version": "0", "detail-type": "ECR Image Action", "source": "aws.ecr",
+        "account": "123456789012", "time": "2026-11-22T00:00:50Z", "region": "us-east-1",
+        "detail": {
+            "action-type": "DELETE", "result": "SUCCESS", "repository-name": "app",
+            "image-digest": format!("sha256:{:064x}", 1), "image-tag": "v1",
+        },
+    });
+    wire.ingest("/events/ecr", event.to_string()).await;
+    let request = json!({ "repositoryName": "app" });
+    let deleted = record("DeleteRepository", "2026-11-22T00:00:40Z", &request, &json!(null));
+    wire.ingest("/events/ecr", deleted).await;
+    let missing = describe(&wire, json!({ "repositoryNames": ["app"] })).await;
+    missing.assert_no_repository("app", "123456789012");
+}
+
+/// CloudTrail tells whole seconds.
+#[tokio::test]
+async fn r62_a_call_of_the_same_second_comes_after_the_creation() {
+    let created = json!({ "repositoryName": "app", "imageTagMutability": "MUTABLE" });
+    let put = json!({ "repositoryName": "app", "imageTagMutability": "IMMUTABLE" });
+    let events = [("CreateRepository", created), ("PutImageTagMutability", put)]
+        .map(|(call, request)| record(call, "2026-11-22T10:00:00Z", &request, &json!(null)));
+    for order in [[0, 1], [1, 0]] {
+        let wire = Wire::start().await;
+        for number in order {
+            wire.ingest("/events/ecr", events[number].clone()).await;
+        }
+        let reply = describe(&wire, json!({})).await;
+        assert_eq!(reply.json["repositories"][0]["imageTagMutability"], "IMMUTABLE");
+    }
 }
 
 #[tokio::test]

@@ -57,6 +57,26 @@ async fn r66_the_tags_that_calls_have_set_in_any_order() {
     }
 }
 
+/// More tags than a resource can have do not make the item too large for a deletion.
+#[tokio::test]
+async fn r48_r66_a_repository_of_too_many_tags_can_be_deleted() {
+    let wire = Wire::start().await;
+    wire.create("app").await;
+    for call in 0..8 {
+        let tag = |number: u32| json!({ "key": format!("{call}-{number:0>120}"), "value": "v".repeat(256) });
+        let tags: Vec<Value> = (0..100).map(tag).collect();
+        let request = json!({ "resourceArn": ARN, "tags": tags });
+        wire.ingest("/events/ecr", record("ecr", "TagResource", call, &request)).await;
+    }
+    let reply = list(&wire, json!(ARN)).await;
+    let tags = reply.json["tags"].as_array().unwrap();
+    let is_last = |tag: &Value| tag["Key"].as_str().unwrap().starts_with('7');
+    assert!(tags.len() == 100 && tags.iter().all(is_last), "{reply:?}");
+    let deleted = record("ecr", "DeleteRepository", 9, &json!({ "repositoryName": "app" }));
+    wire.ingest("/events/ecr", deleted).await;
+    list(&wire, json!(ARN)).await.assert_no_repository("app", "123456789012");
+}
+
 #[tokio::test]
 async fn r66_each_service_has_the_tags_of_its_own_repositories() {
     let wire = Wire::start().await;
@@ -100,7 +120,7 @@ async fn r52_r66_malformed_records_change_nothing() {
     let wire = Wire::start().await;
     wire.create("app").await;
     let many: Vec<Value> =
-        (0..201).map(|number| json!({ "key": format!("{number}"), "value": "" })).collect();
+        (0..101).map(|number| json!({ "key": format!("{number}"), "value": "" })).collect();
     for (service, request, reason) in [
         (
             "ecr",
@@ -114,8 +134,18 @@ async fn r52_r66_malformed_records_change_nothing() {
         ),
         (
             "ecr",
+            json!({ "resourceArn": ARN, "tags": [{ "key": "" }] }),
+            "'tags' is not valid: an empty key",
+        ),
+        (
+            "ecr",
+            json!({ "resourceArn": ARN.replace("east", "west"), "tags": [] }),
+            "'resourceArn' is not valid: it is of another region",
+        ),
+        (
+            "ecr",
             json!({ "resourceArn": ARN, "tags": many }),
-            "'tags' is not valid: more than 200 tags",
+            "'tags' is not valid: more than 100 tags",
         ),
         (
             "ecr",

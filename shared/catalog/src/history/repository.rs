@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::register::{self, Register};
 use crate::repository::{
-    Encryption, ImageTagMutability, RepositoryDescription, RepositoryStatement,
+    Encryption, ImageTagMutability, MAX_TAGS, RepositoryDescription, RepositoryStatement,
 };
 use crate::time::Timestamp;
 
@@ -116,6 +116,24 @@ impl RepositoryHistory {
             let mut known = self.tags.remove(key);
             register::write(&mut known, time, Some(value.clone()));
             self.tags.extend(known.map(|known| (key.clone(), known)));
+        }
+        self.drop_oldest_tags();
+    }
+
+    /// Keeps the item small enough that a deletion can be written: of more tags than a resource can
+    /// have, the latest statements stay, in whatever order they came.
+    fn drop_oldest_tags(&mut self) {
+        while self.tags.len() > MAX_TAGS {
+            let oldest = self.tags.iter().min_by_key(|(key, tag)| (tag.time, *key));
+            let Some(oldest) = oldest.map(|(key, _)| key.clone()) else { return };
+            self.tags.remove(&oldest);
+        }
+    }
+
+    /// The URI of the repository, if it exists.
+    pub(crate) fn locate(&mut self, time: Timestamp, uri: &str) {
+        if self.exists() && Some(time) >= self.deleted_at {
+            register::write(&mut self.uri, time, Some(uri.to_owned()));
         }
     }
 

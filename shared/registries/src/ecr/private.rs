@@ -134,7 +134,9 @@ pub(super) async fn list_tags(
     match client.list_tags_for_resource().resource_arn(arn).send().await {
         Ok(listed) => {
             let tags = listed.tags.unwrap_or_default().into_iter();
-            Ok(Some(tags.map(|tag| (tag.key, tag.value)).collect()))
+            Ok(Some(
+                tags.map(|tag| (tag.key, tag.value)).filter(|(key, _)| !key.is_empty()).collect(),
+            ))
         }
         Err(error) if may_not_be_listed(error.code()) => Ok(None),
         Err(error) => Err(RegistryUnavailable::request(error)),

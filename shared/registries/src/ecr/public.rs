@@ -136,7 +136,11 @@ pub(super) async fn list_tags(
         Ok(listed) => {
             let tags = listed.tags.unwrap_or_default().into_iter();
             Ok(Some(
-                tags.filter_map(|tag| Some((tag.key?, tag.value.unwrap_or_default()))).collect(),
+                tags.filter_map(|tag| {
+                    let key = tag.key.filter(|key| !key.is_empty())?;
+                    Some((key, tag.value.unwrap_or_default()))
+                })
+                .collect(),
             ))
         }
         Err(error) if may_not_be_listed(error.code()) => Ok(None),

@@ -1,6 +1,7 @@
 //! CloudTrail records of Amazon ECR and Amazon ECR Public.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use catalog::{
     Change, ChangeKind, Digest, RegistryId, Repository, RepositoryArn, Service, Timestamp,
@@ -87,7 +88,7 @@ impl Record {
         if let Some(code) = &self.error_code {
             return ignored(format!("it failed with {code}"));
         }
-        let time: Timestamp = parse("eventTime", &self.event_time)?;
+        let mut time: Timestamp = parse("eventTime", &self.event_time)?;
         let kinds = match self.event_name.as_str() {
             "DeleteRepository" => vec![ChangeKind::RepositoryDeleted],
             "PutImage" => vec![self.put_image()?],
@@ -96,7 +97,14 @@ impl Record {
             call => {
                 let (request, response) = (&self.request_parameters, &self.response_elements);
                 match repository_call::statement(call, time, request, response)? {
-                    Some(statement) => vec![ChangeKind::RepositoryStated(statement)],
+                    Some(statement) => {
+                        // Of the same second, a call that changes a repository comes after the one
+                        // that created it.
+                        if statement.created_at.is_none() {
+                            time = time.plus(Duration::from_nanos(1));
+                        }
+                        vec![ChangeKind::RepositoryStated(statement)]
+                    }
                     None => return ignored(format!("the event {call}")),
                 }
             }
@@ -122,9 +130,12 @@ impl Record {
 
     fn repository(&self, service: Service, account: &str) -> Result<Repository, MalformedEvent> {
         if let Some(arn) = self.text(&["/resourceArn"]) {
-            let RepositoryArn { repository, .. } = parse("resourceArn", arn)?;
+            let RepositoryArn { region, repository } = parse("resourceArn", arn)?;
             if repository.service != service {
                 return Err(not_valid("resourceArn", "it is of another service"));
+            }
+            if service == Service::Ecr && region != self.aws_region {
+                return Err(not_valid("resourceArn", "it is of another region"));
             }
             return Ok(repository);
         }

@@ -10,7 +10,9 @@ use serde_json::Value;
 
 use super::cloud_trail::Record;
 use super::{changes, inspector};
-use crate::source::{Interpreted, MalformedEvent, Meaning, decode, ignored, parse, parse_tag};
+use crate::source::{
+    Interpreted, MalformedEvent, Meaning, decode, ignored, not_valid, parse, parse_tag,
+};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -229,6 +231,9 @@ impl ImageScan {
     fn meaning(event: &Event) -> Result<Meaning, MalformedEvent> {
         let event_scan: Self = decode(&event.detail)?;
         let counts = event_scan.finding_severity_counts;
+        if counts.as_ref().is_some_and(|counts| counts.contains_key("")) {
+            return Err(not_valid("finding-severity-counts", "a severity has no name"));
+        }
         let scan = match event_scan.scan_status.as_str() {
             "COMPLETE" => Scan::complete(parse("time", &event.time)?, counts),
             // A scan that failed found nothing, and did not complete at the event's time.
