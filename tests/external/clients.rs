@@ -57,9 +57,9 @@ fn put_image(size: u64, tag_name: Option<&str>) -> Call {
     Call::PutImage { manifest: image_manifest(size), tag: tag_name.map(tag) }
 }
 
-/// Fills the public service by CloudTrail's records alone, which are sent to a catalog. Each call
-/// has its second.
-async fn record(store: &Store, calls: &[(i64, &Repository, Call)]) {
+/// Fills a store by CloudTrail's records alone, which are sent to a catalog. Each call has its
+/// second.
+pub(crate) async fn record(store: &Store, calls: &[(i64, &Repository, Call)]) {
     let keys = Keyring::generate_key().unwrap();
     let catalog = Catalog::start_with(store.clone(), &keys).await;
     let http = reqwest::Client::new();

@@ -13,3 +13,4 @@ mod registry;
 mod signatures;
 mod store;
 mod storm;
+mod tools;

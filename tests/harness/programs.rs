@@ -23,18 +23,22 @@ pub fn tools() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools")
 }
 
-/// A program that a test needs, by its path; a bare name is looked up in `PATH`. If it is missing,
-/// the test is skipped, which is printed; in CI it fails.
+/// A program by its path; a bare name is looked up in `PATH`.
+pub fn find(program: &Path) -> Option<PathBuf> {
+    if program.components().count() > 1 {
+        return Some(program.to_owned()).filter(|program| program.exists());
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .map(|folder| folder.join(program))
+        .find(|program| program.is_file())
+}
+
+/// A program that a test needs. If it is missing, the test is skipped, which is printed; in CI it
+/// fails.
 pub fn require(test: &str, program: impl AsRef<Path>) -> Option<PathBuf> {
     let program = program.as_ref();
-    let found = if program.components().count() > 1 {
-        Some(program.to_owned()).filter(|program| program.exists())
-    } else {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        std::env::split_paths(&path)
-            .map(|folder| folder.join(program))
-            .find(|program| program.is_file())
-    };
+    let found = find(program);
     if found.is_none() {
         let reason =
             format!("skipped {test}: there is no {}; `make tools` installs it", program.display());

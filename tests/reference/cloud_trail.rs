@@ -1,11 +1,12 @@
-//! Calls of Amazon ECR Public's API, as CloudTrail records them and as the model's changes.
+//! Calls of Amazon ECR's and Amazon ECR Public's APIs, as CloudTrail records them and as the model's
+//! changes.
 
 use catalog::change::Content;
 use catalog::{Change, ChangeKind, Digest, Repository, RepositoryStatement, Service, Tag};
 use serde_json::{Value, json};
 
 use crate::harness::stand_in::digest_of;
-use crate::harness::{OCI_IMAGE, OCI_INDEX, repository, time};
+use crate::harness::{OCI_IMAGE, OCI_INDEX, REGION, repository, time};
 
 /// A call that changes a repository.
 #[derive(Debug, Clone)]
@@ -50,12 +51,22 @@ impl Call {
     pub fn record(&self, repository: &Repository, second: i64) -> Value {
         let name = &repository.name;
         let registry = &repository.registry;
+        let (service, region, alias, host) = match repository.service {
+            Service::Ecr => {
+                let host = format!("{registry}.dkr.ecr.{REGION}.amazonaws.com");
+                ("ecr", REGION, registry.as_str(), host)
+            }
+            Service::EcrPublic => {
+                let alias = "j3y4example";
+                ("ecr-public", "", alias, format!("public.ecr.aws/{alias}"))
+            }
+        };
         let created = json!({
             "repository": {
-                "repositoryArn": format!("arn:aws:ecr-public::{registry}:repository/{name}"),
+                "repositoryArn": format!("arn:aws:{service}:{region}:{registry}:repository/{name}"),
                 "registryId": registry,
                 "repositoryName": name,
-                "repositoryUri": format!("public.ecr.aws/j3y4example/{name}"),
+                "repositoryUri": format!("{host}/{name}"),
             },
         });
         let mut request = json!({ "repositoryName": name });
@@ -63,7 +74,7 @@ impl Call {
             Self::CreateRepository => ("CreateRepository", created),
             Self::DeleteRepository => ("DeleteRepository", created),
             Self::PutImage { manifest, tag } => {
-                request["registryId"] = json!("j3y4example");
+                request["registryId"] = json!(alias);
                 request["imageManifest"] = json!(manifest.to_string());
                 let mut id = json!({ "imageDigest": digest_of(manifest) });
                 if let Some(tag) = tag {
@@ -93,9 +104,9 @@ impl Call {
         json!({
             "eventVersion": "1.08",
             "eventTime": time(second * 1000),
-            "eventSource": "ecr-public.amazonaws.com",
+            "eventSource": format!("{service}.amazonaws.com"),
             "eventName": event,
-            "awsRegion": "us-east-1",
+            "awsRegion": REGION,
             "requestParameters": request,
             "responseElements": response,
             "readOnly": false,
