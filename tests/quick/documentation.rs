@@ -1,23 +1,31 @@
-//! The table of rules in `docs/compatibility.md` contains all tests of rules, and only existing
-//! ones.
+//! The tables of `docs/compatibility.md` and `docs/clients.md` contain all tests of rules, and only
+//! existing ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Every row of the table: the numbers of its rules, and its tests, each with its file.
-fn rows() -> Vec<(Vec<u32>, Vec<String>)> {
-    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/compatibility.md");
+/// The cells of every row of the table under a heading of a document.
+fn table(document: &str, heading: &str) -> Vec<Vec<String>> {
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(document);
     let document = fs::read_to_string(document).unwrap();
-    let (_, table) = document.split_once("\n## Rules and their tests\n").unwrap();
-    let rows = table.lines().filter(|line| line.starts_with('|')).skip(2);
-    rows.map(|row| {
-        let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
-        let [_, rules, tests] = cells[..] else { panic!("three cells: {row}") };
-        let rules = rules.split(", ").map(|rule| rule.parse().unwrap());
-        (rules.collect(), tests.split("<br>").map(str::to_owned).collect())
-    })
-    .collect()
+    let (_, section) = document.split_once(&format!("\n## {heading}\n")).unwrap();
+    let rows = section.lines().skip_while(|line| !line.starts_with('|'));
+    let rows = rows.take_while(|line| line.starts_with('|')).skip(2);
+    let cell = |cell: &str| cell.trim().to_owned();
+    rows.map(|row| row.trim_matches('|').split(" | ").map(cell).collect()).collect()
+}
+
+/// Every row of the table of rules: the numbers of its rules, and its tests, each with its file.
+fn rows() -> Vec<(Vec<u32>, Vec<String>)> {
+    let rows = table("compatibility.md", "Rules and their tests");
+    rows.into_iter()
+        .map(|row| {
+            let [_, rules, tests] = &row[..] else { panic!("three cells: {row:?}") };
+            let rules = rules.split(", ").map(|rule| rule.parse().unwrap());
+            (rules.collect(), tests.split("<br>").map(str::to_owned).collect())
+        })
+        .collect()
 }
 
 /// A file in backticks, as a path in `tests` without its ending.
@@ -47,19 +55,32 @@ fn tests_of_rules(folder: &Path, tests: &mut BTreeMap<u32, Vec<String>>) {
     }
 }
 
+/// A file and a test in it, or `: all tests` of files.
+fn assert_exists(test: &str) {
+    if let Some(files) = test.strip_suffix(": all tests") {
+        files.split(", ").map(source).for_each(drop);
+        return;
+    }
+    let (file, name) = test.split_once(' ').unwrap_or_else(|| panic!("no test: {test}"));
+    let text = fs::read_to_string(source(file)).unwrap();
+    assert!(text.contains(&format!("fn {name}(")), "{file} has no test {name}");
+}
+
 #[test]
 fn every_test_that_the_table_names_exists() {
     for (rules, tests) in rows() {
         assert!(!tests.is_empty(), "rules {rules:?} have no test");
-        for test in tests {
-            if let Some(files) = test.strip_suffix(": all tests") {
-                files.split(", ").map(source).for_each(drop);
-                continue;
-            }
-            let (file, name) = test.split_once(' ').unwrap_or_else(|| panic!("{rules:?}: {test}"));
-            let text = fs::read_to_string(source(file)).unwrap();
-            assert!(text.contains(&format!("fn {name}(")), "{file} has no test {name}");
-        }
+        tests.iter().for_each(|test| assert_exists(test));
+    }
+}
+
+#[test]
+fn every_client_has_tests_that_exist() {
+    let clients = table("clients.md", "What each client gets");
+    assert!(clients.len() > 10, "{clients:?}");
+    for client in clients {
+        let [.., tests] = &client[..] else { panic!("no cell: {client:?}") };
+        tests.split("<br>").for_each(assert_exists);
     }
 }
 
