@@ -24,7 +24,7 @@ use end_to_end::harness::{
     temporary_folder, time, tools, without_aws_configuration,
 };
 use end_to_end::reference::cloud_trail::{Call, public_repository};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 const SERVICES: [&str; 2] = ["ecr", "ecr-public"];
@@ -57,22 +57,24 @@ fn put_image(size: u64, tag_name: Option<&str>) -> Call {
     Call::PutImage { manifest: image_manifest(size), tag: tag_name.map(tag) }
 }
 
-/// Fills a store by CloudTrail's records alone, which are sent to a catalog. Each call has its
-/// second.
-pub(crate) async fn record(store: &Store, calls: &[(i64, &Repository, Call)]) {
+/// Fills the public service by CloudTrail's records alone. Each call has its second.
+async fn record(store: &Store, calls: &[(i64, &Repository, Call)]) {
+    let record =
+        |(second, repository, call): &(i64, &Repository, Call)| call.record(repository, *second);
+    send(store, &calls.iter().map(record).collect::<Vec<_>>()).await;
+}
+
+/// Sends CloudTrail's records to a catalog.
+pub(crate) async fn send(store: &Store, records: &[Value]) {
     let keys = Keyring::generate_key().unwrap();
     let catalog = Catalog::start_with(store.clone(), &keys).await;
     let http = reqwest::Client::new();
     // A delivery has a million bytes at most.
-    for calls in calls.chunks(200) {
-        let record = |(second, repository, call): &(i64, &Repository, Call)| {
-            call.record(repository, *second)
-        };
-        let records: Value = calls.iter().map(record).collect();
+    for records in records.chunks(200) {
         let request = http.post(format!("{}/events/ecr", catalog.url));
-        let response = request.body(records.to_string()).send().await.unwrap();
+        let response = request.body(json!(records).to_string()).send().await.unwrap();
         let report: Value = response.error_for_status().unwrap().json().await.unwrap();
-        assert_eq!(report["applied"], calls.len(), "{report}");
+        assert_eq!(report["applied"], records.len(), "{report}");
     }
 }
 

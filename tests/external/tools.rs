@@ -2,9 +2,13 @@
 //! which verifies its signatures, and its result is compared with what was pushed.
 //! `docs/clients.md` has a row for each.
 
+mod cdk_assets;
 mod curl;
+mod custodian;
+mod reconcile;
 mod sdks;
 mod serverless;
+mod terraform;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -21,7 +25,7 @@ use end_to_end::reference::cloud_trail::{Call, index_of, public_repository};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use crate::clients::record;
+use crate::clients::send;
 
 const ACCESS_KEY_ID: &str = "AKIDREADER";
 const SECRET_ACCESS_KEY: &str = "the secret of the reader";
@@ -32,7 +36,7 @@ static SHOP: LazyLock<Shop> = LazyLock::new(Shop::start);
 struct Shop {
     catalog: Catalog,
     images: Vec<Image>,
-    _runtime: Runtime,
+    runtime: Runtime,
 }
 
 /// An image that was pushed in this second, once for each tag.
@@ -45,7 +49,7 @@ struct Image {
 }
 
 /// The images of the private repositories `shop/api` and `shop/web`, and of the public `shop/api`.
-/// They are pushed a second apart. A third of them has no tag, some have several, and every tenth
+/// They were pushed a second apart. A third of them has no tag, some have several, and every tenth
 /// is an index of the image before it.
 fn images() -> Vec<Image> {
     let repositories = [
@@ -105,6 +109,8 @@ impl Image {
 }
 
 impl Shop {
+    /// Before its images, `shop/web` was created, with immutable tags, scans on push, and the
+    /// resource tag `team=shop`.
     fn start() -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -112,11 +118,18 @@ impl Shop {
             .build()
             .unwrap();
         let images = images();
-        let mut calls = Vec::new();
+        let mut created = Call::CreateRepository.record(&repository("shop/web"), -1);
+        created["requestParameters"] = json!({
+            "repositoryName": "shop/web",
+            "imageTagMutability": "IMMUTABLE",
+            "imageScanningConfiguration": { "scanOnPush": true },
+            "tags": [{ "key": "team", "value": "shop" }],
+        });
+        let mut records = vec![created];
         for image in &images {
             let mut put = |tag| {
                 let call = Call::PutImage { manifest: image.manifest.clone(), tag };
-                calls.push((image.second, &image.repository, call));
+                records.push(call.record(&image.repository, image.second));
             };
             image.tags.iter().for_each(|name| put(Some(tag(name))));
             if image.tags.is_empty() {
@@ -130,10 +143,10 @@ impl Shop {
         }]);
         let catalog = runtime.block_on(async {
             let store = Store::in_memory().await;
-            record(&store, &calls).await;
+            send(&store, &records).await;
             Catalog::start_for(store, &callers, None).await
         });
-        Self { catalog, images, _runtime: runtime }
+        Self { catalog, images, runtime }
     }
 
     /// The images of a repository, the newest first.
@@ -151,8 +164,8 @@ impl Shop {
         self.images(repository).find(|image| image.tags.contains(tag)).unwrap()
     }
 
-    /// A program in a folder. Its environment has the address of the catalog and the access key, and
-    /// no other configuration.
+    /// A program in a folder. Its environment has the address of the catalog and the access key,
+    /// and no other configuration.
     fn command(&self, program: &Path, folder: &Path) -> Command {
         let mut command = clean_command(program, folder);
         command.current_dir(folder).stdin(Stdio::null()).envs([

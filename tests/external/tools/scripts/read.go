@@ -1,5 +1,5 @@
 // Reads a repository of both services page by page, and the image of a tag, with the AWS SDK for Go
-// v2. Prints both as JSON. The SDK of Debian 12 reads no address from the environment; later ones do.
+// v2. Prints both as JSON. The SDK of Debian 12 reads no address from the environment.
 package main
 
 import (
@@ -8,8 +8,8 @@ import (
 	"fmt"
 	"log"
 	"os"
-	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	ecrtypes "github.com/aws/aws-sdk-go-v2/service/ecr/types"
@@ -30,66 +30,80 @@ type read struct {
 	ByTag image   `json:"byTag"`
 }
 
-func details(digest *string, tags []string, size *int64, pushedAt *time.Time, mediaType *string) image {
-	return image{digest, append([]string{}, tags...), size, pushedAt.Unix(), mediaType}
-}
-
-func private(found ecrtypes.ImageDetail) image {
-	return details(found.ImageDigest, found.ImageTags, found.ImageSizeInBytes, found.ImagePushedAt, found.ImageManifestMediaType)
-}
-
-func public(found publictypes.ImageDetail) image {
-	return details(found.ImageDigest, found.ImageTags, found.ImageSizeInBytes, found.ImagePushedAt, found.ImageManifestMediaType)
-}
-
 func must(err error) {
 	if err != nil {
 		log.Fatal(err)
 	}
 }
 
+func private(found ecrtypes.ImageDetail) image {
+	return image{
+		Digest:    found.ImageDigest,
+		Tags:      append([]string{}, found.ImageTags...),
+		Size:      found.ImageSizeInBytes,
+		PushedAt:  found.ImagePushedAt.Unix(),
+		MediaType: found.ImageManifestMediaType,
+	}
+}
+
+func readPrivate(ctx context.Context, configuration aws.Config, repository, tag *string) read {
+	endpoint := ecr.EndpointResolverFromURL(os.Getenv("AWS_ENDPOINT_URL_ECR"))
+	client := ecr.NewFromConfig(configuration, ecr.WithEndpointResolver(endpoint))
+	all := &ecr.DescribeImagesInput{RepositoryName: repository}
+	var result read
+	for pages := ecr.NewDescribeImagesPaginator(client, all); pages.HasMorePages(); {
+		page, err := pages.NextPage(ctx)
+		must(err)
+		for _, found := range page.ImageDetails {
+			result.Pages = append(result.Pages, private(found))
+		}
+	}
+	ids := []ecrtypes.ImageIdentifier{{ImageTag: tag}}
+	byTag := &ecr.DescribeImagesInput{RepositoryName: repository, ImageIds: ids}
+	found, err := client.DescribeImages(ctx, byTag)
+	must(err)
+	result.ByTag = private(found.ImageDetails[0])
+	return result
+}
+
+func public(found publictypes.ImageDetail) image {
+	return image{
+		Digest:    found.ImageDigest,
+		Tags:      append([]string{}, found.ImageTags...),
+		Size:      found.ImageSizeInBytes,
+		PushedAt:  found.ImagePushedAt.Unix(),
+		MediaType: found.ImageManifestMediaType,
+	}
+}
+
+func readPublic(ctx context.Context, configuration aws.Config, repository, tag *string) read {
+	endpoint := ecrpublic.EndpointResolverFromURL(os.Getenv("AWS_ENDPOINT_URL_ECR_PUBLIC"))
+	client := ecrpublic.NewFromConfig(configuration, ecrpublic.WithEndpointResolver(endpoint))
+	all := &ecrpublic.DescribeImagesInput{RepositoryName: repository}
+	var result read
+	for pages := ecrpublic.NewDescribeImagesPaginator(client, all); pages.HasMorePages(); {
+		page, err := pages.NextPage(ctx)
+		must(err)
+		for _, found := range page.ImageDetails {
+			result.Pages = append(result.Pages, public(found))
+		}
+	}
+	ids := []publictypes.ImageIdentifier{{ImageTag: tag}}
+	byTag := &ecrpublic.DescribeImagesInput{RepositoryName: repository, ImageIds: ids}
+	found, err := client.DescribeImages(ctx, byTag)
+	must(err)
+	result.ByTag = public(found.ImageDetails[0])
+	return result
+}
+
 func main() {
 	ctx, repository, tag := context.Background(), &os.Args[1], &os.Args[2]
 	configuration, err := config.LoadDefaultConfig(ctx)
 	must(err)
-
-	var fromPrivate read
-	ecrEndpoint := ecr.EndpointResolverFromURL(os.Getenv("AWS_ENDPOINT_URL_ECR"))
-	ecrClient := ecr.NewFromConfig(configuration, ecr.WithEndpointResolver(ecrEndpoint))
-	ecrPages := ecr.NewDescribeImagesPaginator(ecrClient, &ecr.DescribeImagesInput{RepositoryName: repository})
-	for ecrPages.HasMorePages() {
-		page, err := ecrPages.NextPage(ctx)
-		must(err)
-		for _, found := range page.ImageDetails {
-			fromPrivate.Pages = append(fromPrivate.Pages, private(found))
-		}
-	}
-	ecrFound, err := ecrClient.DescribeImages(ctx, &ecr.DescribeImagesInput{
-		RepositoryName: repository,
-		ImageIds:       []ecrtypes.ImageIdentifier{{ImageTag: tag}},
+	both, err := json.Marshal([]read{
+		readPrivate(ctx, configuration, repository, tag),
+		readPublic(ctx, configuration, repository, tag),
 	})
-	must(err)
-	fromPrivate.ByTag = private(ecrFound.ImageDetails[0])
-
-	var fromPublic read
-	publicEndpoint := ecrpublic.EndpointResolverFromURL(os.Getenv("AWS_ENDPOINT_URL_ECR_PUBLIC"))
-	publicClient := ecrpublic.NewFromConfig(configuration, ecrpublic.WithEndpointResolver(publicEndpoint))
-	publicPages := ecrpublic.NewDescribeImagesPaginator(publicClient, &ecrpublic.DescribeImagesInput{RepositoryName: repository})
-	for publicPages.HasMorePages() {
-		page, err := publicPages.NextPage(ctx)
-		must(err)
-		for _, found := range page.ImageDetails {
-			fromPublic.Pages = append(fromPublic.Pages, public(found))
-		}
-	}
-	publicFound, err := publicClient.DescribeImages(ctx, &ecrpublic.DescribeImagesInput{
-		RepositoryName: repository,
-		ImageIds:       []publictypes.ImageIdentifier{{ImageTag: tag}},
-	})
-	must(err)
-	fromPublic.ByTag = public(publicFound.ImageDetails[0])
-
-	both, err := json.Marshal([]read{fromPrivate, fromPublic})
 	must(err)
 	fmt.Println(string(both))
 }

@@ -1,4 +1,5 @@
-"""Reads a repository of both services page by page, and the image of a tag, with aioboto3. Prints both as JSON."""
+"""Reads a repository of both services page by page, and the image of a tag, with aioboto3.
+Prints both as JSON."""
 
 import asyncio
 import json
@@ -23,7 +24,8 @@ async def read(service):
     async with aioboto3.Session().client(service) as client:
         pages = client.get_paginator("describe_images").paginate(repositoryName=repository)
         images = [details(image) async for page in pages for image in page["imageDetails"]]
-        found = await client.describe_images(repositoryName=repository, imageIds=[{"imageTag": tag}])
+        ids = [{"imageTag": tag}]
+        found = await client.describe_images(repositoryName=repository, imageIds=ids)
         return {"pages": images, "byTag": details(found["imageDetails"][0])}
 
 
