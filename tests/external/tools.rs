@@ -2,6 +2,7 @@
 //! which verifies its signatures, and its result is compared with what was pushed.
 //! `docs/clients.md` has a row for each.
 
+mod aws_cli;
 mod cdk_assets;
 mod curl;
 mod custodian;
