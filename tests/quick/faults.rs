@@ -8,6 +8,7 @@ mod engine;
 mod kinds;
 mod messages;
 mod queue;
+mod read_only;
 
 use end_to_end::harness::queue::apply_batch;
 use ingest_events::batch::ReceivedMessage;

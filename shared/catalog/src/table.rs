@@ -32,6 +32,8 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::create_table::CreateTableError;
+use aws_sdk_dynamodb::operation::describe_table::DescribeTableError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::{
@@ -180,43 +182,74 @@ pub struct Table {
 
 impl Table {
     /// Creates the table, its index and its expiry unless they exist, and waits until it is active.
+    /// A table that exists may be used with credentials that only read it.
     pub async fn create_if_missing(&self) -> Result<(), StoreError> {
-        let created = definition(self.client.create_table().table_name(&self.name)).send().await;
-        match created {
+        loop {
+            match self.status().await? {
+                Some(TableStatus::Active) => break,
+                Some(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+                None => self.create().await?,
+            }
+        }
+        // The table may belong to another program.
+        match self.claim_format().await {
+            Err(StoreError::AccessDenied(_)) => self.check_format().await?,
+            claimed => claimed?,
+        }
+        match self.set_expiry().await {
+            // Those who write the table see to it.
+            Err(StoreError::AccessDenied(_)) => Ok(()),
+            set => set,
+        }
+    }
+
+    /// `None` if the table does not exist.
+    async fn status(&self) -> Result<Option<TableStatus>, StoreError> {
+        match self.client.describe_table().table_name(&self.name).send().await {
+            Ok(described) => Ok(described.table.and_then(|table| table.table_status)),
             Err(error)
                 if error
                     .as_service_error()
-                    .is_some_and(|error| error.is_resource_in_use_exception()) => {}
-            result => drop(result?),
-        }
-        loop {
-            let described = self.client.describe_table().table_name(&self.name).send().await?;
-            let status = described.table.and_then(|table| table.table_status);
-            if status == Some(TableStatus::Active) {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-        // The table may belong to another program.
-        self.claim_format().await?;
-        if !self.expires().await? {
-            let expiry =
-                TimeToLiveSpecification::builder().attribute_name(EXPIRES_AT).enabled(true).build();
-            let enabled = self
-                .client
-                .update_time_to_live()
-                .table_name(&self.name)
-                .set_time_to_live_specification(expiry.ok())
-                .send()
-                .await;
-            // DynamoDB refuses it if another process was first.
-            if let Err(error) = enabled
-                && !self.expires().await?
+                    .is_some_and(DescribeTableError::is_resource_not_found_exception) =>
             {
-                return Err(error.into());
+                Ok(None)
             }
+            Err(error) => Err(error.into()),
         }
-        Ok(())
+    }
+
+    /// Another process may be first.
+    async fn create(&self) -> Result<(), StoreError> {
+        match definition(self.client.create_table().table_name(&self.name)).send().await {
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(CreateTableError::is_resource_in_use_exception) =>
+            {
+                Ok(())
+            }
+            created => Ok(created.map(drop)?),
+        }
+    }
+
+    async fn set_expiry(&self) -> Result<(), StoreError> {
+        if self.expires().await? {
+            return Ok(());
+        }
+        let expiry =
+            TimeToLiveSpecification::builder().attribute_name(EXPIRES_AT).enabled(true).build();
+        let enabled = self
+            .client
+            .update_time_to_live()
+            .table_name(&self.name)
+            .set_time_to_live_specification(expiry.ok())
+            .send()
+            .await;
+        match enabled {
+            // DynamoDB refuses it if another process was first.
+            Err(error) if !self.expires().await? => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 
     /// For a program that only reads: fails if the table has another format. A table without a

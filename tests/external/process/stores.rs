@@ -1,8 +1,11 @@
 //! The table's engine, and its format.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use aws_sdk_dynamodb::types::{AttributeValue, TimeToLiveSpecification};
 use catalog::Table;
@@ -159,7 +162,7 @@ async fn two_processes_share_a_table_in_dynamodb() {
         return;
     };
     let folder = folder("dynamodb");
-    let start = || spawn_catalog(&dynamodb, &folder).ready();
+    let start = || spawn_catalog(&dynamodb.url, &folder).ready();
     let (one, two) = (start(), start());
     let place = format!("in the DynamoDB at {}", dynamodb.url);
     assert!(one.greeting.contains(&place), "{}", one.greeting);
@@ -183,7 +186,7 @@ async fn processes_that_start_together_agree() {
     let test = "processes that start together";
     let Some(dynamodb) = DynamoDbLocal::start(test).await else { return };
     let folder = folder("started_together");
-    let processes = [(); 4].map(|()| spawn_catalog(&dynamodb, &folder)).map(Process::ready);
+    let processes = [(); 4].map(|()| spawn_catalog(&dynamodb.url, &folder)).map(Process::ready);
     for (number, process) in (1..).zip(&processes) {
         process.push("team/app", number, &format!("v{number}")).await;
     }
@@ -209,12 +212,114 @@ async fn assert_takes_tokens_of(process: &Process, other: &Process) {
     assert_eq!(here.map(|page| tags_of(&page)), there.map(|page| tags_of(&page)));
 }
 
-/// A process with its table in DynamoDB Local; all of them share a folder for other files.
-fn spawn_catalog(dynamodb: &DynamoDbLocal, folder: &Path) -> Process {
+/// The table of a stack, as docs/operations.md describes it.
+#[tokio::test]
+async fn a_role_that_only_reads_is_enough_to_serve_a_table() {
+    let test = "a_role_that_only_reads_is_enough_to_serve_a_table";
+    let Some(dynamodb) = DynamoDbLocal::start(test).await else { return };
+    let folder = folder("only_reads");
+    let writer = spawn_catalog(&dynamodb.url, &folder).ready();
+    writer.push("team/app", 1, "v1").await;
+    let refused = Arc::default();
+    let front = front_for_readers(&dynamodb.url, Arc::clone(&refused));
+    let process = spawn_catalog(&front, &folder).ready();
+    assert_eq!(process.tags("team/app").await, ["v1"]);
+    writer.push("team/app", 2, "v2").await;
+    assert_eq!(process.tags("team/app").await, ["v1", "v2"]);
+    assert!(refused.lock().unwrap().is_empty(), "{refused:?}");
+
+    let event = push_event("team/app", 3, "v3").to_string();
+    let sent = process.http.post(format!("{}/events/ecr", process.url)).body(event).send();
+    assert_eq!(sent.await.unwrap().status(), 503);
+    assert_eq!(*refused.lock().unwrap(), ["transactwriteitems"]);
+    assert_eq!(writer.tags("team/app").await, ["v1", "v2"]);
+    let log = process.log();
+    assert!(log.contains("is not authorized to perform"), "{log}");
+}
+
+/// The operations of the permissions in docs/operations.md.
+fn operations_of_readers() -> BTreeSet<String> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operations.md");
+    let page = fs::read_to_string(file).unwrap();
+    let line = page.lines().find(|line| line.contains("dynamodb:DescribeTimeToLive")).unwrap();
+    let statement: Value = serde_json::from_str(line).unwrap();
+    let actions =
+        statement["Action"].as_array().unwrap().iter().map(|action| {
+            action.as_str().unwrap().strip_prefix("dynamodb:").unwrap().to_lowercase()
+        });
+    actions.collect()
+}
+
+/// A server between a process and DynamoDB, which allows reads alone, and keeps what it refused.
+/// Each connection is for one request.
+fn front_for_readers(upstream: &str, refused: Arc<Mutex<Vec<String>>>) -> String {
+    let upstream = upstream.strip_prefix("http://").unwrap().to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let allowed = operations_of_readers();
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let (upstream, allowed) = (upstream.clone(), allowed.clone());
+            let refused = Arc::clone(&refused);
+            std::thread::spawn(move || {
+                let mut client = client.unwrap();
+                let Some((head, body)) = read_request(&mut client) else { return };
+                let lower = head.to_lowercase();
+                let (_, operation) = lower.split_once("x-amz-target: dynamodb_20120810.").unwrap();
+                let operation = operation.split('\r').next().unwrap();
+                if allowed.contains(operation) {
+                    // The test may have ended.
+                    let Ok(mut server) = TcpStream::connect(upstream) else { return };
+                    write!(server, "{head}connection: close\r\n\r\n").unwrap();
+                    server.write_all(&body).unwrap();
+                    let _ = std::io::copy(&mut server, &mut client);
+                    return;
+                }
+                let body = json!({
+                    "__type": "com.amazon.coral.service#AccessDeniedException",
+                    "Message": format!("User: reader is not authorized to perform: dynamodb:{operation}"),
+                })
+                .to_string();
+                refused.lock().unwrap().push(operation.to_owned());
+                let length = body.len();
+                let _ = write!(
+                    client,
+                    "HTTP/1.1 400 Bad Request\r\ncontent-type: application/x-amz-json-1.0\r\n\
+                     content-length: {length}\r\nconnection: close\r\n\r\n{body}"
+                );
+            });
+        }
+    });
+    url
+}
+
+/// The head of a request, without its last empty line, and the body.
+fn read_request(client: &mut TcpStream) -> Option<(String, Vec<u8>)> {
+    let mut reader = BufReader::new(client);
+    let mut head = String::new();
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).ok()? == 0 {
+            return None;
+        }
+        if line == "\r\n" {
+            break;
+        }
+        head.push_str(&line);
+    }
+    let length = head.to_lowercase();
+    let (_, length) = length.split_once("content-length: ")?;
+    let mut body = vec![0; length.split('\r').next()?.parse().ok()?];
+    reader.read_exact(&mut body).ok()?;
+    Some((head, body))
+}
+
+/// A process with its table in a DynamoDB; all of them share a folder for other files.
+fn spawn_catalog(url: &str, folder: &Path) -> Process {
     let mut command = command(folder);
     command
         .args(["--data", "data", "--region", REGION])
-        .env("AWS_ENDPOINT_URL_DYNAMODB", &dynamodb.url)
+        .env("AWS_ENDPOINT_URL_DYNAMODB", url)
         .envs([("AWS_ACCESS_KEY_ID", "local"), ("AWS_SECRET_ACCESS_KEY", "local")])
         .env("AWS_REGION", REGION);
     without_aws_configuration(&mut command);

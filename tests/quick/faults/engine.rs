@@ -24,6 +24,8 @@ pub(crate) enum Fault {
     ThroughputExceeded,
     /// The throughput of the table, or of the account, is exceeded.
     Throttled,
+    /// The credentials do not allow the request.
+    AccessDenied,
     /// The service fails.
     ServerError,
     /// Another transaction has locked the item; for a write of one item.
@@ -45,7 +47,7 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    /// All of them.
+    /// All that pass.
     pub(crate) const ALL: [Self; 14] = [
         Self::ThroughputExceeded,
         Self::Throttled,
@@ -68,6 +70,7 @@ impl Fault {
         match self {
             Self::ThroughputExceeded
             | Self::Throttled
+            | Self::AccessDenied
             | Self::ServerError
             | Self::NotConnected
             | Self::TimedOut
@@ -207,6 +210,14 @@ impl FaultyEngine {
                 400,
                 "ThrottlingException",
                 "Throughput exceeds the current capacity of your table or index.",
+            )),
+            Some(Fault::AccessDenied) => Ok(error(
+                400,
+                "AccessDeniedException",
+                &format!(
+                    "User: reader is not authorized to perform: dynamodb:{}",
+                    request.operation
+                ),
             )),
             Some(Fault::ServerError) => {
                 Ok(error(500, "InternalServerError", "Internal server error"))

@@ -36,7 +36,10 @@ pub enum StoreError {
          version that made the table, or another table, and fill it with `image-catalog reconcile`"
     )]
     Format { found: String },
-    /// Anything else: no connection, no permission, no such table.
+    /// The credentials do not allow the request.
+    #[error("DynamoDB refuses the request to these credentials")]
+    AccessDenied(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Anything else: no connection, no such table.
     #[error("the request to DynamoDB failed")]
     Other(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -63,6 +66,7 @@ where
             | "ThrottlingException"
             | "RequestLimitExceeded" => Self::Throttled,
             "TransactionConflictException" => Self::Contended,
+            "AccessDeniedException" => Self::AccessDenied(Box::new(error)),
             "ValidationException" if message.contains("Item size") => Self::ItemTooLarge,
             _ => Self::Other(Box::new(error)),
         }
