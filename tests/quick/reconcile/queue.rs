@@ -1,18 +1,21 @@
 //! Reconciliation of registries of any size, message by message.
 
-use registries::RegistryTarget;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use catalog::change::Content;
 use catalog::{Change, ChangeKind, RegistryId, Service};
+use end_to_end::harness::stand_in::{StandIn, image_manifest};
 use end_to_end::harness::{REGISTRY, digest, print, repository};
 use reconcile::ReconcileJob;
-use reconcile::job::Message;
+use reconcile::job::{Jobs, Message};
+use registries::{Registries, RegistryTarget, Subscriptions};
+use secret::Secret;
+use serde_json::json;
 
-use super::{Simulation, minutes, simulated_name};
+use super::{Simulation, listed, minutes, simulated_name};
 
 /// The function's timeout in `template.yaml`.
 const TIMEOUT: Duration = Duration::from_secs(300);
@@ -93,6 +96,51 @@ async fn a_repository_that_takes_long_is_put_back_until_it_is_done() {
     assert!(put_back > 0, "{runs:?}");
     let target = RegistryTarget::from_account(Service::Ecr, RegistryId::parse(REGISTRY).unwrap());
     assert_eq!(jobs.reconcile.find_drift(&target, &listed).await.unwrap().changes, []);
+}
+
+/// As many runs as a repository of 100,000 tags takes, each of which sends the message of the next
+/// one: more than Lambda allows a function unless it has `RecursiveLoop: Allow`. `TAGS` is set in
+/// the environment.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repository_with_many_tags_is_reconciled_in_a_hundred_runs() {
+    const RUNS: usize = 100;
+    let tags: usize = std::env::var("TAGS").map_or(1000, |tags| tags.parse().unwrap());
+    let names: Vec<String> = (0..tags).map(|number| format!("v{number:06}")).collect();
+    let manifests: Vec<_> = (1..).map(image_manifest).zip(&names).collect();
+    let manifests: Vec<_> =
+        manifests.into_iter().map(|(manifest, name)| (name.as_str(), manifest)).collect();
+    let registry = StandIn::start("team/app", &manifests).await;
+    let simulation = Simulation::new(0, 0).await;
+    let subscription = json!({
+        "id": "mirror", "source": "distribution", "registryId": REGISTRY,
+        "credential": { "bearer": "token" }, "registryUrl": registry.url,
+    });
+    let subscriptions = Subscriptions::parse(&json!([subscription]).to_string()).unwrap();
+    let subscriptions = Arc::new(Secret::known(subscriptions));
+    let mut jobs = Jobs { subscriptions: Arc::clone(&subscriptions), ..simulation.jobs() };
+    jobs.reconcile.registries = Registries::new(subscriptions, None);
+    jobs.reconcile.max_tags = tags / RUNS;
+    let started = Instant::now();
+    let first = r#"{"reconcile":"repository","from":"mirror","name":"team/app","prune":false}"#;
+    let mut next = Some(first.to_owned());
+    let (mut runs, mut longest) = (0, Duration::ZERO);
+    while let Some(body) = next {
+        let started = Instant::now();
+        assert!(simulation.deliver(&jobs, &body, TIMEOUT).await, "{body}");
+        longest = started.elapsed().max(longest);
+        runs += 1;
+        next = simulation.waiting.lock().unwrap().pop_front();
+        assert!(simulation.waiting.lock().unwrap().is_empty(), "a run sends one message");
+    }
+    print(format!(
+        "a repository with {tags} tags in {runs} runs: {:.0?}, the longest {longest:.1?}",
+        started.elapsed()
+    ));
+    assert!((RUNS..=RUNS + 1).contains(&runs), "{runs} runs");
+    let images = listed(&simulation.store, &repository("team/app")).await.unwrap();
+    let found: BTreeSet<String> =
+        images.iter().flat_map(|image| &image.image_tags).map(ToString::to_string).collect();
+    assert!(found.iter().eq(&names), "{} tags", found.len());
 }
 
 /// Only the image that does not fit into an item is left out.
