@@ -411,8 +411,8 @@ impl Consumption {
         let age = Timestamp::now().as_milliseconds() - oldest.as_milliseconds();
         // A registry's clock may be ahead.
         histogram!("EventAge").record(age.max(0) as f64);
-        histogram!("ConsumedWriteCapacity").record(self.write_units);
-        histogram!("ConsumedReadCapacity").record(self.read_units);
+        histogram!("EventWriteCapacity").record(self.write_units);
+        histogram!("EventReadCapacity").record(self.read_units);
     }
 }
 

@@ -7,7 +7,10 @@
 //! | variable | meaning |
 //! | --- | --- |
 //! | `STACK_NAME` | the value of the metrics' dimension `Stack` |
-//! | `AWS_LAMBDA_LOG_LEVEL` | the lowest level that is logged, `INFO` by default; Lambda sets it |
+//! | `LOG_LEVEL` | the lowest level that is logged, `INFO` by default |
+//!
+//! Lambda drops lines below its own level, and takes a line without one, such as metrics, for
+//! `INFO`. So the level of the log is not Lambda's.
 //!
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 
@@ -33,8 +36,8 @@ impl Telemetry {
     /// Sets up the log and the metrics of this process, once. `units` are those of the histograms
     /// that are not counts.
     pub fn init(units: &[(&'static str, Unit)]) -> Result<Self, Error> {
-        let level = match env::var("AWS_LAMBDA_LOG_LEVEL") {
-            Ok(level) => level.parse().map_err(|_| format!("AWS_LAMBDA_LOG_LEVEL is {level}"))?,
+        let level = match env::var("LOG_LEVEL") {
+            Ok(level) => level.parse().map_err(|_| format!("LOG_LEVEL is {level}"))?,
             Err(_) => LevelFilter::INFO,
         };
         tracing_subscriber::fmt()

@@ -71,6 +71,12 @@ async fn describe_images_serves_api_gateway() {
     let (status, refused) = function.request(&large).await;
     assert_eq!((status, &refused["__type"]), (413, &json!("RequestEntityTooLargeException")));
 
+    // A level of the log does not concern the metrics.
+    let quiet = surroundings.function_with("describe-images", &[("LOG_LEVEL", "WARN")]);
+    assert_eq!(quiet.request(page).await.0, 200);
+    assert_eq!(quiet.metrics(&[])["Requests"], 1);
+    assert!(quiet.lines().iter().all(|line| line.get("level").is_none()), "{:?}", quiet.lines());
+
     let (lines, metrics) = written;
     let line = lines.iter().find(|line| line["message"] == "answered a request").unwrap();
     for (name, value) in [

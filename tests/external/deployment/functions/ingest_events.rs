@@ -74,7 +74,7 @@ async fn ingest_events_applies_batches() {
     let metrics = function.metrics(&[]);
     // The sample is from 2019.
     assert!(metrics["EventAge"][0].as_f64() > Some(7.0 * 365.0 * 86_400_000.0), "{metrics}");
-    assert!(metrics["ConsumedWriteCapacity"][0].as_f64() > Some(0.0), "{metrics}");
+    assert!(metrics["EventWriteCapacity"][0].as_f64() > Some(0.0), "{metrics}");
     let line = function
         .lines()
         .into_iter()
