@@ -55,11 +55,16 @@ impl Moto {
 
     /// Runs a command of AWS CLI against this server, and parses its output.
     pub fn aws(&self, arguments: &[&str]) -> Value {
+        self.aws_as("key", arguments)
+    }
+
+    /// The same in the account of an access key.
+    pub fn aws_as(&self, access_key: &str, arguments: &[&str]) -> Value {
         let mut command = Command::new(tools().join("python/bin/aws"));
         command
             .args(arguments)
             .args(["--endpoint-url", &self.url, "--output", "json"])
-            .envs([("AWS_ACCESS_KEY_ID", "key"), ("AWS_SECRET_ACCESS_KEY", "secret")])
+            .envs([("AWS_ACCESS_KEY_ID", access_key), ("AWS_SECRET_ACCESS_KEY", "secret")])
             .env("AWS_DEFAULT_REGION", "us-east-1");
         let output = command.output().unwrap();
         let error = String::from_utf8_lossy(&output.stderr);

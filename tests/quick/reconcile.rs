@@ -139,6 +139,7 @@ impl Simulation {
                 max_tags: usize::MAX,
             },
             account: RegistryId::parse(REGISTRY).unwrap(),
+            other_accounts: Vec::new(),
             has_ecr_public: false,
             subscriptions,
             client: self.queue(),

@@ -5,6 +5,7 @@
 //! | `SUBSCRIPTIONS_SECRET_ARN` | the secret with the subscriptions |
 //! | `DEAD_LETTER_QUEUE_URL` | the queue for messages that cannot be applied |
 //! | `MAX_RECEIVE_COUNT` | how often a message is received until it goes there |
+//! | `READER_ROLE` | the role for lookups in other accounts: [`OtherAccounts::reader_role`] |
 //! | `AWS_REGION` | the region whose Amazon ECR events are accepted; Lambda sets it |
 //!
 //! and those of [`lambda::environment`] and [`lambda::telemetry`].
@@ -20,6 +21,7 @@ use ingest_events::batch::apply_batch;
 use ingest_events::dead_letter::DeadLetterQueue;
 use ingest_events::ingest::{METRIC_UNITS, log_missing_registry_urls};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
+use registries::ecr::OtherAccounts;
 use registries::{EcrClient, Subscriptions};
 
 #[tokio::main(flavor = "current_thread")]
@@ -36,10 +38,12 @@ async fn main() -> Result<(), Error> {
         // The first message that needs them fails, and is delivered again.
         Err(error) => tracing::warn!(%error, "the subscriptions cannot be read"),
     }
-    let ecr = Some(EcrClient::new(&environment.configuration));
+    let own = environment.registry_id()?;
+    let others = OtherAccounts { own: own.clone(), reader_role: variable("READER_ROLE")? };
+    let ecr = Some(EcrClient::with_other_accounts(&environment.configuration, others));
     let ingest =
         Arc::new(Ingest::new(table, variable("AWS_REGION")?, subscriptions, ecr, Vec::new()));
-    let default_registry = Arc::new(environment.registry_id()?);
+    let default_registry = Arc::new(own);
     let dead_letters = Arc::new(DeadLetterQueue {
         client: aws_sdk_sqs::Client::new(&environment.configuration),
         url: variable("DEAD_LETTER_QUEUE_URL")?,

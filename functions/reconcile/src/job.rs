@@ -11,7 +11,7 @@ use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use catalog::table::StoreError;
 use catalog::{RegistryId, Service};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use registries::{RegistryTarget, RegistryTargets, Subscriptions};
+use registries::{Registry, RegistryTarget, RegistryTargets, Subscriptions};
 use secret::Secret;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout_at};
@@ -72,7 +72,9 @@ pub struct Jobs {
     pub reconcile: Reconcile,
     /// The account whose registries in Amazon's services are targets.
     pub account: RegistryId,
-    /// Whether its registry in Amazon ECR Public is one of them.
+    /// Other accounts whose registries in Amazon's services are targets.
+    pub other_accounts: Vec<RegistryId>,
+    /// Whether the registries in Amazon ECR Public are among them.
     pub has_ecr_public: bool,
     /// The other targets.
     pub subscriptions: Arc<Secret<Subscriptions>>,
@@ -87,8 +89,12 @@ impl Jobs {
         let subscriptions =
             self.subscriptions.value().await.map_err(MessageError::Subscriptions)?;
         let mut targets = RegistryTargets::new(Some(&self.account), &subscriptions);
+        self.other_accounts.iter().for_each(|account| targets.add_account(account));
         if !self.has_ecr_public {
-            targets.targets.retain(|target| target.id != Service::EcrPublic.as_str());
+            let is_public = |registry: &Registry| {
+                matches!(registry, Registry::Ecr { service: Service::EcrPublic, .. })
+            };
+            targets.targets.retain(|target| !is_public(&target.registry));
         }
         match timeout_at(deadline, self.follow(&targets, &message, deadline)).await {
             Ok(followed) => followed,

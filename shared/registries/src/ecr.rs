@@ -5,6 +5,8 @@
 //! Both services throttle an account. The SDK's adaptive retry mode limits the rate of requests to
 //! what was not throttled.
 //!
+//! The registries of other accounts are read with a role of theirs, [`OtherAccounts`].
+//!
 //! <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_DescribeImages.html>
 
 mod private;
@@ -16,7 +18,9 @@ use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
+use aws_config::sts::AssumeRoleProvider;
 use aws_config::timeout::TimeoutConfig;
+use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_ecr::primitives::DateTime;
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::Intercept;
@@ -50,12 +54,33 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 /// For a request for single images, with all its attempts.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The session of an assumed role, as CloudTrail of the other account shows it.
+const ROLE_SESSION_NAME: &str = "image-catalog";
+
 /// A client of Amazon ECR in one region, and of Amazon ECR Public.
 pub struct EcrClient {
-    private: aws_sdk_ecr::Client,
-    public: aws_sdk_ecrpublic::Client,
+    clients: Clients,
+    other_accounts: Option<(OtherAccounts, SdkConfig)>,
+    /// By account, with its role.
+    assumed: Mutex<HashMap<RegistryId, Clients>>,
     /// By service, registry and repository.
     batches: Mutex<HashMap<(Service, RegistryId, String), Arc<Batch>>>,
+}
+
+/// The clients of both services, with the same credentials.
+#[derive(Clone)]
+struct Clients {
+    private: aws_sdk_ecr::Client,
+    public: aws_sdk_ecrpublic::Client,
+}
+
+/// How the registries of other accounts are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OtherAccounts {
+    /// The account whose registry needs no role.
+    pub own: RegistryId,
+    /// The ARN of a role that each other account has, with `*` for the account.
+    pub reader_role: String,
 }
 
 /// Lookups of images of one repository. One request is in flight at a time; the lookups that start
@@ -107,13 +132,44 @@ impl EcrClient {
     /// Sends requests with the credentials of a configuration, and to Amazon ECR in its region.
     #[must_use]
     pub fn new(configuration: &SdkConfig) -> Self {
-        let retries = RetryConfig::adaptive().with_max_attempts(MAX_ATTEMPTS);
-        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).build();
         Self {
-            private: private::client(configuration, retries.clone(), timeouts.clone()),
-            public: public::client(configuration, retries, timeouts),
+            clients: Clients::new(configuration),
+            other_accounts: None,
+            assumed: Mutex::default(),
             batches: Mutex::default(),
         }
+    }
+
+    /// Assumes a role for each request to the registry of another account.
+    #[must_use]
+    pub fn with_other_accounts(configuration: &SdkConfig, other_accounts: OtherAccounts) -> Self {
+        let other_accounts = Some((other_accounts, configuration.clone()));
+        Self { other_accounts, ..Self::new(configuration) }
+    }
+
+    /// The clients for the registry of an account.
+    async fn clients(&self, registry: &RegistryId) -> Clients {
+        let Some((OtherAccounts { own, reader_role }, configuration)) = &self.other_accounts else {
+            return self.clients.clone();
+        };
+        if registry == own {
+            return self.clients.clone();
+        }
+        let mut assumed = self.assumed.lock().await;
+        if let Some(clients) = assumed.get(registry) {
+            return clients.clone();
+        }
+        let role = reader_role.replace('*', registry.as_str());
+        let provider = AssumeRoleProvider::builder(role)
+            .session_name(ROLE_SESSION_NAME)
+            .configure(configuration)
+            .build()
+            .await;
+        let provider = SharedCredentialsProvider::new(provider);
+        let configuration = configuration.to_builder().credentials_provider(provider).build();
+        let clients = Clients::new(&configuration);
+        assumed.insert(registry.clone(), clients.clone());
+        clients
     }
 
     /// Looks up an image. Lookups in the same repository at the same time share a request.
@@ -183,15 +239,16 @@ impl EcrClient {
         name: &str,
         digests: Vec<Digest>,
     ) -> Result<HashMap<Digest, FoundManifest>, RegistryUnavailable> {
+        let clients = self.clients(registry).await;
         let mut manifests = HashMap::new();
         let mut groups = vec![digests];
         while let Some(group) = groups.pop() {
             let described = match service {
                 Service::Ecr => {
-                    private::describe_images(&self.private, registry, name, &group).await
+                    private::describe_images(&clients.private, registry, name, &group).await
                 }
                 Service::EcrPublic => {
-                    public::describe_images(&self.public, registry, name, &group).await
+                    public::describe_images(&clients.public, registry, name, &group).await
                 }
             };
             match described {
@@ -216,16 +273,17 @@ impl EcrClient {
         registry: &RegistryId,
         name: &str,
     ) -> Result<Listed<Image>, RegistryUnavailable> {
+        let clients = self.clients(registry).await;
         let clock = Clock::default();
         let mut images = Vec::new();
         let mut token = None;
         loop {
             let listed = match service {
                 Service::Ecr => {
-                    private::list_images(&self.private, registry, name, token, &clock).await
+                    private::list_images(&clients.private, registry, name, token, &clock).await
                 }
                 Service::EcrPublic => {
-                    public::list_images(&self.public, registry, name, token, &clock).await
+                    public::list_images(&clients.public, registry, name, token, &clock).await
                 }
             };
             match listed {
@@ -251,14 +309,17 @@ impl EcrClient {
         registry: &RegistryId,
         name: &str,
     ) -> Result<Option<DescribedRepository>, RegistryUnavailable> {
+        let clients = self.clients(registry).await;
         let described = match service {
-            Service::Ecr => private::describe_repository(&self.private, registry, name).await?,
-            Service::EcrPublic => public::describe_repository(&self.public, registry, name).await?,
+            Service::Ecr => private::describe_repository(&clients.private, registry, name).await?,
+            Service::EcrPublic => {
+                public::describe_repository(&clients.public, registry, name).await?
+            }
         };
         let Some((description, arn)) = described else { return Ok(None) };
         let tags = match (service, arn) {
-            (Service::Ecr, Some(arn)) => private::list_tags(&self.private, &arn).await?,
-            (Service::EcrPublic, Some(arn)) => public::list_tags(&self.public, &arn).await?,
+            (Service::Ecr, Some(arn)) => private::list_tags(&clients.private, &arn).await?,
+            (Service::EcrPublic, Some(arn)) => public::list_tags(&clients.public, &arn).await?,
             (_, None) => None,
         };
         Ok(Some(DescribedRepository { description, tags }))
@@ -270,9 +331,21 @@ impl EcrClient {
         service: Service,
         registry: &RegistryId,
     ) -> Result<Vec<String>, RegistryUnavailable> {
+        let clients = self.clients(registry).await;
         match service {
-            Service::Ecr => private::list_repositories(&self.private, registry).await,
-            Service::EcrPublic => public::list_repositories(&self.public, registry).await,
+            Service::Ecr => private::list_repositories(&clients.private, registry).await,
+            Service::EcrPublic => public::list_repositories(&clients.public, registry).await,
+        }
+    }
+}
+
+impl Clients {
+    fn new(configuration: &SdkConfig) -> Self {
+        let retries = RetryConfig::adaptive().with_max_attempts(MAX_ATTEMPTS);
+        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).build();
+        Self {
+            private: private::client(configuration, retries.clone(), timeouts.clone()),
+            public: public::client(configuration, retries, timeouts),
         }
     }
 }

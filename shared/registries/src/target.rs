@@ -10,7 +10,8 @@ use crate::subscription::{Subscription, Subscriptions, prefixed};
 /// A registry that the catalog can be reconciled with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegistryTarget {
-    /// The id of its subscription, or the name of Amazon's service, which no subscription has.
+    /// The id of its subscription, or the name of Amazon's service, which no subscription has,
+    /// followed by a slash and the account if that is not the catalog's own.
     pub id: String,
     pub registry: Registry,
     /// The product of its subscription; `None` without one.
@@ -141,6 +142,14 @@ impl RegistryTargets {
             }
         }
         all
+    }
+
+    /// Adds the registries of another account in Amazon's services.
+    pub fn add_account(&mut self, account: &RegistryId) {
+        for service in Service::ALL {
+            let target = RegistryTarget::from_account(service, account.clone());
+            self.targets.push(RegistryTarget { id: format!("{service}/{account}"), ..target });
+        }
     }
 
     #[must_use]

@@ -5,6 +5,7 @@
 mod all;
 mod describe_images;
 mod ingest_events;
+mod other_accounts;
 mod payloads;
 mod receive_webhook;
 mod reconcile;

@@ -56,3 +56,19 @@ fn a_repository_is_of_the_registry_with_the_longest_prefix() {
     assert_eq!(owners(REGISTRY, "mirror/app"), ["account"]);
     assert_eq!(owners("000000000002", "app"), [""; 0]);
 }
+
+/// Other accounts that forward their events have targets of their own.
+#[test]
+fn a_repository_of_another_account_is_of_the_registry_of_that_account() {
+    let account = |id: &str| RegistryId::parse(id).unwrap();
+    let mut all = RegistryTargets::new(Some(&account(REGISTRY)), &Subscriptions::default());
+    all.add_account(&account("210987654321"));
+    let ids: Vec<&str> = all.targets.iter().map(|target| target.id.as_str()).collect();
+    assert_eq!(ids, ["ecr", "ecr-public", "ecr/210987654321", "ecr-public/210987654321"]);
+    let elsewhere = Repository { registry: account("210987654321"), ..repository("app") };
+    for (repository, owner) in [(repository("app"), "ecr"), (elsewhere, "ecr/210987654321")] {
+        let owners = all.targets.iter().filter(|target| all.is_exclusive(&repository, target));
+        let owners: Vec<&str> = owners.map(|target| target.id.as_str()).collect();
+        assert_eq!(owners, [owner]);
+    }
+}

@@ -105,6 +105,11 @@ impl Surroundings {
     /// Starts a process of a function, under an emulator of its own: a shared emulator would pass
     /// the next invocation to a process that has ended, and wait.
     pub(super) fn function(&self, name: &'static str) -> Function {
+        self.function_with(name, &[])
+    }
+
+    /// The same with other variables of its environment.
+    pub(super) fn function_with(&self, name: &'static str, variables: &[(&str, &str)]) -> Function {
         let port = free_port();
         let emulator = tool("functions", "cargo-lambda")
             .unwrap()
@@ -146,11 +151,15 @@ impl Surroundings {
                 ("MAX_RECEIVE_COUNT", "3"),
                 // moto has no Amazon ECR Public.
                 ("ECR_PUBLIC", "false"),
+                ("OTHER_REGISTRIES", ""),
+                ("READER_ROLE", "arn:aws:iam::*:role/image-catalog-reader-us-east-1"),
+                ("AWS_ENDPOINT_URL_STS", &self.moto.url),
                 ("AWS_ENDPOINT_URL_ECR", &self.moto.url),
                 ("AWS_ENDPOINT_URL_SQS", &self.moto.url),
                 ("AWS_ENDPOINT_URL_DYNAMODB", &self.wire.url),
                 ("AWS_ENDPOINT_URL_SECRETS_MANAGER", &self.moto.url),
             ])
+            .envs(variables.iter().copied())
             .stdout(File::create(&log).unwrap())
             .spawn()
             .unwrap();
