@@ -2,6 +2,7 @@
 //! without AWS.
 
 mod functions;
+mod recovery;
 mod template;
 
 use std::path::{Path, PathBuf};

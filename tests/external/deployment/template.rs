@@ -1,6 +1,8 @@
 //! The template: linters, and its transformation by CloudFormation.
 
+mod deployer;
 mod ecr_public;
+mod forward_account;
 mod linters;
 mod policies;
 mod resources;

@@ -8,6 +8,10 @@ use serde_json::Value;
 use super::FUNCTIONS;
 use crate::deployment::{built, root, succeed, tool};
 
+/// The templates besides the stack's own.
+const TEMPLATES: [&str; 3] =
+    ["infra/deployer.yaml", "infra/forward-account.yaml", "infra/forward-ecr-public.yaml"];
+
 #[test]
 fn sam_and_cfn_lint_find_nothing() {
     let test = "sam_and_cfn_lint_find_nothing";
@@ -15,7 +19,7 @@ fn sam_and_cfn_lint_find_nothing() {
         return;
     };
     succeed(sam.args(["validate", "--lint"]));
-    succeed(cfn_lint.args(["template.yaml", "infra/forward-ecr-public.yaml"]));
+    succeed(cfn_lint.arg("template.yaml").args(TEMPLATES));
 }
 
 #[test]
@@ -24,7 +28,8 @@ fn the_policy_check_fails_nothing_and_each_exception_has_a_reason() {
     let Some(checkov) = require(test, tools().join("checkov/bin/checkov")) else { return };
     let mut checkov = Command::new(checkov);
     checkov.current_dir(root()).args(["--file", "template.yaml"]);
-    checkov.args(["--file", "infra/forward-ecr-public.yaml", "--framework", "cloudformation"]);
+    checkov.args(TEMPLATES.iter().flat_map(|file| ["--file", *file]));
+    checkov.args(["--framework", "cloudformation"]);
     let output = succeed(checkov.args(["--output", "json", "--skip-download"]));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["summary"]["failed"], 0);

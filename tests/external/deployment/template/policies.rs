@@ -15,12 +15,24 @@ fn every_route_but_that_of_webhooks_demands_a_signature() {
     else {
         panic!("one API");
     };
+    // A warning of the import does not fail a deployment.
+    assert_eq!(api.get("FailOnWarnings"), None);
     let paths = api["Body"]["paths"].as_object().unwrap();
     assert_eq!(paths.keys().collect::<Vec<_>>(), ["/", "/DescribeImages", "/events/{source}"]);
     for (path, methods) in paths {
+        // Registries that send webhooks are a choice; the route follows it.
+        let (methods, is_webhook) = match methods.get("Fn::If") {
+            Some(either) => {
+                assert_eq!(either[0], "HasWebhooks");
+                assert_eq!(either[2], json!({ "Ref": "AWS::NoValue" }));
+                (json!({ "post": either[1]["post"]["Fn::If"][1] }), true)
+            }
+            None => (methods.clone(), false),
+        };
+        assert_eq!(path == "/events/{source}", is_webhook);
         assert_eq!(methods.as_object().unwrap().keys().collect::<Vec<_>>(), ["post"], "{path}");
         // Registries cannot sign requests. The function checks their credentials.
-        let security = if path == "/events/{source}" { "NONE" } else { "AWS_IAM" };
+        let security = if is_webhook { "NONE" } else { "AWS_IAM" };
         assert_eq!(methods["post"]["security"], json!([{ security: [] }]), "{path}");
         assert_eq!(
             methods["post"]["x-amazon-apigateway-integration"]["payloadFormatVersion"],
@@ -40,6 +52,8 @@ fn every_route_but_that_of_webhooks_demands_a_signature() {
         json!({ "Fn::GetAtt": ["AccessLogGroup", "Arn"] })
     );
     let format = stage["AccessLogSettings"]["Format"].as_str().unwrap();
+    let format_line: Value = serde_json::from_str(format).unwrap();
+    assert_eq!(format_line["lambdaRequestId"], "$context.integration.requestId");
     assert!(!format.contains('\n') && !format.contains("authorization"), "{format}");
     assert_eq!(
         stage["DefaultRouteSettings"]["ThrottlingRateLimit"],
@@ -56,7 +70,7 @@ fn statements(template: &Value, role: &str) -> Vec<(Vec<String>, Value)> {
     statements
         .iter()
         .map(|statement| {
-            // Conditional statements are about tracing and Amazon ECR Public.
+            // Conditional statements are about tracing, Amazon ECR Public and other accounts.
             let statement = match statement.get("Fn::If") {
                 Some(either) => &either[1],
                 None => statement,
@@ -82,11 +96,24 @@ fn roles_allow_what_their_functions_do_and_no_more() {
     };
     // X-Ray has no resources.
     let tracing = allowed(&["xray:PutTraceSegments", "xray:PutTelemetryRecords"], json!("*"));
+    let table = json!({ "Fn::If": [
+        "HasOwnTable",
+        arn("Table"),
+        { "Fn::Sub": "arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:table/${ExistingTable}" },
+    ] });
+    let index = json!({ "Fn::Sub": ["${TableArn}/index/tag-status", { "TableArn": table }] });
+    let readers = allowed(
+        &["sts:AssumeRole"],
+        json!({ "Fn::Sub": "arn:${AWS::Partition}:iam::*:role/image-catalog-reader-${AWS::Region}" }),
+    );
     assert_eq!(
         statements(&template, "DescribeImagesRole"),
         [
-            allowed(&["dynamodb:Query", "dynamodb:GetItem", "dynamodb:BatchGetItem"], arn("Table")),
-            allowed(&["dynamodb:Query"], json!({ "Fn::Sub": "${Table.Arn}/index/tag-status" })),
+            allowed(
+                &["dynamodb:Query", "dynamodb:GetItem", "dynamodb:BatchGetItem"],
+                table.clone()
+            ),
+            allowed(&["dynamodb:Query"], index),
             allowed(&["secretsmanager:GetSecretValue"], json!({ "Ref": "PageTokenSecret" })),
             allowed(&["logs:CreateLogStream", "logs:PutLogEvents"], arn("DescribeImagesLogGroup")),
             tracing.clone(),
@@ -104,7 +131,7 @@ fn roles_allow_what_their_functions_do_and_no_more() {
                     "dynamodb:PutItem",
                     "dynamodb:DeleteItem",
                 ],
-                arn("Table")
+                table.clone()
             ),
             allowed(&["secretsmanager:GetSecretValue"], json!({ "Ref": "SubscriptionsSecret" })),
             allowed(
@@ -114,18 +141,13 @@ fn roles_allow_what_their_functions_do_and_no_more() {
             allowed(&["sqs:SendMessage"], arn("UnappliedEventsQueue")),
             allowed(
                 &["ecr:DescribeImages"],
-                json!({ "Fn::Sub": [
-                    "arn:${AWS::Partition}:ecr:${AWS::Region}:${Accounts}:repository/*",
-                    { "Accounts": { "Fn::If": ["HasForwardingAccounts", "*", { "Ref": "AWS::AccountId" }] } },
-                ] })
+                json!({ "Fn::Sub": "arn:${AWS::Partition}:ecr:${AWS::Region}:${AWS::AccountId}:repository/*" })
             ),
             allowed(
                 &["ecr-public:DescribeImages"],
-                json!({ "Fn::Sub": [
-                    "arn:${AWS::Partition}:ecr-public::${Accounts}:repository/*",
-                    { "Accounts": { "Fn::If": ["HasForwardingAccounts", "*", { "Ref": "AWS::AccountId" }] } },
-                ] })
+                json!({ "Fn::Sub": "arn:${AWS::Partition}:ecr-public::${AWS::AccountId}:repository/*" })
             ),
+            readers.clone(),
             allowed(&["logs:CreateLogStream", "logs:PutLogEvents"], arn("IngestEventsLogGroup")),
             tracing.clone(),
         ]
@@ -142,7 +164,7 @@ fn roles_allow_what_their_functions_do_and_no_more() {
                     "dynamodb:PutItem",
                     "dynamodb:DeleteItem"
                 ],
-                arn("Table")
+                table
             ),
             allowed(&["secretsmanager:GetSecretValue"], json!({ "Ref": "SubscriptionsSecret" })),
             allowed(
@@ -166,6 +188,7 @@ fn roles_allow_what_their_functions_do_and_no_more() {
                 ],
                 json!({ "Fn::Sub": "arn:${AWS::Partition}:ecr-public::${AWS::AccountId}:repository/*" })
             ),
+            readers,
             allowed(&["logs:CreateLogStream", "logs:PutLogEvents"], arn("ReconcileLogGroup")),
             tracing.clone(),
         ]
