@@ -300,8 +300,8 @@ fn eventbridge_samples() -> Vec<(&'static str, Value, bool)> {
         ("cloudtrail-create-repository.json", true),
         ("cloudtrail-delete-repository.json", true),
         ("cloudtrail-put-image.json", true),
-        ("cloudtrail-tag-resource.json", false),
-        ("cloudtrail-untag-resource.json", false),
+        ("cloudtrail-tag-resource.json", true),
+        ("cloudtrail-untag-resource.json", true),
     ] {
         let record = parse(&format!("aws-ecr-public/{file}"));
         let detail_type = "AWS API Call via CloudTrail";
