@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use catalog::{RegistryId, Service};
+use describe_images::access_keys::Authentication;
 use describe_images::page_token::Keyring;
 use image_catalog::aws::api_gateway::Server;
 use image_catalog::aws::connections::Limits;
-use image_catalog::aws::iam::Authentication;
 use registries::Subscriptions;
 use serde_json::Value;
 use tokio::net::TcpListener;

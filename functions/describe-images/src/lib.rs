@@ -4,6 +4,7 @@
 //! - [`service`]: the names and operations of the two services
 //! - [`request`]: decodes and validates a DescribeImages request; `members` decodes JSON, and
 //!   `constraints` has what all operations check
+//! - [`access_keys`]: authenticates requests that are signed with a key of the catalog's own
 //! - [`caller`]: who sent the request, and what they may read
 //! - `describe_images`, `list_images`, `describe_image_tags`, `describe_registries`,
 //!   `describe_repositories`, `list_tags_for_resource`: the operations
@@ -12,6 +13,7 @@
 //! - [`page_token`]: seals and opens page tokens
 //! - [`error`]: every error and its wire form
 
+pub mod access_keys;
 pub mod api;
 pub mod caller;
 mod constraints;

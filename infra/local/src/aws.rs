@@ -3,13 +3,11 @@
 //! - [`dynamodb`]: the embedded engine
 //! - [`api_gateway`]: the HTTP server
 //! - [`connections`]: its connections, and their limits
-//! - [`iam`]: authentication and authorization of requests
 //! - [`scheduler`]: the periodic work
 
 pub mod api_gateway;
 mod body;
 pub mod connections;
 pub mod dynamodb;
-pub mod iam;
 pub mod scheduler;
 mod web_pages;

@@ -14,6 +14,7 @@ use catalog::identifier::UnknownService;
 use catalog::table::causes;
 use catalog::{RegistryId, Service, Timestamp};
 use describe_images::Api;
+use describe_images::access_keys::Authentication;
 use describe_images::api::MAX_BODY_BYTES as MAX_REQUEST_BYTES;
 use describe_images::error::DescribeImagesError;
 use ingest_events::Ingest;
@@ -27,7 +28,6 @@ use tokio::sync::Semaphore;
 
 use super::body::{BodyError, discard, read};
 use super::connections::{self, Connection, Limits};
-use super::iam::Authentication;
 use super::web_pages;
 
 /// The HTTP server.

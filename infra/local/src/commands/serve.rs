@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use catalog::Reader;
 use describe_images::Api;
+use describe_images::access_keys::Authentication;
 use ingest_events::ingest::log_missing_registry_urls;
 use secret::Secret;
 use tokio::net::TcpListener;
@@ -13,7 +14,6 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::aws::api_gateway::Server;
 use crate::aws::connections::Limits;
-use crate::aws::iam::Authentication;
 use crate::aws::scheduler;
 use crate::options::Options;
 use crate::{data, demo};

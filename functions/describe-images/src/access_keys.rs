@@ -1,4 +1,4 @@
-//! Authenticates requests by AWS Signature Version 4, as the services and API Gateway do.
+//! Authenticates requests that are signed with an access key of the catalog's own.
 //!
 //! The callers are in a file, a JSON list of access keys.
 //!
@@ -19,25 +19,21 @@
 //! `ecr-public/<registryId>/<repositoryName>` in Amazon ECR Public. The default is all repositories
 //! of the account in both services.
 
-mod canonical_request;
-mod signature;
-mod time;
-
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::SystemTime;
 
 use aws_credential_types::Credentials;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use axum::http::request::Parts;
 use catalog::{RegistryId, Service};
-use describe_images::caller::{Caller, Permissions, RepositoryPattern};
-use describe_images::error::DescribeImagesError;
-use describe_images::service;
+use http::request::Parts;
 use jiff::Timestamp;
 use serde::Deserialize;
+use signatures::{Signature, SignatureError, TERMINATOR};
 
-use self::signature::{Signature, TERMINATOR};
+use crate::caller::{Caller, Permissions, RepositoryPattern};
+use crate::error::DescribeImagesError;
+use crate::service;
 
 /// The callers, and the scope of their signatures.
 #[derive(Debug)]
@@ -192,5 +188,15 @@ impl SignedHead<'_> {
     pub fn check_body(&self, head: &Parts, body: &[u8]) -> Result<Caller, DescribeImagesError> {
         self.signature.verify(self.known.credentials.secret_access_key(), &head.headers, body)?;
         Ok(self.known.caller.clone())
+    }
+}
+
+impl From<SignatureError> for DescribeImagesError {
+    fn from(error: SignatureError) -> Self {
+        match error {
+            SignatureError::Missing => Self::MissingAuthenticationToken,
+            SignatureError::Incomplete(message) => Self::IncompleteSignature(message),
+            SignatureError::Invalid(message) => Self::InvalidSignature(message),
+        }
     }
 }

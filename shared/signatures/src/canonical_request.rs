@@ -6,18 +6,18 @@
 
 use std::fmt::Write as _;
 
-use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue};
 
 /// The parameters of a query, decoded.
-pub(super) type Query = Vec<(Vec<u8>, Vec<u8>)>;
+pub(crate) type Query = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// The parameter that contains the signature of a presigned request.
-pub(super) const SIGNATURE: &str = "X-Amz-Signature";
+pub(crate) const SIGNATURE: &str = "X-Amz-Signature";
 
 /// Why a request has no canonical form.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum InvalidSignedHeader {
+pub(crate) enum InvalidSignedHeader {
     #[error("The 'SignedHeader' '{0}' is not in the request.")]
     Absent(String),
     #[error("The 'SignedHeader' '{0}' is not UTF-8.")]
@@ -26,7 +26,7 @@ pub(super) enum InvalidSignedHeader {
 
 /// The canonical request without its last line, which is the hash of the body. The names of the
 /// signed headers are in lower case and sorted.
-pub(super) fn canonical_head(
+pub(crate) fn canonical_head(
     head: &Parts,
     query: &Query,
     signed_headers: &[&str],
@@ -87,7 +87,7 @@ fn canonical_value(value: &HeaderValue) -> Option<String> {
 
 /// Decodes a query. A `+` is a space, and a `%` without two hexadecimal digits is a `%`, as in the
 /// AWS SDKs for Go and Rust.
-pub(super) fn parse_query(query: &str) -> Query {
+pub(crate) fn parse_query(query: &str) -> Query {
     query
         .split('&')
         .filter(|parameter| !parameter.is_empty())

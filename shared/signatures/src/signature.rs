@@ -1,4 +1,4 @@
-//! Verifies AWS Signature Version 4, as the services and API Gateway do.
+//! The signature of a request, and its verification.
 //!
 //! A signature is in the header `Authorization`, or in the query of a presigned request. What AWS
 //! does not document is refused where the SDKs send no such request.
@@ -10,17 +10,16 @@ use std::collections::HashMap;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_sigv4::sign::v4::{calculate_signature, generate_signing_key};
-use axum::http::HeaderMap;
-use axum::http::header::AUTHORIZATION;
-use axum::http::request::Parts;
-use describe_images::error::DescribeImagesError;
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use http::request::Parts;
 use jiff::{SignedDuration, Timestamp};
 
-use super::canonical_request::{Query, SIGNATURE, canonical_head, parse_query};
-use super::time::{TIME_FORMAT, parse_basic_time, parse_date};
+use crate::canonical_request::{Query, SIGNATURE, canonical_head, parse_query};
+use crate::time::{TIME_FORMAT, parse_basic_time, parse_date};
 
 /// The last part of a scope.
-pub(super) const TERMINATOR: &str = "aws4_request";
+pub const TERMINATOR: &str = "aws4_request";
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
@@ -43,14 +42,28 @@ const QUERY_PARAMETERS: [&str; 7] = [
     SIGNATURE,
 ];
 
+/// Why a signature is not accepted. The texts are those of the services.
+#[derive(Debug, thiserror::Error)]
+pub enum SignatureError {
+    #[error("the request has no signature")]
+    Missing,
+    /// It is not in a form that can be verified.
+    #[error("{0}")]
+    Incomplete(String),
+    /// It is not valid for this request or time.
+    #[error("{0}")]
+    Invalid(String),
+}
+
 /// The signature of a request, and what it signs apart from the body.
-pub(super) struct Signature {
-    pub(super) access_key_id: String,
+pub struct Signature {
+    pub access_key_id: String,
     /// Empty if the request contains none.
-    pub(super) session_token: String,
-    pub(super) region: String,
-    pub(super) service: String,
-    pub(super) terminator: String,
+    pub session_token: String,
+    pub region: String,
+    pub service: String,
+    /// The last part of its scope. It must be [`TERMINATOR`].
+    pub terminator: String,
     date: String,
     time: Timestamp,
     /// How long the signature is valid.
@@ -71,13 +84,13 @@ struct Parameters<'a> {
 
 impl Signature {
     /// Reads the signature of a request.
-    pub(super) fn parse(head: &Parts) -> Result<Self, DescribeImagesError> {
+    pub fn parse(head: &Parts) -> Result<Self, SignatureError> {
         let query = parse_query(head.uri.query().unwrap_or_default());
         let is_presigned = query
             .iter()
             .any(|(name, _)| QUERY_PARAMETERS.iter().any(|known| known.as_bytes() == name));
         let parameters = match (head.headers.contains_key(AUTHORIZATION), is_presigned) {
-            (false, false) => return Err(DescribeImagesError::MissingAuthenticationToken),
+            (false, false) => return Err(SignatureError::Missing),
             (true, false) => Parameters::from_headers(&head.headers)?,
             (false, true) => Parameters::from_query(&query)?,
             (true, true) => {
@@ -112,8 +125,8 @@ impl Signature {
     }
 
     /// Whether the signature is valid now. Times have whole seconds, as the messages have.
-    pub(super) fn check_time(&self, now: Timestamp) -> Result<(), DescribeImagesError> {
-        let invalid = |message| Err(DescribeImagesError::InvalidSignature(message));
+    pub fn check_time(&self, now: Timestamp) -> Result<(), SignatureError> {
+        let invalid = |message| Err(SignatureError::Invalid(message));
         let basic = |time: Timestamp| time.strftime(TIME_FORMAT);
         let time = basic(self.time);
         let date = self.time.strftime(DATE_FORMAT).to_string();
@@ -148,12 +161,12 @@ impl Signature {
     }
 
     /// Verifies the signature with the secret of its access key.
-    pub(super) fn verify(
+    pub fn verify(
         &self,
         secret: &str,
         headers: &HeaderMap,
         body: &[u8],
-    ) -> Result<(), DescribeImagesError> {
+    ) -> Result<(), SignatureError> {
         let Self { date, time, region, service, .. } = self;
         let payload_hash = sha256(body);
         // The payload is signed unless the model of an operation has the trait `unsignedPayload`,
@@ -162,7 +175,7 @@ impl Signature {
         // https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/private-content-restricting-access-to-lambda.html
         let hashes = headers.get_all("x-amz-content-sha256");
         if hashes.iter().any(|hash| hash.as_bytes() != payload_hash.as_bytes()) {
-            return Err(DescribeImagesError::InvalidSignature(
+            return Err(SignatureError::Invalid(
                 "The provided 'x-amz-content-sha256' header does not match what was computed."
                     .to_owned(),
             ));
@@ -176,7 +189,7 @@ impl Signature {
         let key = generate_signing_key(secret, (*time).into(), region, service);
         let expected = calculate_signature(key, string_to_sign.as_bytes());
         verify_slices_are_equal(expected.as_bytes(), self.signature.as_bytes()).map_err(|_| {
-            DescribeImagesError::InvalidSignature(
+            SignatureError::Invalid(
                 "The request signature we calculated does not match the signature you provided. \
                  Check your AWS Secret Access Key and signing method. Consult the service \
                  documentation for details."
@@ -187,7 +200,7 @@ impl Signature {
 }
 
 impl<'a> Parameters<'a> {
-    fn from_headers(headers: &'a HeaderMap) -> Result<Self, DescribeImagesError> {
+    fn from_headers(headers: &'a HeaderMap) -> Result<Self, SignatureError> {
         let requires = |what: &str| incomplete(format!("Authorization header requires {what}."));
         let authorization = header(headers, "authorization")?.unwrap_or_default();
         let (_, parameters) = authorization
@@ -229,7 +242,7 @@ impl<'a> Parameters<'a> {
         })
     }
 
-    fn from_query(query: &'a Query) -> Result<Self, DescribeImagesError> {
+    fn from_query(query: &'a Query) -> Result<Self, SignatureError> {
         let optional = |name: &str| {
             let mut values = query.iter().filter(|(known, _)| known == name.as_bytes());
             let value = values.next().map(|(_, value)| str::from_utf8(value)).transpose();
@@ -265,7 +278,7 @@ impl<'a> Parameters<'a> {
 }
 
 /// The value of a header that is there once at most.
-fn header<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, DescribeImagesError> {
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, SignatureError> {
     let mut values = headers.get_all(name).iter();
     let value = values.next().map(|value| value.to_str()).transpose();
     match value {
@@ -279,7 +292,7 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Des
 fn parse_signed_headers<'a>(
     list: &'a str,
     headers: &HeaderMap,
-) -> Result<Vec<&'a str>, DescribeImagesError> {
+) -> Result<Vec<&'a str>, SignatureError> {
     let names: Vec<&str> = list.split(';').collect();
     let is_name = |name: &&str| !name.is_empty() && !name.contains(char::is_uppercase);
     if !names.iter().all(is_name) || !names.is_sorted_by(|name, next| name < next) {
@@ -299,7 +312,7 @@ fn parse_signed_headers<'a>(
     }
 }
 
-fn parse_expires(text: &str) -> Result<SignedDuration, DescribeImagesError> {
+fn parse_expires(text: &str) -> Result<SignedDuration, SignatureError> {
     let is_number = text.bytes().all(|digit| digit.is_ascii_digit());
     let seconds = text
         .parse()
@@ -312,15 +325,15 @@ fn parse_expires(text: &str) -> Result<SignedDuration, DescribeImagesError> {
     })
 }
 
-fn incomplete(message: impl Into<String>) -> DescribeImagesError {
-    DescribeImagesError::IncompleteSignature(message.into())
+fn incomplete(message: impl Into<String>) -> SignatureError {
+    SignatureError::Incomplete(message.into())
 }
 
-fn invalid_time(time: &str) -> DescribeImagesError {
+fn invalid_time(time: &str) -> SignatureError {
     incomplete(format!("Date must be in ISO-8601 'basic format'. Got '{time}'."))
 }
 
-fn invalid_credential(credential: &str) -> DescribeImagesError {
+fn invalid_credential(credential: &str) -> SignatureError {
     incomplete(format!(
         "Credential must have exactly 5 slash-delimited elements, e.g. \
          keyid/date/region/service/term, got '{credential}'"

@@ -6,10 +6,10 @@ use jiff::fmt::rfc2822;
 use jiff::tz::TimeZone;
 
 /// The basic format of ISO 8601.
-pub(super) const TIME_FORMAT: &str = "%Y%m%dT%H%M%SZ";
+pub(crate) const TIME_FORMAT: &str = "%Y%m%dT%H%M%SZ";
 
 /// Parses `X-Amz-Date`.
-pub(super) fn parse_basic_time(text: &str) -> Option<Timestamp> {
+pub(crate) fn parse_basic_time(text: &str) -> Option<Timestamp> {
     let time = DateTime::strptime(TIME_FORMAT, text).ok()?;
     let time = TimeZone::UTC.to_timestamp(time).ok()?;
     // `strptime` accepts more than the format, such as fewer digits.
@@ -18,7 +18,7 @@ pub(super) fn parse_basic_time(text: &str) -> Option<Timestamp> {
 
 /// Parses the header `Date`. It has the format of HTTP, of RFC 2822 (as in botocore), or of
 /// `X-Amz-Date`.
-pub(super) fn parse_date(text: &str) -> Option<Timestamp> {
+pub(crate) fn parse_date(text: &str) -> Option<Timestamp> {
     match rfc2822::parse(text) {
         Ok(time) => Some(time.timestamp()),
         Err(_) => parse_basic_time(text),
