@@ -1,14 +1,14 @@
 //! A catalog in this process.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use catalog::{RegistryId, Service};
-use describe_images::access_keys::Authentication;
+use describe_images::access_keys::{AccessKeys, Authentication};
 use describe_images::page_token::Keyring;
 use image_catalog::aws::api_gateway::Server;
 use image_catalog::aws::connections::Limits;
 use registries::Subscriptions;
+use secret::Secret;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -74,7 +74,7 @@ impl Catalog {
         Self::serve(any_port().await, store, &keys, None, Some(subscriptions), registry, limits)
     }
 
-    /// A catalog that authenticates the callers in `callers`, a file of [`Authentication`], if
+    /// A catalog that authenticates the callers in `callers`, a list of access keys, if
     /// their signatures are for the signing name.
     pub async fn start_for(store: Store, callers: &Value, signing_name: Option<&str>) -> Self {
         let (keys, registry) =
@@ -112,15 +112,11 @@ impl Catalog {
     }
 }
 
-/// The authentication of the callers in `callers`, a file of [`Authentication`].
+/// The authentication of the callers in `callers`, a list of access keys.
 pub fn authentication(callers: &Value, signing_name: Option<&str>) -> Authentication {
-    static FILES: AtomicUsize = AtomicUsize::new(0);
-    let number = FILES.fetch_add(1, Ordering::Relaxed);
-    let file = std::env::temp_dir().join(format!("callers-{}-{number}.json", std::process::id()));
-    std::fs::write(&file, callers.to_string()).unwrap();
-    let authentication = Authentication::load(&file, REGION, signing_name);
-    std::fs::remove_file(&file).unwrap();
-    authentication.unwrap()
+    let keys = AccessKeys::parse(&callers.to_string()).unwrap();
+    let signing_name = signing_name.map(str::to_owned);
+    Authentication::new(Secret::known(keys), REGION.to_owned(), signing_name)
 }
 
 async fn any_port() -> TcpListener {

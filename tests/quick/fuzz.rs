@@ -217,8 +217,8 @@ fn signatures() {
     let seeds = heads.map(String::into_bytes);
     let is_accepted = |input: &[u8]| {
         let Some(head) = head(input) else { return false };
-        let signed = authentication.check_head(&head, signer.time);
-        signed.is_ok_and(|signed| signed.check_body(&head, BODY.as_bytes()).is_ok())
+        let signed = authentication.authenticate(&head, BODY.as_bytes(), signer.time);
+        runtime.block_on(signed).is_ok()
     };
     for seed in &seeds {
         assert!(is_accepted(seed));

@@ -1,6 +1,6 @@
 //! Authenticates requests that are signed with an access key of the catalog's own.
 //!
-//! The callers are in a file, a JSON list of access keys.
+//! The keys are in a file, or in a secret of AWS Secrets Manager: a JSON list.
 //!
 //! ```json
 //! [{
@@ -9,7 +9,8 @@
 //!     "sessionToken": "…",
 //!     "expiration": "2027-01-01T00:00:00Z",
 //!     "arn": "arn:aws:iam::123456789012:user/reader",
-//!     "repositories": ["123456789012/*"]
+//!     "repositories": ["123456789012/*"],
+//!     "disabled": true
 //! }]
 //! ```
 //!
@@ -17,128 +18,217 @@
 //! contains the account. `repositories` are the repositories that the caller may read, where `*`
 //! matches any characters: `<registryId>/<repositoryName>` in Amazon ECR, and
 //! `ecr-public/<registryId>/<repositoryName>` in Amazon ECR Public. The default is all repositories
-//! of the account in both services.
+//! of the account in both services. A key that is `disabled` is unknown.
 
-use std::collections::HashMap;
-use std::path::Path;
-use std::time::SystemTime;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::rand;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use catalog::{RegistryId, Service};
 use http::request::Parts;
 use jiff::Timestamp;
-use serde::Deserialize;
+use secret::Secret;
+use serde::{Deserialize, Serialize};
 use signatures::{Signature, SignatureError, TERMINATOR};
 
 use crate::caller::{Caller, Permissions, RepositoryPattern};
 use crate::error::DescribeImagesError;
 use crate::service;
 
-/// The callers, and the scope of their signatures.
+/// How often the keys are read again: how long a key that was disabled still works.
+pub const LIFETIME: Duration = Duration::from_mins(1);
+
+/// The first characters of the ids that the catalog makes. Those of AWS begin with others, so that
+/// nobody takes one for the other.
+const ID_PREFIX: &str = "IMGC";
+
+/// The other characters of an id.
+const ID_ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+
+/// An access key, and its caller.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AccessKey {
+    pub access_key_id: String,
+    pub secret_access_key: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_token: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expiration: Option<Timestamp>,
+    pub arn: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repositories: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disabled: bool,
+}
+
+/// Why a list of access keys is not valid. The texts contain no secret access key.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidAccessKeys {
+    #[error("{0}")]
+    Json(String),
+    #[error("'{0}' is no ARN with an account")]
+    Arn(String),
+    #[error("'{0}' is there twice")]
+    Duplicate(String),
+    #[error("an access key has no accessKeyId")]
+    NoId,
+    #[error("'{0}' has no secretAccessKey")]
+    NoSecret(String),
+}
+
+impl AccessKey {
+    /// Parses a list of access keys, and checks each of them.
+    pub fn parse_list(json: &str) -> Result<Vec<Self>, InvalidAccessKeys> {
+        let keys: Vec<Self> = serde_json::from_str(json).map_err(|error| {
+            // The value that was found instead may be a secret.
+            let text = error.to_string();
+            let expected = text.rsplit_once(", expected ");
+            InvalidAccessKeys::Json(
+                expected.map_or(text.clone(), |(_, expected)| format!("expected {expected}")),
+            )
+        })?;
+        let mut ids = HashSet::new();
+        for key in &keys {
+            key.account()?;
+            let id = key.access_key_id.clone();
+            if id.is_empty() {
+                return Err(InvalidAccessKeys::NoId);
+            }
+            if key.secret_access_key.is_empty() {
+                return Err(InvalidAccessKeys::NoSecret(id));
+            }
+            if !ids.insert(&key.access_key_id) {
+                return Err(InvalidAccessKeys::Duplicate(id));
+            }
+        }
+        Ok(keys)
+    }
+
+    /// A new random key of a caller, who may read all repositories of their account; `None` without
+    /// a source of randomness. Id and secret are as long as those of AWS.
+    #[must_use]
+    pub fn generate(arn: String) -> Option<Self> {
+        let (mut id, mut secret) = ([0_u8; 16], [0_u8; 30]);
+        rand::fill(&mut id).ok()?;
+        rand::fill(&mut secret).ok()?;
+        let character = |byte: u8| char::from(ID_ALPHABET[usize::from(byte) % ID_ALPHABET.len()]);
+        Some(Self {
+            access_key_id: ID_PREFIX.chars().chain(id.into_iter().map(character)).collect(),
+            secret_access_key: URL_SAFE_NO_PAD.encode(secret),
+            session_token: None,
+            expiration: None,
+            arn,
+            repositories: None,
+            disabled: false,
+        })
+    }
+
+    /// The account of the caller.
+    pub fn account(&self) -> Result<RegistryId, InvalidAccessKeys> {
+        let account = self.arn.split(':').nth(4).map(RegistryId::parse);
+        account.and_then(Result::ok).ok_or_else(|| InvalidAccessKeys::Arn(self.arn.clone()))
+    }
+}
+
+/// The access keys that are not disabled, by their ids.
+#[derive(Debug)]
+pub struct AccessKeys(HashMap<String, Arc<KnownKey>>);
+
+#[derive(Debug)]
+struct KnownKey {
+    credentials: Credentials,
+    account: RegistryId,
+    arn: String,
+    repositories: Vec<RepositoryPattern>,
+}
+
+impl AccessKeys {
+    /// Parses the content of a file or of a secret.
+    pub fn parse(json: &str) -> Result<Self, InvalidAccessKeys> {
+        let mut known = HashMap::new();
+        for key in AccessKey::parse_list(json)? {
+            if !key.disabled {
+                known.insert(key.access_key_id.clone(), Arc::new(KnownKey::new(key)?));
+            }
+        }
+        Ok(Self(known))
+    }
+}
+
+impl KnownKey {
+    fn new(key: AccessKey) -> Result<Self, InvalidAccessKeys> {
+        let account = key.account()?;
+        let repositories = key.repositories.unwrap_or_else(|| {
+            vec![format!("{account}/*"), format!("{}/{account}/*", Service::EcrPublic)]
+        });
+        let credentials = Credentials::new(
+            key.access_key_id,
+            key.secret_access_key,
+            key.session_token,
+            key.expiration.map(SystemTime::from),
+            "access keys",
+        );
+        let repositories =
+            repositories.iter().map(|pattern| RepositoryPattern::parse(pattern)).collect();
+        Ok(Self { credentials, account, arn: key.arn, repositories })
+    }
+}
+
+/// Authenticates requests by the access keys, and the scope of their signatures.
 #[derive(Debug)]
 pub struct Authentication {
-    callers: HashMap<String, KnownCaller>,
+    keys: Secret<AccessKeys>,
     region: String,
     signing_name: Option<String>,
 }
 
-#[derive(Debug)]
-struct KnownCaller {
-    credentials: Credentials,
-    caller: Caller,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct CallerEntry {
-    access_key_id: String,
-    secret_access_key: String,
-    session_token: Option<String>,
-    expiration: Option<Timestamp>,
-    arn: String,
-    repositories: Option<Vec<String>>,
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("the callers in {path}: {reason}")]
-pub struct InvalidCallers {
-    path: String,
-    reason: String,
-}
-
 impl Authentication {
-    /// Reads the file of callers. Their signatures must be scoped to this region, and to the
-    /// signing name, or, without one, to the service that the request is for.
-    pub fn load(
-        path: &Path,
-        region: &str,
-        signing_name: Option<&str>,
-    ) -> Result<Self, InvalidCallers> {
-        let invalid = |reason: String| InvalidCallers { path: path.display().to_string(), reason };
-        let text = std::fs::read_to_string(path).map_err(|error| invalid(error.to_string()))?;
-        let entries: Vec<CallerEntry> =
-            serde_json::from_str(&text).map_err(|error| invalid(error.to_string()))?;
-        let mut callers = HashMap::new();
-        for entry in entries {
-            let account = entry.arn.split(':').nth(4).map(RegistryId::parse);
-            let Some(Ok(account)) = account else {
-                return Err(invalid(format!("'{}' is no ARN with an account", entry.arn)));
-            };
-            let repositories = entry.repositories.unwrap_or_else(|| {
-                vec![format!("{account}/*"), format!("{}/{account}/*", Service::EcrPublic)]
-            });
-            let permissions = Permissions {
-                arn: entry.arn,
-                region: region.to_owned(),
-                repositories: repositories
-                    .iter()
-                    .map(|pattern| RepositoryPattern::parse(pattern))
-                    .collect(),
-            };
-            let known = KnownCaller {
-                credentials: Credentials::new(
-                    &entry.access_key_id,
-                    entry.secret_access_key,
-                    entry.session_token,
-                    entry.expiration.map(SystemTime::from),
-                    "callers",
-                ),
-                caller: Caller { account, permissions: Some(permissions) },
-            };
-            if callers.insert(entry.access_key_id.clone(), known).is_some() {
-                return Err(invalid(format!("'{}' is there twice", entry.access_key_id)));
-            }
-        }
-        Ok(Self {
-            callers,
-            region: region.to_owned(),
-            signing_name: signing_name.map(str::to_owned),
-        })
+    /// Signatures must be scoped to this region, and to the signing name, or, without one, to the
+    /// service that the request is for.
+    #[must_use]
+    pub fn new(keys: Secret<AccessKeys>, region: String, signing_name: Option<String>) -> Self {
+        Self { keys, region, signing_name }
+    }
+
+    /// The caller who signed a request.
+    pub async fn authenticate(
+        &self,
+        head: &Parts,
+        body: &[u8],
+        now: Timestamp,
+    ) -> Result<Caller, DescribeImagesError> {
+        self.check_head(head, now).await?.check_body(head, body)
     }
 
     /// Checks what the head of a request contains: all but the signature, which is of the body,
     /// too.
-    pub fn check_head(
+    pub async fn check_head(
         &self,
         head: &Parts,
         now: Timestamp,
-    ) -> Result<SignedHead<'_>, DescribeImagesError> {
+    ) -> Result<SignedHead, DescribeImagesError> {
         let signature = Signature::parse(head)?;
-        let Some(known) = self.callers.get(&signature.access_key_id) else {
+        let keys = self.keys.value().await.map_err(DescribeImagesError::Server)?;
+        let Some(key) = keys.0.get(&signature.access_key_id).map(Arc::clone) else {
             return Err(DescribeImagesError::UnrecognizedClient);
         };
         let token = signature.session_token.as_bytes();
-        let expected_token = known.credentials.session_token().unwrap_or_default();
+        let expected_token = key.credentials.session_token().unwrap_or_default();
         if verify_slices_are_equal(token, expected_token.as_bytes()).is_err() {
             return Err(DescribeImagesError::UnrecognizedClient);
         }
-        if known.credentials.expiry().is_some_and(|expiry| expiry < SystemTime::from(now)) {
+        if key.credentials.expiry().is_some_and(|expiry| expiry < SystemTime::from(now)) {
             return Err(DescribeImagesError::ExpiredToken);
         }
         signature.check_time(now)?;
         self.check_scope(&signature, head)?;
-        Ok(SignedHead { known, signature })
+        Ok(SignedHead { key, signature, region: self.region.clone() })
     }
 
     fn check_scope(&self, signature: &Signature, head: &Parts) -> Result<(), DescribeImagesError> {
@@ -177,17 +267,25 @@ impl Authentication {
     }
 }
 
-/// The head of a request of a known caller.
-pub struct SignedHead<'a> {
-    known: &'a KnownCaller,
+/// The head of a request with a known access key.
+pub struct SignedHead {
+    key: Arc<KnownKey>,
     signature: Signature,
+    region: String,
 }
 
-impl SignedHead<'_> {
+impl SignedHead {
     /// Verifies the signature.
-    pub fn check_body(&self, head: &Parts, body: &[u8]) -> Result<Caller, DescribeImagesError> {
-        self.signature.verify(self.known.credentials.secret_access_key(), &head.headers, body)?;
-        Ok(self.known.caller.clone())
+    pub fn check_body(self, head: &Parts, body: &[u8]) -> Result<Caller, DescribeImagesError> {
+        let Self { key, signature, region } = self;
+        signature.verify(key.credentials.secret_access_key(), &head.headers, body)?;
+        let permissions = Permissions {
+            access_key_id: signature.access_key_id,
+            arn: key.arn.clone(),
+            region,
+            repositories: key.repositories.clone(),
+        };
+        Ok(Caller { account: key.account.clone(), permissions: Some(permissions) })
     }
 }
 

@@ -13,7 +13,7 @@ use secret::Secret;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::caller::Caller;
+use crate::caller::{Caller, Permissions};
 use crate::describe_image_tags::{self, describe_image_tags};
 use crate::describe_images::{Described, describe_images};
 use crate::describe_registries::describe_registries;
@@ -44,6 +44,8 @@ pub struct Api {
 /// What the log contains about a request, as far as it was decoded.
 #[derive(Default)]
 struct Decoded {
+    /// With an access key of the catalog's own.
+    caller: Option<Permissions>,
     service: Option<Service>,
     operation: Option<Operation>,
     repository: Option<Repository>,
@@ -77,7 +79,8 @@ impl Api {
     ) -> Response<String> {
         let started = Instant::now();
         let request_id = Uuid::new_v4();
-        let mut decoded = Decoded::default();
+        let permissions = caller.and_then(|caller| caller.permissions.clone());
+        let mut decoded = Decoded { caller: permissions, ..Decoded::default() };
         let result = self.answer(request, caller, &mut decoded).await;
         record(request_id, started, &decoded, &result);
         respond(request_id, result)
@@ -246,6 +249,9 @@ fn record(
     decoded: &Decoded,
     result: &Result<Answer, DescribeImagesError>,
 ) {
+    let caller = decoded.caller.as_ref();
+    let access_key_id = caller.map(|caller| caller.access_key_id.as_str());
+    let caller = caller.map(|caller| caller.arn.as_str());
     let service = decoded.service.map(Service::as_str);
     let operation = decoded.operation.map(Operation::as_str);
     let repository = decoded.repository.as_ref();
@@ -257,7 +263,7 @@ fn record(
     macro_rules! log {
         ($level:ident, $result:expr, $($fields:tt)*) => {
             tracing::$level!(
-                %request_id, operation, service, registry, repository, latency,
+                %request_id, caller, access_key_id, operation, service, registry, repository, latency,
                 result = $result, $($fields)*
             )
         };

@@ -11,14 +11,16 @@ use crate::service::Operation;
 pub struct Caller {
     /// The registry of requests without `registryId`.
     pub account: RegistryId,
-    /// `None` where IAM has authorized the request, as on AWS.
+    /// `None` if IAM has authorized the request.
     pub permissions: Option<Permissions>,
 }
 
-/// What a caller may read.
+/// What a caller with an access key of the catalog's own may read.
 #[derive(Debug, Clone)]
 pub struct Permissions {
-    /// For error messages.
+    /// For the log.
+    pub access_key_id: String,
+    /// For error messages and the log.
     pub arn: String,
     /// The region in the ARNs of repositories.
     pub region: String,

@@ -3,13 +3,44 @@
 use std::future::ready;
 use std::pin::Pin;
 
-use catalog::RegistryId;
+use catalog::{RegistryId, Timestamp};
+use describe_images::Api;
+use describe_images::access_keys::Authentication;
 use describe_images::caller::Caller;
+use describe_images::error::DescribeImagesError;
+use lambda_http::http::Uri;
 use lambda_http::request::RequestContext;
 use lambda_http::{Body, IntoResponse, Request, RequestExt as _, Response};
 
+/// Answers a request. API Gateway tells whom IAM has authorized. It tells nobody on the API of
+/// access keys: there, the request must be signed with one of the keys. Nothing that a client sends
+/// decides which of the two holds.
+pub(crate) async fn answer(
+    api: &Api,
+    access_keys: Option<&Authentication>,
+    request: Request,
+) -> Response<String> {
+    if let Some(caller) = authorized_caller(&request) {
+        return api.handle(&request, Some(&caller)).await;
+    }
+    let (mut head, body) = request.into_parts();
+    let authenticated = match access_keys {
+        Some(keys) => keys.authenticate(&head, body.as_ref(), Timestamp::now().into()).await,
+        None => Err(DescribeImagesError::MissingAuthenticationToken),
+    };
+    match authenticated {
+        Ok(caller) => {
+            // The API's only route is `POST /`. Before it, the path of a domain name has the name
+            // of the API mapping.
+            head.uri = Uri::from_static("/");
+            api.handle(&Request::from_parts(head, body), Some(&caller)).await
+        }
+        Err(error) => Api::refuse(error),
+    }
+}
+
 /// The caller of a request that IAM has authorized.
-pub(crate) fn caller(request: &Request) -> Option<Caller> {
+fn authorized_caller(request: &Request) -> Option<Caller> {
     let RequestContext::ApiGatewayV2(context) = request.request_context_ref()? else {
         return None;
     };

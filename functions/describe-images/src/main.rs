@@ -3,7 +3,8 @@
 //! | variable | meaning |
 //! | --- | --- |
 //! | `PAGE_TOKEN_SECRET_ARN` | the secret with the page token keys |
-//! | `AWS_REGION` | the region in the ARNs of repositories; Lambda sets it |
+//! | `CALLERS_SECRET_ARN` | the secret with the access keys of callers, if there is one |
+//! | `AWS_REGION` | the region in the ARNs of repositories, and of signatures; Lambda sets it |
 //!
 //! and those of [`lambda::environment`] and [`lambda::telemetry`].
 
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use ::lambda::{Environment, Telemetry, variable};
 use catalog::Reader;
 use describe_images::Api;
+use describe_images::access_keys::{self, AccessKeys, Authentication};
 use describe_images::api::METRIC_UNITS;
 use describe_images::page_token::Keyring;
 use lambda_http::{Error, Request, service_fn};
@@ -28,16 +30,23 @@ async fn main() -> Result<(), Error> {
     let keyring = environment.secret("PAGE_TOKEN_SECRET_ARN", |versions| {
         Ok(Keyring::parse(&format!("{}\n{}", versions.current, versions.previous))?)
     })?;
-    let api = Arc::new(Api::new(
-        Reader::new(table),
-        keyring,
-        environment.registry_id()?,
-        variable("AWS_REGION")?,
-    ));
+    let region = variable("AWS_REGION")?;
+    let api = Api::new(Reader::new(table), keyring, environment.registry_id()?, region.clone());
+    let access_keys = match variable("CALLERS_SECRET_ARN") {
+        Ok(_) => {
+            let keys = environment.secret("CALLERS_SECRET_ARN", |versions| {
+                Ok(AccessKeys::parse(&versions.current)?)
+            })?;
+            Some(Authentication::new(keys.read_every(access_keys::LIFETIME), region, None))
+        }
+        Err(_) => None,
+    };
+    let function = Arc::new((api, access_keys));
     lambda_http::run(service_fn(move |request: Request| {
-        let api = Arc::clone(&api);
+        let function = Arc::clone(&function);
         async move {
-            let response = api.handle(&request, lambda::caller(&request).as_ref()).await;
+            let (api, access_keys) = &*function;
+            let response = lambda::answer(api, access_keys.as_ref(), request).await;
             telemetry.flush();
             Ok::<_, Error>(lambda::Text(response))
         }

@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use image_catalog::commands::{aws_config, reconcile, replay, serve};
+use image_catalog::commands::{aws_config, keys, reconcile, replay, serve};
 use image_catalog::options::{Command, Options};
 use tracing_subscriber::EnvFilter;
 
@@ -22,6 +22,9 @@ async fn main() -> ExitCode {
         Some(Command::Reconcile(command)) => reconcile::run(&options, command).await,
         Some(Command::Replay(command)) => {
             replay::run(&options, command).await.map(|()| ExitCode::SUCCESS)
+        }
+        Some(Command::Keys(command)) => {
+            keys::run(&options, command).await.map(|()| ExitCode::SUCCESS)
         }
         None => serve::run(&options).await.map(|()| ExitCode::SUCCESS),
     };

@@ -13,6 +13,7 @@ use secret::Secret;
 use url::Url;
 
 use crate::commands::aws_config::AwsConfigOptions;
+use crate::commands::keys::KeysOptions;
 use crate::commands::reconcile::ReconcileOptions;
 use crate::commands::replay::ReplayOptions;
 use crate::data::{self, DataError};
@@ -95,6 +96,9 @@ pub enum Command {
     /// This writes endpoint rule sets for `aws ecr` and `aws ecr-public`. Files of others are left
     /// as they are; the exit code is 1 then.
     AwsConfig(AwsConfigOptions),
+    /// Manage the access keys of callers, in the file of --callers or in a secret of AWS Secrets
+    /// Manager
+    Keys(KeysOptions),
 }
 
 impl Options {

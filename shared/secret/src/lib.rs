@@ -1,7 +1,8 @@
-//! A secret: a value that is known at the start, as in the standalone program, or a secret of AWS
-//! Secrets Manager, which may change while a function runs.
+//! A secret: a value that is known at the start, a secret of AWS Secrets Manager, or a file. The
+//! last two may change while a process runs, and are read again.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use aws_sdk_secretsmanager::Client;
 use catalog::table::causes;
 use tokio::sync::Mutex;
 
-/// How long a value is used before it is read again.
+/// How long a value is used before it is read again, unless the secret is to be read more often.
 const LIFETIME: Duration = Duration::from_mins(5);
 
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -20,18 +21,23 @@ pub enum Secret<T> {
     Stored(StoredSecret<T>),
 }
 
-/// A secret in AWS Secrets Manager.
+/// A secret that is read again.
 pub struct StoredSecret<T> {
-    client: Client,
-    id: String,
+    source: Source,
     parse: fn(&Versions) -> Result<T, Error>,
+    lifetime: Duration,
     known: Mutex<Option<(Instant, Arc<T>)>>,
+}
+
+enum Source {
+    SecretsManager { client: Client, id: String },
+    File(PathBuf),
 }
 
 /// The versions of a secret.
 pub struct Versions {
     pub current: String,
-    /// Empty if the secret was never changed.
+    /// Empty if the secret was never changed, and of a file.
     pub previous: String,
 }
 
@@ -48,10 +54,29 @@ impl<T> Secret<T> {
 
     /// A secret by its name or ARN. It is read when it is first used.
     pub fn stored(client: Client, id: String, parse: fn(&Versions) -> Result<T, Error>) -> Self {
-        Self::Stored(StoredSecret { client, id, parse, known: Mutex::new(None) })
+        Self::read_from(Source::SecretsManager { client, id }, parse)
     }
 
-    /// The value, at most five minutes old, or the last one that could be read.
+    /// A file. It is read when it is first used.
+    pub fn file(path: PathBuf, parse: fn(&Versions) -> Result<T, Error>) -> Self {
+        Self::read_from(Source::File(path), parse)
+    }
+
+    fn read_from(source: Source, parse: fn(&Versions) -> Result<T, Error>) -> Self {
+        Self::Stored(StoredSecret { source, parse, lifetime: LIFETIME, known: Mutex::new(None) })
+    }
+
+    /// The same, read again when it is this old.
+    #[must_use]
+    pub fn read_every(self, lifetime: Duration) -> Self {
+        match self {
+            Self::Known(value) => Self::Known(value),
+            Self::Stored(secret) => Self::Stored(StoredSecret { lifetime, ..secret }),
+        }
+    }
+
+    /// The value, at most five minutes old or as old as [`Self::read_every`] allows, or the last
+    /// one that could be read.
     pub async fn value(&self) -> Result<Arc<T>, Error> {
         match self {
             Self::Known(value) => Ok(Arc::clone(value)),
@@ -64,7 +89,7 @@ impl<T> StoredSecret<T> {
     async fn value(&self) -> Result<Arc<T>, Error> {
         let mut known = self.known.lock().await;
         if let Some((read_at, value)) = &*known
-            && read_at.elapsed() < LIFETIME
+            && read_at.elapsed() < self.lifetime
         {
             return Ok(Arc::clone(value));
         }
@@ -72,7 +97,7 @@ impl<T> StoredSecret<T> {
             (Ok(value), _) => Arc::new(value),
             // The last value stays in use.
             (Err(error), Some((_, value))) => {
-                tracing::warn!(secret = self.id, %error, "the secret cannot be read again");
+                tracing::warn!(secret = %self.source, %error, "the secret cannot be read again");
                 Arc::clone(value)
             }
             (Err(error), None) => return Err(error),
@@ -82,8 +107,20 @@ impl<T> StoredSecret<T> {
     }
 
     async fn read(&self) -> Result<T, Error> {
-        let version =
-            |stage| self.client.get_secret_value().secret_id(&self.id).version_stage(stage).send();
+        (self.parse)(&self.source.versions().await?)
+    }
+}
+
+impl Source {
+    async fn versions(&self) -> Result<Versions, Error> {
+        let (client, id) = match self {
+            Self::SecretsManager { client, id } => (client, id),
+            Self::File(path) => {
+                let current = std::fs::read_to_string(path)?;
+                return Ok(Versions { current, previous: String::new() });
+            }
+        };
+        let version = |stage| client.get_secret_value().secret_id(id).version_stage(stage).send();
         let current = version("AWSCURRENT").await.map_err(|error| causes(&error))?;
         let previous = match version("AWSPREVIOUS").await {
             Ok(previous) => previous.secret_string.unwrap_or_default(),
@@ -97,6 +134,15 @@ impl<T> StoredSecret<T> {
             }
             Err(error) => return Err(causes(&error).into()),
         };
-        (self.parse)(&Versions { current: current.secret_string.unwrap_or_default(), previous })
+        Ok(Versions { current: current.secret_string.unwrap_or_default(), previous })
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SecretsManager { id, .. } => formatter.write_str(id),
+            Self::File(path) => path.display().fmt(formatter),
+        }
     }
 }

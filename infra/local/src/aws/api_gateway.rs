@@ -142,13 +142,15 @@ async fn answer(
     let Running { server, requests, .. } = &*running;
     let (head, body) = request.into_parts();
     let now = Timestamp::now().into();
-    let signed = server.authentication.as_ref().map(|known| known.check_head(&head, now));
-    let signed = match signed.transpose() {
-        Ok(signed) => signed,
-        Err(error) => {
-            discard(&connection, body).await;
-            return Api::refuse(error).map(Body::from);
-        }
+    let signed = match &server.authentication {
+        Some(authentication) => match authentication.check_head(&head, now).await {
+            Ok(signed) => Some(signed),
+            Err(error) => {
+                discard(&connection, body).await;
+                return Api::refuse(error).map(Body::from);
+            }
+        },
+        None => None,
     };
     let body = match read(&connection, body, MAX_REQUEST_BYTES).await {
         Ok(body) => body,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use catalog::Reader;
 use describe_images::Api;
-use describe_images::access_keys::Authentication;
+use describe_images::access_keys::{self, AccessKeys, Authentication};
 use ingest_events::ingest::log_missing_registry_urls;
 use secret::Secret;
 use tokio::net::TcpListener;
@@ -25,7 +25,11 @@ pub async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let authentication = match &options.callers {
         Some(file) => {
             data::warn_of_permissions(file);
-            Some(Authentication::load(file, &options.region, options.signing_name.as_deref())?)
+            let keys = Secret::file(file.clone(), |file| Ok(AccessKeys::parse(&file.current)?))
+                .read_every(access_keys::LIFETIME);
+            let read = keys.value().await;
+            read.map_err(|error| format!("the callers in {}: {error}", file.display()))?;
+            Some(Authentication::new(keys, options.region.clone(), options.signing_name.clone()))
         }
         None => None,
     };

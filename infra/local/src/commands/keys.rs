@@ -1,0 +1,283 @@
+//! `image-catalog keys`: the access keys of callers, in a file or in a secret of AWS Secrets Manager.
+
+use std::error::Error;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, chown};
+use std::path::{Path, PathBuf};
+
+use aws_config::Region;
+use aws_sdk_secretsmanager::{Client, Config};
+use catalog::table::causes;
+use catalog::{RegistryId, Service};
+use clap::{Args, Subcommand};
+use describe_images::access_keys::AccessKey;
+use serde_json::{Value, json};
+
+use crate::options::Options;
+
+/// The label of the version that is to become the current one.
+const VERSION_STAGE: &str = "image-catalog-keys";
+
+/// The options of `image-catalog keys`.
+#[derive(Debug, Clone, Args)]
+pub struct KeysOptions {
+    #[command(subcommand)]
+    command: KeysCommand,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+enum KeysCommand {
+    /// Create an access key, and print it. Its secret access key cannot be printed again.
+    Add {
+        /// ARN of the caller, such as arn:aws:iam::123456789012:user/terraform. Requests without
+        /// registryId are for the registry of its account
+        arn: String,
+        /// Repositories that the caller may read, such as '123456789012/team/*' or
+        /// 'ecr-public/123456789012/*'; may be repeated [default: all of the account]
+        #[arg(long, value_name = "PATTERN")]
+        repositories: Vec<String>,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Print the access keys, without their secrets
+    List {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Disable an access key. Within a minute, no request with it is answered
+    Disable {
+        #[arg(value_name = "ACCESS_KEY_ID")]
+        id: String,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Create a further access key for the same caller, and print it. The earlier one stays valid
+    /// until it is disabled.
+    Rotate {
+        #[arg(value_name = "ACCESS_KEY_ID")]
+        id: String,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+/// Where the access keys are.
+#[derive(Debug, Clone, Args)]
+#[group(required = true, multiple = false)]
+struct Place {
+    /// JSON file of access keys; add creates it
+    #[arg(long, value_name = "FILE")]
+    callers: Option<PathBuf>,
+    /// ARN or name of a secret in AWS Secrets Manager, with the AWS credentials of the environment
+    #[arg(long, value_name = "ID")]
+    secret: Option<String>,
+}
+
+/// Why the access keys are not changed.
+#[derive(Debug, thiserror::Error)]
+enum KeysError {
+    #[error("there is no access key '{0}'")]
+    NoKey(String),
+    #[error("'{0}' is the key of a session: it ends, and cannot be rotated")]
+    Session(String),
+    #[error(
+        "'{0}' matches no repository: a pattern is <registryId>/<repositoryName> or \
+         ecr-public/<registryId>/<repositoryName>, in which * matches any characters"
+    )]
+    Pattern(String),
+    #[error("no random key can be made")]
+    Randomness,
+}
+
+/// Runs the command.
+pub async fn run(options: &Options, command: &KeysOptions) -> Result<(), Box<dyn Error>> {
+    match &command.command {
+        KeysCommand::Add { arn, repositories, place } => {
+            if let Some(pattern) = repositories.iter().find(|pattern| !can_match(pattern)) {
+                return Err(KeysError::Pattern(pattern.clone()).into());
+            }
+            let mut key = AccessKey::generate(arn.clone()).ok_or(KeysError::Randomness)?;
+            key.account()?;
+            key.repositories = Some(repositories.clone()).filter(|list| !list.is_empty());
+            let added = key.clone();
+            place.change(options, move |keys| Ok(keys.push(added))).await?;
+            print_created(&key);
+        }
+        KeysCommand::List { place } => {
+            let keys: Vec<Value> = place.read(options).await?.iter().map(metadata).collect();
+            println!("{:#}", json!({ "AccessKeyMetadata": keys }));
+        }
+        KeysCommand::Disable { id, place } => {
+            place
+                .change(options, |keys| {
+                    find(keys, id)?.disabled = true;
+                    Ok(())
+                })
+                .await?;
+            println!("{id} is disabled. Catalogs that run know that within a minute.");
+        }
+        KeysCommand::Rotate { id, place } => {
+            let created = place
+                .change(options, |keys| {
+                    let known = find(keys, id)?.clone();
+                    if known.session_token.is_some() {
+                        return Err(KeysError::Session(id.clone()));
+                    }
+                    let created = AccessKey::generate(known.arn).ok_or(KeysError::Randomness)?;
+                    let AccessKey { repositories, expiration, .. } = known;
+                    let created = AccessKey { repositories, expiration, ..created };
+                    keys.push(created.clone());
+                    Ok(created)
+                })
+                .await?;
+            print_created(&created);
+        }
+    }
+    Ok(())
+}
+
+fn find<'a>(keys: &'a mut [AccessKey], id: &str) -> Result<&'a mut AccessKey, KeysError> {
+    let found = keys.iter_mut().find(|key| key.access_key_id == id);
+    found.ok_or_else(|| KeysError::NoKey(id.to_owned()))
+}
+
+/// Whether a pattern can match a repository: its first part is a registry id, or has a `*`.
+fn can_match(pattern: &str) -> bool {
+    let public = format!("{}/", Service::EcrPublic);
+    let pattern = pattern.strip_prefix(&public).unwrap_or(pattern);
+    match pattern.split_once('/') {
+        Some((registry, name)) if !registry.contains('*') => {
+            RegistryId::parse(registry).is_ok() && !name.is_empty()
+        }
+        _ => pattern.contains('*'),
+    }
+}
+
+/// Prints a key that was created, as `aws iam create-access-key` does.
+fn print_created(key: &AccessKey) {
+    let mut created = metadata(key);
+    created["SecretAccessKey"] = json!(key.secret_access_key);
+    println!("{:#}", json!({ "AccessKey": created }));
+}
+
+/// What may be known of a key, with the names of `aws iam list-access-keys`.
+fn metadata(key: &AccessKey) -> Value {
+    let mut metadata = json!({
+        "Arn": key.arn,
+        "AccessKeyId": key.access_key_id,
+        "Status": if key.disabled { "Inactive" } else { "Active" },
+    });
+    if let Some(repositories) = &key.repositories {
+        metadata["Repositories"] = json!(repositories);
+    }
+    if let Some(expiration) = key.expiration {
+        metadata["Expiration"] = json!(expiration);
+    }
+    metadata
+}
+
+impl Place {
+    async fn read(&self, options: &Options) -> Result<Vec<AccessKey>, Box<dyn Error>> {
+        if let Some(file) = &self.callers {
+            let named = |error: &dyn Error| format!("{}: {error}", file.display());
+            let text = fs::read_to_string(file).map_err(|error| named(&error))?;
+            return Ok(AccessKey::parse_list(&text).map_err(|error| named(&error))?);
+        }
+        let id = self.secret.as_deref().unwrap_or_default();
+        let secret = client(options, id).await.get_secret_value().secret_id(id);
+        let secret = secret.send().await.map_err(|error| causes(&error))?;
+        Ok(AccessKey::parse_list(secret.secret_string().unwrap_or_default())?)
+    }
+
+    /// Changes the keys. Changes at the same time do not undo each other.
+    async fn change<T>(
+        &self,
+        options: &Options,
+        change: impl FnOnce(&mut Vec<AccessKey>) -> Result<T, KeysError>,
+    ) -> Result<T, Box<dyn Error>> {
+        if let Some(file) = &self.callers {
+            return change_file(file, change)
+                .map_err(|error| format!("{}: {error}", file.display()).into());
+        }
+        let id = self.secret.as_deref().unwrap_or_default();
+        change_secret(&client(options, id).await, id, change).await
+    }
+}
+
+fn change_file<T>(
+    file: &Path,
+    change: impl FnOnce(&mut Vec<AccessKey>) -> Result<T, KeysError>,
+) -> Result<T, Box<dyn Error>> {
+    // The file that a symbolic link stands for is replaced, not the link.
+    let file = match file.canonicalize() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => file.to_owned(),
+        canonical => canonical?,
+    };
+    let folder = match file.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    // Other commands wait until this one ends.
+    let directory = File::open(folder)?;
+    directory.lock()?;
+    let owner = match fs::metadata(&file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        metadata => Some(metadata?),
+    };
+    let text = if owner.is_some() { fs::read_to_string(&file)? } else { "[]".to_owned() };
+    let mut keys = AccessKey::parse_list(&text)?;
+    let result = change(&mut keys)?;
+
+    let draft = folder.join(".image-catalog-keys");
+    match fs::remove_file(&draft) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    let mut writer = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+    if let Some(owner) = owner {
+        chown(&draft, Some(owner.uid()), Some(owner.gid()))?;
+    }
+    writeln!(writer, "{}", serde_json::to_string_pretty(&keys)?)?;
+    writer.sync_all()?;
+    fs::rename(&draft, &file)?;
+    directory.sync_all()?;
+    Ok(result)
+}
+
+/// The new version becomes the current one only if the one that was read still is.
+async fn change_secret<T>(
+    client: &Client,
+    id: &str,
+    change: impl FnOnce(&mut Vec<AccessKey>) -> Result<T, KeysError>,
+) -> Result<T, Box<dyn Error>> {
+    let read = client.get_secret_value().secret_id(id).send().await;
+    let read = read.map_err(|error| causes(&error))?;
+    let mut keys = AccessKey::parse_list(read.secret_string().unwrap_or_default())?;
+    let result = change(&mut keys)?;
+    let text = serde_json::to_string(&keys)?;
+    let put = client.put_secret_value().secret_id(id).secret_string(text);
+    let put = put.version_stages(VERSION_STAGE).send().await.map_err(|error| causes(&error))?;
+    let made_current = client
+        .update_secret_version_stage()
+        .secret_id(id)
+        .version_stage("AWSCURRENT")
+        .set_remove_from_version_id(read.version_id)
+        .set_move_to_version_id(put.version_id)
+        .send()
+        .await;
+    made_current.map_err(|error| {
+        let error = causes(&error);
+        format!("nothing is changed, because the secret may have changed meanwhile: {error}")
+    })?;
+    Ok(result)
+}
+
+/// A client for the region of an ARN, or that of the options.
+async fn client(options: &Options, id: &str) -> Client {
+    let mut configuration = Config::from(&options.aws().await).to_builder();
+    if let Some(region) = id.strip_prefix("arn:").and_then(|arn| arn.split(':').nth(2)) {
+        configuration = configuration.region(Region::new(region.to_owned()));
+    }
+    Client::from_conf(configuration.build())
+}
