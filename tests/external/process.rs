@@ -5,6 +5,7 @@ mod attacks;
 mod aws_config;
 mod crashes;
 mod figures;
+mod keys;
 mod lookups;
 mod options;
 mod page_token_keys;
@@ -26,10 +27,11 @@ use serde_json::{Value, json};
 
 /// How long a process may take to end, or for any other step.
 const LIMIT: Duration = Duration::from_secs(5);
-const OPTIONS: [&str; 15] = [
+const OPTIONS: [&str; 16] = [
     "aws-config",
     "reconcile",
     "replay",
+    "keys",
     "--listen",
     "--data",
     "--in-memory",

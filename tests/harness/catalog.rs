@@ -77,11 +77,15 @@ impl Catalog {
     /// A catalog that authenticates the callers in `callers`, a list of access keys, if
     /// their signatures are for the signing name.
     pub async fn start_for(store: Store, callers: &Value, signing_name: Option<&str>) -> Self {
+        Self::start_authenticated(store, authentication(callers, signing_name)).await
+    }
+
+    /// A catalog that authenticates callers.
+    pub async fn start_authenticated(store: Store, callers: Authentication) -> Self {
         let (keys, registry) =
             (Keyring::generate_key().unwrap(), RegistryId::parse(REGISTRY).unwrap());
-        let callers = Some(authentication(callers, signing_name));
         let limits = Limits::of_process();
-        Self::serve(any_port().await, store, &keys, callers, None, registry, limits)
+        Self::serve(any_port().await, store, &keys, Some(callers), None, registry, limits)
     }
 
     fn serve(

@@ -7,7 +7,9 @@ use aws_sdk_ecr::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_ecr::error::ProvideErrorMetadata;
 use aws_smithy_async::time::StaticTimeSource;
 use catalog::{Change, ChangeKind, RegistryId, Repository, RepositoryStatement, Service};
-use end_to_end::harness::{Catalog, REGISTRY, Store, repository, time};
+use describe_images::access_keys::{AccessKeys, Authentication};
+use end_to_end::harness::{Catalog, REGISTRY, Store, folder, repository, time};
+use secret::Secret;
 use serde_json::{Value, json};
 
 const OTHER_REGISTRY: &str = "210987654321";
@@ -59,6 +61,10 @@ pub(super) fn callers() -> Value {
         {
             "accessKeyId": "ASIAEXPIRED", "secretAccessKey": "session's", "sessionToken": "token",
             "expiration": "2026-01-01T00:00:00Z", "arn": "arn:aws:sts::123456789012:assumed-role/reader/session"
+        },
+        {
+            "accessKeyId": "AKIDDISABLED", "secretAccessKey": "former's", "disabled": true,
+            "arn": "arn:aws:iam::123456789012:user/former"
         },
     ])
 }
@@ -190,10 +196,76 @@ async fn r42_unknown_keys_and_ended_sessions_are_refused() {
     assert_eq!(send("ASIASESSION", "session's", None).await, unrecognized);
     assert_eq!(send("ASIASESSION", "session's", Some("another")).await, unrecognized);
     assert_eq!(send("AKIDREADER", "reader's", Some("token")).await, unrecognized);
+    assert_eq!(send("AKIDDISABLED", "former's", None).await, unrecognized);
     assert_eq!(
         send("ASIAEXPIRED", "session's", Some("token")).await,
         refused("ExpiredTokenException", "The security token included in the request is expired")
     );
+}
+
+/// The keys of a file are read again. As long as they cannot be, the last ones are in use.
+#[tokio::test]
+async fn r42_keys_that_are_added_and_disabled_while_it_runs() {
+    let file = folder("authentication").join("callers.json");
+    let write = |reader_is_disabled: bool, other_is_disabled: bool| {
+        let mut list = callers();
+        list[0]["disabled"] = json!(reader_is_disabled);
+        list[3]["disabled"] = json!(other_is_disabled);
+        std::fs::write(&file, list.to_string()).unwrap();
+    };
+    write(false, true);
+    let keys = Secret::file(file.clone(), |file| Ok(AccessKeys::parse(&file.current)?));
+    let keys = keys.read_every(Duration::ZERO);
+    let authentication = Authentication::new(keys, "us-east-1".to_owned(), None);
+    let store = Store::in_memory().await;
+    let catalog = Catalog::start_authenticated(store, authentication).await;
+    let other = || Credentials::new("AKIDOTHER", "other's", None, None, "tests");
+    let codes = async || {
+        let code = async |credentials| {
+            let read = Sender::with(&catalog, credentials).ecr(None, "team/app").await;
+            read.unwrap_err().0
+        };
+        [code(reader()).await, code(other()).await]
+    };
+    let (known, unknown) = ("RepositoryNotFoundException", "UnrecognizedClientException");
+    assert_eq!(codes().await, [known, unknown]);
+    write(true, false);
+    assert_eq!(codes().await, [unknown, known]);
+    for invalid in ["", "[", "{}", r#"[{"accessKeyId":"AKIDREADER"}]"#] {
+        std::fs::write(&file, invalid).unwrap();
+        assert_eq!(codes().await, [unknown, known], "{invalid}");
+    }
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(codes().await, [unknown, known]);
+    write(true, true);
+    assert_eq!(codes().await, [unknown, unknown]);
+}
+
+#[test]
+fn lists_of_keys_that_are_not_valid_have_a_reason_without_their_secrets() {
+    let arn = "arn:aws:iam::123456789012:user/reader";
+    let key = json!({ "accessKeyId": "AKID", "secretAccessKey": "hidden", "arn": arn });
+    let with = |name: &str, value: Value| {
+        let mut key = key.clone();
+        key[name] = value;
+        json!([key]).to_string()
+    };
+    for (list, reason) in [
+        (with("arn", json!("reader")), "'reader' is no ARN with an account"),
+        (with("arn", json!("arn:aws:iam::1234:user/a")), "'arn:aws:iam::1234:user/a' is no ARN"),
+        (with("accessKeyId", json!("")), "an access key has no accessKeyId"),
+        (with("secretAccessKey", json!("")), "'AKID' has no secretAccessKey"),
+        (with("secretAccessKey", json!(["hidden"])), "expected a string at line 1"),
+        (with("disabled", json!("hidden")), "expected a boolean at line 1"),
+        (with("Disabled", json!(true)), "unknown field `Disabled`"),
+        (json!([key, key]).to_string(), "'AKID' is there twice"),
+        (r#""hidden""#.to_owned(), "expected a sequence at line 1"),
+        (r#"[{"secretAccessKey":"hidden"}]"#.to_owned(), "missing field `accessKeyId`"),
+        (String::new(), "EOF while parsing"),
+    ] {
+        let error = AccessKeys::parse(&list).unwrap_err().to_string();
+        assert!(error.starts_with(reason) && !error.contains("hidden"), "{list}: {error}");
+    }
 }
 
 #[tokio::test]

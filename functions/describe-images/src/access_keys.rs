@@ -28,7 +28,7 @@ use aws_credential_types::Credentials;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::rand;
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::STANDARD;
 use catalog::{RegistryId, Service};
 use http::request::Parts;
 use jiff::Timestamp;
@@ -120,7 +120,7 @@ impl AccessKey {
         let character = |byte: u8| char::from(ID_ALPHABET[usize::from(byte) % ID_ALPHABET.len()]);
         Some(Self {
             access_key_id: ID_PREFIX.chars().chain(id.into_iter().map(character)).collect(),
-            secret_access_key: URL_SAFE_NO_PAD.encode(secret),
+            secret_access_key: STANDARD.encode(secret),
             session_token: None,
             expiration: None,
             arn,

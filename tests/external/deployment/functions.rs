@@ -2,6 +2,7 @@
 //! responses, logs and metrics out. Their table is in DynamoDB Local, their secret on a server of
 //! moto.
 
+mod access_keys;
 mod all;
 mod describe_images;
 mod ingest_events;

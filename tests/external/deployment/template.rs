@@ -1,5 +1,6 @@
 //! The template: linters, and its transformation by CloudFormation.
 
+mod access_keys;
 mod deployer;
 mod ecr_public;
 mod forward_account;

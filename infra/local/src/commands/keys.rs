@@ -7,6 +7,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, chown};
 use std::path::{Path, PathBuf};
 
 use aws_config::Region;
+use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueOutput;
 use aws_sdk_secretsmanager::{Client, Config};
 use catalog::table::causes;
 use catalog::{RegistryId, Service};
@@ -185,8 +186,7 @@ impl Place {
             return Ok(AccessKey::parse_list(&text).map_err(|error| named(&error))?);
         }
         let id = self.secret.as_deref().unwrap_or_default();
-        let secret = client(options, id).await.get_secret_value().secret_id(id);
-        let secret = secret.send().await.map_err(|error| causes(&error))?;
+        let secret = read_secret(&client(options, id).await, id).await?;
         Ok(AccessKey::parse_list(secret.secret_string().unwrap_or_default())?)
     }
 
@@ -245,14 +245,18 @@ fn change_file<T>(
     Ok(result)
 }
 
+async fn read_secret(client: &Client, id: &str) -> Result<GetSecretValueOutput, String> {
+    let read = client.get_secret_value().secret_id(id).version_stage("AWSCURRENT").send().await;
+    read.map_err(|error| causes(&error))
+}
+
 /// The new version becomes the current one only if the one that was read still is.
 async fn change_secret<T>(
     client: &Client,
     id: &str,
     change: impl FnOnce(&mut Vec<AccessKey>) -> Result<T, KeysError>,
 ) -> Result<T, Box<dyn Error>> {
-    let read = client.get_secret_value().secret_id(id).send().await;
-    let read = read.map_err(|error| causes(&error))?;
+    let read = read_secret(client, id).await?;
     let mut keys = AccessKey::parse_list(read.secret_string().unwrap_or_default())?;
     let result = change(&mut keys)?;
     let text = serde_json::to_string(&keys)?;

@@ -1,8 +1,9 @@
 //! The payloads of the functions.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use end_to_end::harness::{REGION, digest, sample};
+use http::Uri;
 use serde_json::{Value, json};
 
 /// A request as an HTTP API of API Gateway forwards it, with a body of an unknown media type,
@@ -60,6 +61,38 @@ pub(super) fn request(body: &str) -> Value {
         "body": base64(body),
         "isBase64Encoded": true
     })
+}
+
+/// A request as the API of access keys forwards it: API Gateway authorizes nobody there.
+pub(super) fn request_with_keys(
+    url: &Uri,
+    headers: impl IntoIterator<Item = (String, String)>,
+    body: &str,
+) -> Value {
+    let mut event = request(body);
+    event["rawPath"] = json!(url.path());
+    event["rawQueryString"] = json!(url.query().unwrap_or_default());
+    let host = url.host().unwrap();
+    let mut joined = BTreeMap::from([
+        ("host".to_owned(), host.to_owned()),
+        ("content-length".to_owned(), body.len().to_string()),
+        ("x-amzn-trace-id".to_owned(), "Root=1-6b027aa6-c79ebf6436c562e47069506c".to_owned()),
+        ("x-forwarded-for".to_owned(), "192.0.2.1".to_owned()),
+        ("x-forwarded-port".to_owned(), "443".to_owned()),
+        ("x-forwarded-proto".to_owned(), "https".to_owned()),
+    ]);
+    for (name, value) in headers {
+        let values = joined.entry(name.to_lowercase()).or_default();
+        let is_first = values.is_empty() || ["host", "content-length"].contains(&name.as_str());
+        *values = if is_first { value } else { format!("{values},{value}") };
+    }
+    event["headers"] = json!(joined);
+    let context = &mut event["requestContext"];
+    context["apiId"] = json!("k3y5k3y5k3");
+    context["domainName"] = json!(host);
+    context["http"]["path"] = json!(url.path());
+    context.as_object_mut().unwrap().remove("authorizer");
+    event
 }
 
 pub(super) fn base64(text: &str) -> String {

@@ -10,11 +10,10 @@ fn every_route_but_that_of_webhooks_demands_a_signature() {
     else {
         return;
     };
-    let [(_, api)] =
-        resources(&template, "AWS::ApiGatewayV2::Api").into_iter().collect::<Vec<_>>()[..]
-    else {
-        panic!("one API");
-    };
+    // The tests in `access_keys` are about the other one.
+    let apis = resources(&template, "AWS::ApiGatewayV2::Api");
+    assert_eq!(apis.keys().collect::<Vec<_>>(), [&"HttpApi", &"KeysApi"]);
+    let api = apis["HttpApi"];
     // A warning of the import does not fail a deployment.
     assert_eq!(api.get("FailOnWarnings"), None);
     let paths = api["Body"]["paths"].as_object().unwrap();
@@ -42,11 +41,9 @@ fn every_route_but_that_of_webhooks_demands_a_signature() {
     let scheme = &api["Body"]["components"]["securitySchemes"]["AWS_IAM"];
     assert_eq!(scheme["x-amazon-apigateway-authtype"], "awsSigv4");
 
-    let [(_, stage)] =
-        resources(&template, "AWS::ApiGatewayV2::Stage").into_iter().collect::<Vec<_>>()[..]
-    else {
-        panic!("one stage");
-    };
+    let stages = resources(&template, "AWS::ApiGatewayV2::Stage");
+    assert_eq!(stages.len(), 2);
+    let (_, stage) = stages.iter().find(|(name, _)| **name != "KeysStage").unwrap();
     assert_eq!(
         stage["AccessLogSettings"]["DestinationArn"],
         json!({ "Fn::GetAtt": ["AccessLogGroup", "Arn"] })
@@ -70,7 +67,7 @@ fn statements(template: &Value, role: &str) -> Vec<(Vec<String>, Value)> {
     statements
         .iter()
         .map(|statement| {
-            // Conditional statements are about tracing, Amazon ECR Public and other accounts.
+            // Conditional statements are about tracing, access keys, Amazon ECR Public and other accounts.
             let statement = match statement.get("Fn::If") {
                 Some(either) => &either[1],
                 None => statement,
@@ -115,6 +112,7 @@ fn roles_allow_what_their_functions_do_and_no_more() {
             ),
             allowed(&["dynamodb:Query"], index),
             allowed(&["secretsmanager:GetSecretValue"], json!({ "Ref": "PageTokenSecret" })),
+            allowed(&["secretsmanager:GetSecretValue"], json!({ "Ref": "CallersSecretArn" })),
             allowed(&["logs:CreateLogStream", "logs:PutLogEvents"], arn("DescribeImagesLogGroup")),
             tracing.clone(),
         ]

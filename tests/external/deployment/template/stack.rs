@@ -248,7 +248,7 @@ fn roles_are_for_lambda_alone() {
         let statements = document["Statement"].as_array().unwrap();
         let [tables @ .., tracing] = &statements[..] else { panic!("{statements:?}") };
         assert_eq!(*tracing, Value::Null, "nothing is traced without the parameter");
-        // No role of another account is assumed without its parameter.
+        // No role of another account is assumed, and no access keys are read, without the parameter.
         for statement in tables.iter().filter(|statement| !statement.is_null()) {
             assert_ne!(statement["Action"], "sts:AssumeRole", "{role}");
             // It makes no secrets.
