@@ -86,12 +86,11 @@ impl AccessKey {
     /// Parses a list of access keys, and checks each of them.
     pub fn parse_list(json: &str) -> Result<Vec<Self>, InvalidAccessKeys> {
         let keys: Vec<Self> = serde_json::from_str(json).map_err(|error| {
-            // The value that was found instead may be a secret.
             let text = error.to_string();
-            let expected = text.rsplit_once(", expected ");
-            InvalidAccessKeys::Json(
-                expected.map_or(text.clone(), |(_, expected)| format!("expected {expected}")),
-            )
+            // The value that is not valid may be a secret.
+            let expected = text.rsplit_once(", expected ").filter(|_| text.starts_with("invalid "));
+            let expected = expected.map(|(_, expected)| format!("expected {expected}"));
+            InvalidAccessKeys::Json(expected.unwrap_or(text))
         })?;
         let mut ids = HashSet::new();
         for key in &keys {

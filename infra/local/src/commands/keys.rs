@@ -101,8 +101,12 @@ pub async fn run(options: &Options, command: &KeysOptions) -> Result<(), Box<dyn
             let mut key = AccessKey::generate(arn.clone()).ok_or(KeysError::Randomness)?;
             key.account()?;
             key.repositories = Some(repositories.clone()).filter(|list| !list.is_empty());
-            let added = key.clone();
-            place.change(options, move |keys| Ok(keys.push(added))).await?;
+            place
+                .change(options, |keys| {
+                    keys.push(key.clone());
+                    Ok(())
+                })
+                .await?;
             print_created(&key);
         }
         KeysCommand::List { place } => {
