@@ -37,7 +37,7 @@ use serde::{Deserialize, Serialize};
 use signatures::{Signature, SignatureError, TERMINATOR};
 
 use crate::caller::{Caller, Permissions, RepositoryPattern};
-use crate::error::DescribeImagesError;
+use crate::error::ApiError;
 use crate::service;
 
 /// How often the keys are read again: how long a key that was disabled still works.
@@ -201,37 +201,33 @@ impl Authentication {
         head: &Parts,
         body: &[u8],
         now: Timestamp,
-    ) -> Result<Caller, DescribeImagesError> {
+    ) -> Result<Caller, ApiError> {
         self.check_head(head, now).await?.check_body(head, body)
     }
 
     /// Checks what the head of a request contains: all but the signature, which is of the body,
     /// too.
-    pub async fn check_head(
-        &self,
-        head: &Parts,
-        now: Timestamp,
-    ) -> Result<SignedHead, DescribeImagesError> {
+    pub async fn check_head(&self, head: &Parts, now: Timestamp) -> Result<SignedHead, ApiError> {
         let signature = Signature::parse(head)?;
-        let keys = self.keys.value().await.map_err(DescribeImagesError::Server)?;
+        let keys = self.keys.value().await.map_err(ApiError::Server)?;
         let Some(key) = keys.0.get(&signature.access_key_id).map(Arc::clone) else {
-            return Err(DescribeImagesError::UnrecognizedClient);
+            return Err(ApiError::UnrecognizedClient);
         };
         let token = signature.session_token.as_bytes();
         let expected_token = key.credentials.session_token().unwrap_or_default();
         if verify_slices_are_equal(token, expected_token.as_bytes()).is_err() {
-            return Err(DescribeImagesError::UnrecognizedClient);
+            return Err(ApiError::UnrecognizedClient);
         }
         if key.credentials.expiry().is_some_and(|expiry| expiry < SystemTime::from(now)) {
-            return Err(DescribeImagesError::ExpiredToken);
+            return Err(ApiError::ExpiredToken);
         }
         signature.check_time(now)?;
         self.check_scope(&signature, head)?;
         Ok(SignedHead { key, signature, region: self.region.clone() })
     }
 
-    fn check_scope(&self, signature: &Signature, head: &Parts) -> Result<(), DescribeImagesError> {
-        let invalid = |message| Err(DescribeImagesError::InvalidSignature(message));
+    fn check_scope(&self, signature: &Signature, head: &Parts) -> Result<(), ApiError> {
+        let invalid = |message| Err(ApiError::InvalidSignature(message));
         if signature.region != self.region {
             return invalid(format!(
                 "Credential should be scoped to a valid region, not '{}'.",
@@ -275,7 +271,7 @@ pub struct SignedHead {
 
 impl SignedHead {
     /// Verifies the signature.
-    pub fn check_body(self, head: &Parts, body: &[u8]) -> Result<Caller, DescribeImagesError> {
+    pub fn check_body(self, head: &Parts, body: &[u8]) -> Result<Caller, ApiError> {
         let Self { key, signature, region } = self;
         signature.verify(key.credentials.secret_access_key(), &head.headers, body)?;
         let permissions = Permissions {
@@ -288,7 +284,7 @@ impl SignedHead {
     }
 }
 
-impl From<SignatureError> for DescribeImagesError {
+impl From<SignatureError> for ApiError {
     fn from(error: SignatureError) -> Self {
         match error {
             SignatureError::Missing => Self::MissingAuthenticationToken,

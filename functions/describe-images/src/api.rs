@@ -18,7 +18,7 @@ use crate::describe_image_tags::{self, describe_image_tags};
 use crate::describe_images::{Described, describe_images};
 use crate::describe_registries::describe_registries;
 use crate::describe_repositories::{DescribeRepositoriesRequest, Selection, describe_repositories};
-use crate::error::DescribeImagesError;
+use crate::error::ApiError;
 use crate::list_images::{self, list_images};
 use crate::list_tags_for_resource::{self, list_tags_for_resource};
 use crate::page_token::Keyring;
@@ -88,7 +88,7 @@ impl Api {
 
     /// Answers a request with an error before it is decoded.
     #[must_use]
-    pub fn refuse(error: DescribeImagesError) -> Response<String> {
+    pub fn refuse(error: ApiError) -> Response<String> {
         let request_id = Uuid::new_v4();
         let result = Err(error);
         record(request_id, Instant::now(), &Decoded::default(), &result);
@@ -100,17 +100,17 @@ impl Api {
         request: &Request<B>,
         caller: Option<&Caller>,
         decoded: &mut Decoded,
-    ) -> Result<Answer, DescribeImagesError> {
+    ) -> Result<Answer, ApiError> {
         let path = request.uri().path();
         if path != "/" && path != "/DescribeImages" {
-            return Err(DescribeImagesError::NotFound);
+            return Err(ApiError::NotFound);
         }
         if request.method() != Method::POST {
-            return Err(DescribeImagesError::MethodNotAllowed);
+            return Err(ApiError::MethodNotAllowed);
         }
         let body = request.body().as_ref();
         if body.len() > MAX_BODY_BYTES {
-            return Err(DescribeImagesError::RequestTooLarge);
+            return Err(ApiError::RequestTooLarge);
         }
         let (service, operation) = find_operation(path, request.headers().get("x-amz-target"))?;
         decoded.service = Some(service);
@@ -177,8 +177,8 @@ impl Api {
         }
     }
 
-    async fn keyring(&self) -> Result<Arc<Keyring>, DescribeImagesError> {
-        self.keyring.value().await.map_err(DescribeImagesError::Server)
+    async fn keyring(&self) -> Result<Arc<Keyring>, ApiError> {
+        self.keyring.value().await.map_err(ApiError::Server)
     }
 }
 
@@ -187,14 +187,14 @@ impl Answer {
         response: &impl Serialize,
         items: usize,
         consumed_capacity: f64,
-    ) -> Result<Self, DescribeImagesError> {
-        let body = serde_json::to_string(response)
-            .map_err(|error| DescribeImagesError::Server(Box::new(error)))?;
+    ) -> Result<Self, ApiError> {
+        let body =
+            serde_json::to_string(response).map_err(|error| ApiError::Server(Box::new(error)))?;
         Ok(Self { body, items, consumed_capacity })
     }
 }
 
-fn respond(request_id: Uuid, result: Result<Answer, DescribeImagesError>) -> Response<String> {
+fn respond(request_id: Uuid, result: Result<Answer, ApiError>) -> Response<String> {
     let (status, error_type, body) = match result {
         Ok(answer) => (StatusCode::OK, None, answer.body),
         Err(error) => (error.status(), Some(error.name()), error.body()),
@@ -219,12 +219,12 @@ fn respond(request_id: Uuid, result: Result<Answer, DescribeImagesError>) -> Res
 fn find_operation(
     path: &str,
     target: Option<&HeaderValue>,
-) -> Result<(Service, Operation), DescribeImagesError> {
+) -> Result<(Service, Operation), ApiError> {
     let Some(target) = target else {
         return if path == "/DescribeImages" {
             Ok((Service::EcrPublic, Operation::DescribeImages))
         } else {
-            Err(DescribeImagesError::UnknownOperation)
+            Err(ApiError::UnknownOperation)
         };
     };
     let (service, name) = target
@@ -232,13 +232,13 @@ fn find_operation(
         .ok()
         .and_then(|target| target.split_once('.'))
         .and_then(|(service, operation)| Some((service::from_target(service)?, operation)))
-        .ok_or(DescribeImagesError::UnknownOperation)?;
+        .ok_or(ApiError::UnknownOperation)?;
     match Operation::from_name(service, name) {
         Some(operation) => Ok((service, operation)),
         None if service::has_operation(service, name) => {
-            Err(DescribeImagesError::UnsupportedCommand(name.to_owned()))
+            Err(ApiError::UnsupportedCommand(name.to_owned()))
         }
-        None => Err(DescribeImagesError::UnknownOperation),
+        None => Err(ApiError::UnknownOperation),
     }
 }
 
@@ -247,7 +247,7 @@ fn record(
     request_id: Uuid,
     started: Instant,
     decoded: &Decoded,
-    result: &Result<Answer, DescribeImagesError>,
+    result: &Result<Answer, ApiError>,
 ) {
     let caller = decoded.caller.as_ref();
     let access_key_id = caller.map(|caller| caller.access_key_id.as_str());
@@ -277,7 +277,7 @@ fn record(
         Err(error) => {
             counter!("Errors", "Error" => error.name()).increment(1);
             match error {
-                DescribeImagesError::Server(cause) => {
+                ApiError::Server(cause) => {
                     let cause = causes(&**cause);
                     log!(error, error.name(), cause, "a request failed");
                 }

@@ -3,7 +3,7 @@
 use catalog::{RegistryId, Repository, RepositoryArn, Service, arn};
 use regex_lite::Regex;
 
-use crate::error::DescribeImagesError;
+use crate::error::ApiError;
 use crate::service::Operation;
 
 /// Who signed a request.
@@ -48,7 +48,7 @@ impl Caller {
         &self,
         operation: Operation,
         repository: &Repository,
-    ) -> Result<(), DescribeImagesError> {
+    ) -> Result<(), ApiError> {
         let Repository { service, registry, .. } = repository;
         self.check(operation, *service, registry, &repository.to_string(), |region| {
             RepositoryArn::new(repository, region).to_string()
@@ -62,7 +62,7 @@ impl Caller {
         operation: Operation,
         service: Service,
         registry: &RegistryId,
-    ) -> Result<(), DescribeImagesError> {
+    ) -> Result<(), ApiError> {
         let prefix = if service == Service::Ecr { "" } else { "ecr-public/" };
         self.check(operation, service, registry, &format!("{prefix}{registry}/*"), |region| {
             arn::all_repositories(service, registry, region)
@@ -76,12 +76,12 @@ impl Caller {
         registry: &RegistryId,
         repository: &str,
         resource: impl FnOnce(&str) -> String,
-    ) -> Result<(), DescribeImagesError> {
+    ) -> Result<(), ApiError> {
         let Some(permissions) = &self.permissions else { return Ok(()) };
         if permissions.repositories.iter().any(|pattern| pattern.0.is_match(repository)) {
             return Ok(());
         }
-        Err(DescribeImagesError::AccessDenied {
+        Err(ApiError::AccessDenied {
             caller: permissions.arn.clone(),
             action: format!("{service}:{}", operation.as_str()),
             resource: resource(&permissions.region),

@@ -7,7 +7,7 @@ use catalog::image::{ImageStatus, TagStatus};
 use catalog::reader::Filter;
 use catalog::{RegistryId, Repository, Service};
 
-use crate::error::DescribeImagesError;
+use crate::error::ApiError;
 
 const DEFAULT_PAGE_SIZE: usize = 100;
 const MAX_PAGE_SIZE: usize = 1000;
@@ -18,7 +18,7 @@ pub(crate) fn repository(
     default_registry: &RegistryId,
     name: Option<&str>,
     registry_id: Option<&str>,
-) -> Result<Repository, DescribeImagesError> {
+) -> Result<Repository, ApiError> {
     let name = name.ok_or_else(|| invalid("repositoryName", "must not be null"))?;
     let name =
         service.parse_repository_name(name).map_err(|rule| invalid("repositoryName", rule))?;
@@ -29,7 +29,7 @@ pub(crate) fn repository(
 pub(crate) fn registry(
     default_registry: &RegistryId,
     registry_id: Option<&str>,
-) -> Result<RegistryId, DescribeImagesError> {
+) -> Result<RegistryId, ApiError> {
     match registry_id {
         None => Ok(default_registry.clone()),
         Some(id) => RegistryId::parse(id).map_err(|_| {
@@ -40,7 +40,7 @@ pub(crate) fn registry(
 }
 
 /// The items of a page.
-pub(crate) fn page_size(max_results: Option<i64>) -> Result<usize, DescribeImagesError> {
+pub(crate) fn page_size(max_results: Option<i64>) -> Result<usize, ApiError> {
     match max_results.map(usize::try_from) {
         None => Ok(DEFAULT_PAGE_SIZE),
         Some(Ok(size @ 1..=MAX_PAGE_SIZE)) => Ok(size),
@@ -53,7 +53,7 @@ pub(crate) fn page_size(max_results: Option<i64>) -> Result<usize, DescribeImage
 pub(crate) fn filter(
     tag_status: Option<&str>,
     image_status: Option<&str>,
-) -> Result<Filter, DescribeImagesError> {
+) -> Result<Filter, ApiError> {
     Ok(Filter {
         tag_status: parse_enumeration(
             "filter.tagStatus",
@@ -84,7 +84,7 @@ fn parse_enumeration<T: Copy>(
     words: &str,
     given: Option<&str>,
     values: &[(&str, T)],
-) -> Result<Option<T>, DescribeImagesError> {
+) -> Result<Option<T>, ApiError> {
     match given {
         None | Some("ANY") => Ok(None),
         Some(given) => match values.iter().find(|(word, _)| *word == given) {
@@ -97,12 +97,12 @@ fn parse_enumeration<T: Copy>(
     }
 }
 
-pub(crate) fn invalid(name: &str, constraint: impl Display) -> DescribeImagesError {
-    DescribeImagesError::InvalidParameter(format!(
+pub(crate) fn invalid(name: &str, constraint: impl Display) -> ApiError {
+    ApiError::InvalidParameter(format!(
         "Invalid parameter at '{name}' failed to satisfy constraint: '{constraint}'"
     ))
 }
 
-pub(crate) fn member(name: &str, constraint: &str) -> DescribeImagesError {
+pub(crate) fn member(name: &str, constraint: &str) -> ApiError {
     invalid(name, format_args!("Member must have {constraint}"))
 }

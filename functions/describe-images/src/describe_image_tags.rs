@@ -7,7 +7,7 @@ use catalog::reader::Filter;
 use catalog::{Digest, Reader, RegistryId, Service, Tag, Timestamp};
 use serde::Serialize;
 
-use crate::error::DescribeImagesError;
+use crate::error::ApiError;
 use crate::members::Members;
 use crate::page_token::{Keyring, ListingKey};
 use crate::pairs::{self, PageMembers, PageRequest};
@@ -47,10 +47,7 @@ struct ReferencedImageDetail {
 }
 
 /// Decodes and validates a body. `default_registry` is the registry without `registryId`.
-pub(crate) fn parse(
-    default_registry: &RegistryId,
-    body: &[u8],
-) -> Result<PageRequest, DescribeImagesError> {
+pub(crate) fn parse(default_registry: &RegistryId, body: &[u8]) -> Result<PageRequest, ApiError> {
     let mut members = Members::of_body(body)?;
     let page = PageMembers::decode(&mut members)?;
     page.validate(Service::EcrPublic, default_registry, || {
@@ -63,7 +60,7 @@ pub(crate) async fn describe_image_tags(
     reader: &Reader,
     keyring: &Keyring,
     request: &PageRequest,
-) -> Result<(DescribeImageTagsResponse, f64), DescribeImagesError> {
+) -> Result<(DescribeImageTagsResponse, f64), ApiError> {
     let PageRequest { repository, filter, .. } = request;
     let key = ListingKey::Images { operation: Operation::DescribeImageTags, repository, filter };
     let page = pairs::page(reader, keyring, &key, request).await?;

@@ -6,7 +6,7 @@ use catalog::image::{Image, Position};
 use catalog::reader::{Filter, ImageIdentifier, Listing};
 use catalog::{Reader, Repository};
 
-use crate::error::DescribeImagesError;
+use crate::error::ApiError;
 use crate::page_token::{Keyring, ListingKey, PagePosition};
 use crate::request::{DescribeImagesRequest, RequestedImage, Selection};
 use crate::response::{DescribeImagesResponse, ImageDetail};
@@ -30,7 +30,7 @@ pub(crate) async fn describe_images(
     reader: &Reader,
     keyring: &Keyring,
     request: &DescribeImagesRequest,
-) -> Result<Described, DescribeImagesError> {
+) -> Result<Described, ApiError> {
     let repository = &request.repository;
     match &request.selection {
         Selection::Images { image_ids, filter } => {
@@ -49,7 +49,7 @@ pub(crate) async fn describe_images(
                     *max_results + 1,
                 )
                 .await
-                .map_err(|error| DescribeImagesError::from_read(error, repository))?;
+                .map_err(|error| ApiError::from_read(error, repository))?;
             describe_page(listing, keyring, repository, &key, *max_results).await
         }
     }
@@ -60,13 +60,13 @@ async fn describe_requested(
     repository: &Repository,
     image_ids: &[RequestedImage],
     filter: &Filter,
-) -> Result<Described, DescribeImagesError> {
+) -> Result<Described, ApiError> {
     let identifiers: Vec<ImageIdentifier> =
         image_ids.iter().filter_map(|id| id.identifier.clone()).collect();
     let found = reader
         .find(repository, &identifiers)
         .await
-        .map_err(|error| DescribeImagesError::from_read(error, repository))?;
+        .map_err(|error| ApiError::from_read(error, repository))?;
     let mut images = found.images.iter();
     let mut seen = HashSet::new();
     let mut requested = Vec::with_capacity(image_ids.len());
@@ -94,9 +94,9 @@ async fn describe_requested(
     })
 }
 
-fn not_found(repository: &Repository, image_id: &RequestedImage) -> DescribeImagesError {
+fn not_found(repository: &Repository, image_id: &RequestedImage) -> ApiError {
     let or_null = |text: &Option<String>| text.clone().unwrap_or_else(|| "null".to_owned());
-    DescribeImagesError::ImageNotFound {
+    ApiError::ImageNotFound {
         digest: or_null(&image_id.image_digest),
         tag: or_null(&image_id.image_tag),
         repository: repository.name.to_string(),
@@ -104,8 +104,8 @@ fn not_found(repository: &Repository, image_id: &RequestedImage) -> DescribeImag
     }
 }
 
-fn too_large() -> DescribeImagesError {
-    DescribeImagesError::InvalidParameter(format!(
+fn too_large() -> ApiError {
+    ApiError::InvalidParameter(format!(
         "Invalid parameter at 'imageIds' failed to satisfy constraint: 'the images must fit into a reply of \
          {MAX_RESPONSE_BYTES} bytes; ask for fewer at once'"
     ))
@@ -117,12 +117,12 @@ async fn describe_page(
     repository: &Repository,
     key: &ListingKey<'_>,
     max_results: usize,
-) -> Result<Described, DescribeImagesError> {
+) -> Result<Described, ApiError> {
     let mut image_details = Vec::new();
     let mut bytes = 0;
     let mut last: Option<Position> = None;
     let mut next_token = None;
-    while let Some(image) = listing.next().await.map_err(DescribeImagesError::from)? {
+    while let Some(image) = listing.next().await.map_err(ApiError::from)? {
         let detail = detail(repository, &image)?;
         let weight = weight(detail.get());
         if let Some(last) = &last
@@ -152,8 +152,6 @@ pub(crate) fn weight(detail: &str) -> usize {
 fn detail(
     repository: &Repository,
     image: &Image,
-) -> Result<Box<serde_json::value::RawValue>, DescribeImagesError> {
-    ImageDetail::new(repository, image)
-        .to_json()
-        .map_err(|error| DescribeImagesError::Server(Box::new(error)))
+) -> Result<Box<serde_json::value::RawValue>, ApiError> {
+    ImageDetail::new(repository, image).to_json().map_err(|error| ApiError::Server(Box::new(error)))
 }

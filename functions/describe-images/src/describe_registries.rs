@@ -7,7 +7,7 @@ use catalog::RegistryId;
 use serde::Serialize;
 
 use crate::constraints::{self, invalid};
-use crate::error::DescribeImagesError;
+use crate::error::ApiError;
 use crate::members::{Members, integer, string};
 
 #[derive(Debug, Serialize)]
@@ -29,7 +29,7 @@ pub(crate) struct Registry {
 pub(crate) fn describe_registries(
     registry: &RegistryId,
     body: &[u8],
-) -> Result<DescribeRegistriesResponse, DescribeImagesError> {
+) -> Result<DescribeRegistriesResponse, ApiError> {
     let mut members = Members::of_body(body)?;
     let next_token = string(members.take("nextToken"))?;
     let max_results = integer(members.take("maxResults"))?;

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::constraints::{self, invalid, member};
 use crate::describe_images::{MAX_PAGE_BYTES, weight};
-use crate::error::DescribeImagesError;
+use crate::error::ApiError;
 use crate::members::{Members, integer, is_given, list, string};
 use crate::page_token::{Keyring, ListingKey};
 use crate::response::optional_epoch_seconds;
@@ -86,7 +86,7 @@ impl DescribeRepositoriesRequest {
         service: Service,
         default_registry: &RegistryId,
         body: &[u8],
-    ) -> Result<Self, DescribeImagesError> {
+    ) -> Result<Self, ApiError> {
         let mut members = Members::of_body(body)?;
         let registry_id = string(members.take("registryId"))?;
         let names = list(members.take("repositoryNames"))?
@@ -120,7 +120,7 @@ impl DescribeRepositoriesRequest {
 fn parse_names(
     service: Service,
     names: &[Option<String>],
-) -> Result<Vec<RepositoryName>, DescribeImagesError> {
+) -> Result<Vec<RepositoryName>, ApiError> {
     match names.len() {
         0 => return Err(member("repositoryNames", "length greater than or equal to 1")),
         length if length > MAX_REPOSITORY_NAMES => {
@@ -143,7 +143,7 @@ pub(crate) async fn describe_repositories(
     keyring: &Keyring,
     region: &str,
     request: &DescribeRepositoriesRequest,
-) -> Result<(DescribeRepositoriesResponse, f64), DescribeImagesError> {
+) -> Result<(DescribeRepositoriesResponse, f64), ApiError> {
     let DescribeRepositoriesRequest { service, registry, selection } = request;
     let detail = |name: RepositoryName, description: RepositoryDescription| {
         let repository = Repository { service: *service, registry: registry.clone(), name };
@@ -158,7 +158,7 @@ pub(crate) async fn describe_repositories(
                 let Some(description) = known.remove(name) else {
                     let (service, registry) = (*service, registry.clone());
                     let repository = Repository { service, registry, name: name.clone() };
-                    return Err(DescribeImagesError::repository_not_found(&repository));
+                    return Err(ApiError::repository_not_found(&repository));
                 };
                 repositories.push(detail(name.clone(), description));
             }
@@ -180,7 +180,7 @@ pub(crate) async fn describe_repositories(
             for (name, description) in page.repositories.into_iter().take(*max_results) {
                 let detail = detail(name, description);
                 let json = serde_json::to_string(&detail)
-                    .map_err(|error| DescribeImagesError::Server(Box::new(error)))?;
+                    .map_err(|error| ApiError::Server(Box::new(error)))?;
                 bytes += weight(&json);
                 if bytes > MAX_PAGE_BYTES && !repositories.is_empty() {
                     break;

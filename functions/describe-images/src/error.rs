@@ -4,10 +4,10 @@ use catalog::reader::ReadError;
 use catalog::table::StoreError;
 use http::StatusCode;
 
-/// An error response. The cause of [`DescribeImagesError::Server`] is for the log, and never in the
+/// An error response. The cause of [`ApiError::Server`] is for the log, and never in the
 /// response.
 #[derive(Debug, thiserror::Error)]
-pub enum DescribeImagesError {
+pub enum ApiError {
     #[error("The method must be POST.")]
     MethodNotAllowed,
     #[error("There is nothing at this path. DescribeImages is at / and /DescribeImages.")]
@@ -69,7 +69,7 @@ pub enum DescribeImagesError {
     Server(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-impl DescribeImagesError {
+impl ApiError {
     /// The error of a failed read.
     pub(crate) fn from_read(error: ReadError, repository: &catalog::Repository) -> Self {
         match error {
@@ -131,7 +131,7 @@ impl DescribeImagesError {
     }
 }
 
-impl From<StoreError> for DescribeImagesError {
+impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Throttled => Self::Throttling,

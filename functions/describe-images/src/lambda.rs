@@ -7,7 +7,7 @@ use catalog::{RegistryId, Timestamp};
 use describe_images::Api;
 use describe_images::access_keys::Authentication;
 use describe_images::caller::Caller;
-use describe_images::error::DescribeImagesError;
+use describe_images::error::ApiError;
 use lambda_http::http::Uri;
 use lambda_http::request::RequestContext;
 use lambda_http::{Body, IntoResponse, Request, RequestExt as _, Response};
@@ -26,7 +26,7 @@ pub(crate) async fn answer(
     let (mut head, body) = request.into_parts();
     let authenticated = match access_keys {
         Some(keys) => keys.authenticate(&head, body.as_ref(), Timestamp::now().into()).await,
-        None => Err(DescribeImagesError::MissingAuthenticationToken),
+        None => Err(ApiError::MissingAuthenticationToken),
     };
     match authenticated {
         Ok(caller) => {

@@ -6,7 +6,7 @@ use catalog::{Digest, Reader, RegistryId, Service, Tag};
 use serde::Serialize;
 
 use crate::constraints;
-use crate::error::DescribeImagesError;
+use crate::error::ApiError;
 use crate::members::{Members, string};
 use crate::page_token::{Keyring, ListingKey};
 use crate::pairs::{self, PageMembers, PageRequest, Pair};
@@ -29,10 +29,7 @@ pub(crate) struct ImageId {
 }
 
 /// Decodes and validates a body. `default_registry` is the registry without `registryId`.
-pub(crate) fn parse(
-    default_registry: &RegistryId,
-    body: &[u8],
-) -> Result<PageRequest, DescribeImagesError> {
+pub(crate) fn parse(default_registry: &RegistryId, body: &[u8]) -> Result<PageRequest, ApiError> {
     let mut members = Members::of_body(body)?;
     let mut filter = Members::of(members.take("filter"))?;
     let page = PageMembers::decode(&mut members)?;
@@ -50,7 +47,7 @@ pub(crate) async fn list_images(
     reader: &Reader,
     keyring: &Keyring,
     request: &PageRequest,
-) -> Result<(ListImagesResponse, f64), DescribeImagesError> {
+) -> Result<(ListImagesResponse, f64), ApiError> {
     let PageRequest { repository, filter, .. } = request;
     let key = ListingKey::Images { operation: Operation::ListImages, repository, filter };
     let page = pairs::page(reader, keyring, &key, request).await?;

@@ -7,7 +7,7 @@ use catalog::{Reader, RepositoryArn, Service};
 use serde::Serialize;
 
 use crate::constraints::invalid;
-use crate::error::DescribeImagesError;
+use crate::error::ApiError;
 use crate::members::{Members, string};
 
 #[derive(Debug, Serialize)]
@@ -23,7 +23,7 @@ pub(crate) struct ResourceTag {
 }
 
 /// Decodes and validates a body.
-pub(crate) fn parse(service: Service, body: &[u8]) -> Result<RepositoryArn, DescribeImagesError> {
+pub(crate) fn parse(service: Service, body: &[u8]) -> Result<RepositoryArn, ApiError> {
     const MEMBER: &str = "resourceArn";
     let arn = string(Members::of_body(body)?.take(MEMBER))?;
     let arn = arn.ok_or_else(|| invalid(MEMBER, "must not be null"))?;
@@ -37,16 +37,16 @@ pub(crate) async fn list_tags_for_resource(
     reader: &Reader,
     region: &str,
     arn: &RepositoryArn,
-) -> Result<(ListTagsForResourceResponse, f64), DescribeImagesError> {
+) -> Result<(ListTagsForResourceResponse, f64), ApiError> {
     let RepositoryArn { repository, .. } = arn;
     // Repositories of other regions are in other catalogs.
     if *arn != RepositoryArn::new(repository, region) {
-        return Err(DescribeImagesError::repository_not_found(repository));
+        return Err(ApiError::repository_not_found(repository));
     }
     let (history, capacity) = reader
         .repository(repository)
         .await
-        .map_err(|error| DescribeImagesError::from_read(error, repository))?;
+        .map_err(|error| ApiError::from_read(error, repository))?;
     let tags = history.tags().into_iter().map(|(key, value)| ResourceTag { key, value }).collect();
     Ok((ListTagsForResourceResponse { tags }, capacity))
 }

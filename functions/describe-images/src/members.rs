@@ -6,14 +6,14 @@ use std::collections::HashMap;
 use serde_json::Number;
 use serde_json::value::RawValue;
 
-use crate::error::DescribeImagesError;
+use crate::error::ApiError;
 
 /// The members of an object, not yet decoded, because unknown ones are ignored.
 pub(crate) struct Members<'a>(HashMap<Cow<'a, str>, &'a RawValue>);
 
 impl<'a> Members<'a> {
     /// The members of a body. An empty one has none.
-    pub(crate) fn of_body(body: &'a [u8]) -> Result<Self, DescribeImagesError> {
+    pub(crate) fn of_body(body: &'a [u8]) -> Result<Self, ApiError> {
         if body.iter().all(|byte| b" \t\r\n".contains(byte)) {
             return Self::of(None);
         }
@@ -24,7 +24,7 @@ impl<'a> Members<'a> {
         Self::of(Some(body))
     }
 
-    pub(crate) fn of(value: Option<&'a RawValue>) -> Result<Self, DescribeImagesError> {
+    pub(crate) fn of(value: Option<&'a RawValue>) -> Result<Self, ApiError> {
         match value {
             None => Ok(Self(HashMap::new())),
             Some(value) if value.get().starts_with('{') => {
@@ -44,16 +44,16 @@ pub(crate) fn is_given(value: &&RawValue) -> bool {
     value.get() != "null"
 }
 
-fn invalid_json(error: serde_json::Error) -> DescribeImagesError {
+fn invalid_json(error: serde_json::Error) -> ApiError {
     serialization(format!("The request body is not valid JSON: {error}"))
 }
 
-fn serialization(message: String) -> DescribeImagesError {
-    DescribeImagesError::Serialization(message)
+fn serialization(message: String) -> ApiError {
+    ApiError::Serialization(message)
 }
 
 /// The services' own wording for a value of the wrong type.
-fn wrong_type(value: &RawValue, wanted: &str) -> DescribeImagesError {
+fn wrong_type(value: &RawValue, wanted: &str) -> ApiError {
     serialization(match value.get().as_bytes().first() {
         Some(b'{') => "Start of structure or map found where not expected.".to_owned(),
         Some(b'[') => "Start of list found where not expected.".to_owned(),
@@ -64,7 +64,7 @@ fn wrong_type(value: &RawValue, wanted: &str) -> DescribeImagesError {
     })
 }
 
-pub(crate) fn string(value: Option<&RawValue>) -> Result<Option<String>, DescribeImagesError> {
+pub(crate) fn string(value: Option<&RawValue>) -> Result<Option<String>, ApiError> {
     match value {
         None => Ok(None),
         Some(value) if value.get().starts_with('"') => {
@@ -75,7 +75,7 @@ pub(crate) fn string(value: Option<&RawValue>) -> Result<Option<String>, Describ
 }
 
 /// Decodes an integer; one of more than 64 bits is the nearest of 64 bits.
-pub(crate) fn integer(value: Option<&RawValue>) -> Result<Option<i64>, DescribeImagesError> {
+pub(crate) fn integer(value: Option<&RawValue>) -> Result<Option<i64>, ApiError> {
     let Some(value) = value else { return Ok(None) };
     let wrong_type = || wrong_type(value, "an Integer");
     let number: Number = serde_json::from_str(value.get()).map_err(|_| wrong_type())?;
@@ -88,9 +88,7 @@ pub(crate) fn integer(value: Option<&RawValue>) -> Result<Option<i64>, DescribeI
     }
 }
 
-pub(crate) fn list(
-    value: Option<&RawValue>,
-) -> Result<Option<Vec<&RawValue>>, DescribeImagesError> {
+pub(crate) fn list(value: Option<&RawValue>) -> Result<Option<Vec<&RawValue>>, ApiError> {
     match value {
         None => Ok(None),
         Some(value) if value.get().starts_with('[') => {

@@ -16,7 +16,7 @@ use catalog::reader::Filter;
 use catalog::{Digest, RegistryId, Repository, RepositoryName, Service, Tag};
 
 use crate::constraints::invalid;
-use crate::error::DescribeImagesError;
+use crate::error::ApiError;
 use crate::service::Operation;
 
 const VERSION: u8 = 2;
@@ -161,9 +161,9 @@ impl Keyring {
         &self,
         listing: &ListingKey<'_>,
         position: &[u8],
-    ) -> Result<String, DescribeImagesError> {
+    ) -> Result<String, ApiError> {
         self.seal(listing, position)
-            .ok_or_else(|| DescribeImagesError::Server("no page token could be made".into()))
+            .ok_or_else(|| ApiError::Server("no page token could be made".into()))
     }
 
     /// Opens `nextToken` of a list of images.
@@ -171,7 +171,7 @@ impl Keyring {
         &self,
         listing: &ListingKey<'_>,
         token: &str,
-    ) -> Result<PagePosition, DescribeImagesError> {
+    ) -> Result<PagePosition, ApiError> {
         let position = self.open(listing, token);
         position.and_then(|position| PagePosition::from_bytes(&position)).ok_or_else(invalid_token)
     }
@@ -181,14 +181,14 @@ impl Keyring {
         &self,
         listing: &ListingKey<'_>,
         token: &str,
-    ) -> Result<RepositoryName, DescribeImagesError> {
+    ) -> Result<RepositoryName, ApiError> {
         let name = self.open(listing, token).and_then(|name| String::from_utf8(name).ok());
         name.and_then(|name| RepositoryName::parse(&name).ok()).ok_or_else(invalid_token)
     }
 }
 
 /// The reason is not revealed.
-fn invalid_token() -> DescribeImagesError {
+fn invalid_token() -> ApiError {
     invalid("nextToken", "Invalid token")
 }
 

@@ -9,7 +9,7 @@ use catalog::reader::{Filter, ImageIdentifier, Listing};
 use catalog::{Reader, RegistryId, Repository, Service, Tag};
 
 use crate::constraints;
-use crate::error::DescribeImagesError;
+use crate::error::ApiError;
 use crate::members::{Members, integer, string};
 use crate::page_token::{Keyring, ListingKey, PagePosition};
 
@@ -39,7 +39,7 @@ pub(crate) struct PageMembers {
 }
 
 impl PageMembers {
-    pub(crate) fn decode(members: &mut Members<'_>) -> Result<Self, DescribeImagesError> {
+    pub(crate) fn decode(members: &mut Members<'_>) -> Result<Self, ApiError> {
         Ok(Self {
             registry_id: string(members.take("registryId"))?,
             repository_name: string(members.take("repositoryName"))?,
@@ -54,8 +54,8 @@ impl PageMembers {
         self,
         service: Service,
         default_registry: &RegistryId,
-        filter: impl FnOnce() -> Result<Filter, DescribeImagesError>,
-    ) -> Result<PageRequest, DescribeImagesError> {
+        filter: impl FnOnce() -> Result<Filter, ApiError>,
+    ) -> Result<PageRequest, ApiError> {
         let (name, registry_id) = (self.repository_name.as_deref(), self.registry_id.as_deref());
         Ok(PageRequest {
             repository: constraints::repository(service, default_registry, name, registry_id)?,
@@ -79,13 +79,13 @@ pub(crate) async fn page(
     keyring: &Keyring,
     key: &ListingKey<'_>,
     request: &PageRequest,
-) -> Result<Page, DescribeImagesError> {
+) -> Result<Page, ApiError> {
     let PageRequest { repository, filter, max_results, next_token } = request;
     let after = next_token.as_ref().map(|token| keyring.open_image(key, token)).transpose()?;
     let mut listing = reader
         .list(repository, filter, after.as_ref().map(|after| &after.image), max_results + 1)
         .await
-        .map_err(|error| DescribeImagesError::from_read(error, repository))?;
+        .map_err(|error| ApiError::from_read(error, repository))?;
     let (pairs, capacity) = match &after {
         Some(after) => rest_of_image(reader, repository, filter, after).await?,
         None => (Vec::new(), 0.0),
@@ -103,13 +103,13 @@ async fn rest_of_image(
     repository: &Repository,
     filter: &Filter,
     after: &PagePosition,
-) -> Result<(Vec<Pair>, f64), DescribeImagesError> {
+) -> Result<(Vec<Pair>, f64), ApiError> {
     let Some(last) = &after.tag else { return Ok((Vec::new(), 0.0)) };
     let identifier = ImageIdentifier { digest: Some(after.image.digest.clone()), tag: None };
     let found = reader
         .find(repository, &[identifier])
         .await
-        .map_err(|error| DescribeImagesError::from_read(error, repository))?;
+        .map_err(|error| ApiError::from_read(error, repository))?;
     let image = found.images.into_iter().flatten().next();
     let image = image.filter(|image| image.position() == after.image && filter.passes(image));
     let mut pairs = image.map(pairs_of).unwrap_or_default();
@@ -132,7 +132,7 @@ async fn fill(
     max_results: usize,
     mut pairs: Vec<Pair>,
     mut last: Option<PagePosition>,
-) -> Result<(Vec<Pair>, Option<PagePosition>), DescribeImagesError> {
+) -> Result<(Vec<Pair>, Option<PagePosition>), ApiError> {
     while pairs.len() <= max_results {
         let Some(image) = listing.next().await? else { return Ok((pairs, None)) };
         if pairs.len() == max_results {

@@ -13,7 +13,7 @@ use regex_lite::Regex;
 use serde_json::value::RawValue;
 
 use crate::constraints::{self, invalid, member};
-use crate::error::DescribeImagesError;
+use crate::error::ApiError;
 use crate::members::{Members, integer, is_given, list, string};
 
 const MAX_IMAGE_IDS: usize = 100;
@@ -60,7 +60,7 @@ impl DescribeImagesRequest {
         service: Service,
         default_registry: &RegistryId,
         body: &[u8],
-    ) -> Result<Self, DescribeImagesError> {
+    ) -> Result<Self, ApiError> {
         let body = Body::decode(service, body)?;
 
         let repository = constraints::repository(
@@ -106,7 +106,7 @@ impl DescribeImagesRequest {
 impl RequestedImage {
     /// Checks all tags, then all digests, then that each has one of them, in the order of the
     /// rules.
-    fn parse_all(image_ids: Vec<ImageId>) -> Result<Vec<Self>, DescribeImagesError> {
+    fn parse_all(image_ids: Vec<ImageId>) -> Result<Vec<Self>, ApiError> {
         let mut tags = Vec::with_capacity(image_ids.len());
         for image_id in &image_ids {
             let tag = image_id.image_tag.as_deref().map(Tag::parse).transpose();
@@ -120,7 +120,7 @@ impl RequestedImage {
             .iter()
             .any(|image_id| image_id.image_digest.is_none() && image_id.image_tag.is_none())
         {
-            return Err(DescribeImagesError::InvalidParameter(
+            return Err(ApiError::InvalidParameter(
                 "Invalid request parameters: both tag and digest cannot be null".to_owned(),
             ));
         }
@@ -138,7 +138,7 @@ impl RequestedImage {
 }
 
 /// Parses a digest; `None` if it is valid, but longer than those of the catalog.
-fn parse_digest(text: &str) -> Result<Option<Digest>, DescribeImagesError> {
+fn parse_digest(text: &str) -> Result<Option<Digest>, ApiError> {
     static PATTERN: LazyLock<Regex> = LazyLock::new(|| whole(DIGEST_PATTERN));
     if PATTERN.is_match(text) {
         Ok(Digest::parse(text).ok())
@@ -167,7 +167,7 @@ struct Body {
 }
 
 impl Body {
-    fn decode(service: Service, body: &[u8]) -> Result<Self, DescribeImagesError> {
+    fn decode(service: Service, body: &[u8]) -> Result<Self, ApiError> {
         let mut members = Members::of_body(body)?;
         // The public request has no filter; unknown members are ignored.
         let mut filter = match service {
@@ -191,7 +191,7 @@ impl Body {
 }
 
 impl ImageId {
-    fn decode(value: &RawValue) -> Result<Self, DescribeImagesError> {
+    fn decode(value: &RawValue) -> Result<Self, ApiError> {
         let mut members = Members::of(Some(value).filter(is_given))?;
         Ok(Self {
             image_digest: string(members.take("imageDigest"))?,

@@ -16,7 +16,7 @@ use catalog::{RegistryId, Service, Timestamp};
 use describe_images::Api;
 use describe_images::access_keys::Authentication;
 use describe_images::api::MAX_BODY_BYTES as MAX_REQUEST_BYTES;
-use describe_images::error::DescribeImagesError;
+use describe_images::error::ApiError;
 use ingest_events::Ingest;
 use ingest_events::ingest::{IngestError, Ingested, Report};
 use ingest_events::source::Origin;
@@ -170,12 +170,12 @@ async fn answer(
     server.api.handle(&request, caller.as_ref()).await.map(Body::from)
 }
 
-fn unreadable(error: &BodyError) -> DescribeImagesError {
+fn unreadable(error: &BodyError) -> ApiError {
     match error {
         BodyError::Incomplete(_) => {
-            DescribeImagesError::Serialization("The request body ended early.".to_owned())
+            ApiError::Serialization("The request body ended early.".to_owned())
         }
-        BodyError::TooManyBytes(_) => DescribeImagesError::Throttling,
+        BodyError::TooManyBytes(_) => ApiError::Throttling,
     }
 }
 

@@ -80,9 +80,11 @@ async fn sam_deploys_from_ci_with_the_permissions_of_a_deployer() {
 }
 
 /// What makes, changes and deletes each type of resource.
-const TYPES: [(&str, &[&str]); 19] = [
+const TYPES: [(&str, &[&str]); 21] = [
     ("AWS::ApiGatewayV2::Api", &["apigateway:POST", "apigateway:PUT", "apigateway:DELETE"]),
     ("AWS::ApiGatewayV2::ApiMapping", &["apigateway:POST", "apigateway:PATCH"]),
+    ("AWS::ApiGatewayV2::Integration", &["apigateway:POST", "apigateway:PATCH"]),
+    ("AWS::ApiGatewayV2::Route", &["apigateway:POST", "apigateway:PATCH"]),
     ("AWS::ApiGatewayV2::DomainName", &["apigateway:POST", "apigateway:PATCH"]),
     ("AWS::ApiGatewayV2::Stage", &["logs:CreateLogDelivery", "logs:PutResourcePolicy"]),
     ("AWS::CloudWatch::Alarm", &["cloudwatch:PutMetricAlarm", "cloudwatch:DeleteAlarms"]),
