@@ -154,7 +154,7 @@ fn keys_are_printed_once_and_kept_for_their_owner() {
     assert_eq!(third["AccessKey"]["Expiration"], "2999-01-01T00:00:00Z");
     printed(of_file(&["disable", member(&second, "AccessKeyId")]));
     assert!(fs::symlink_metadata(&file).unwrap().is_symlink());
-    assert_eq!(mode(&elsewhere), 0o600);
+    assert_eq!(mode(&elsewhere), 0o640, "of its owner and its group");
     entries[1]["disabled"] = json!(true);
     let after: Value = serde_json::from_str(&fs::read_to_string(&elsewhere).unwrap()).unwrap();
     assert_eq!(after.as_array().unwrap()[..3], entries.as_array().unwrap()[..]);

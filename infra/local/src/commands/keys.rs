@@ -1,9 +1,9 @@
 //! `image-catalog keys`: the access keys of callers, in a file or in a secret of AWS Secrets Manager.
 
 use std::error::Error;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 
 use aws_config::Region;
@@ -239,8 +239,10 @@ fn change_file<T>(
         _ => {}
     }
     let mut writer = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+    // The catalog that reads the file may run as another user, of its group. Nobody else reads it.
     if let Some(owner) = owner {
         chown(&draft, Some(owner.uid()), Some(owner.gid()))?;
+        fs::set_permissions(&draft, Permissions::from_mode(owner.mode() & 0o770))?;
     }
     writeln!(writer, "{}", serde_json::to_string_pretty(&keys)?)?;
     writer.sync_all()?;
