@@ -68,7 +68,7 @@ async fn change_settings(client: &aws_sdk_ecr::Client, name: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_empty_catalog_is_filled_and_drift_is_repaired() {
-    let Some(server) = Server::start("an_empty_catalog_is_filled", 12.0) else { return };
+    let Some(server) = Server::start("an_empty_catalog_is_filled", 5.0) else { return };
     let store = Store::in_memory().await;
     let ecr = || server.ecr();
     let started = Instant::now();
