@@ -11,6 +11,7 @@ use catalog::{
     Timestamp,
 };
 use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::constraints::{self, invalid, member};
 use crate::describe_images::{MAX_PAGE_BYTES, weight};
@@ -43,7 +44,7 @@ pub(crate) enum Selection {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct DescribeRepositoriesResponse {
-    pub(crate) repositories: Vec<RepositoryDetail>,
+    pub(crate) repositories: Vec<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_token: Option<String>,
 }
@@ -51,7 +52,7 @@ pub(crate) struct DescribeRepositoriesResponse {
 /// Unknown members are absent.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct RepositoryDetail {
+struct RepositoryDetail {
     repository_arn: String,
     registry_id: RegistryId,
     repository_name: RepositoryName,
@@ -147,7 +148,8 @@ pub(crate) async fn describe_repositories(
     let DescribeRepositoriesRequest { service, registry, selection } = request;
     let detail = |name: RepositoryName, description: RepositoryDescription| {
         let repository = Repository { service: *service, registry: registry.clone(), name };
-        RepositoryDetail::new(repository, description, region)
+        let detail = RepositoryDetail::new(repository, description, region);
+        to_raw_value(&detail).map_err(|error| ApiError::Server(Box::new(error)))
     };
     match selection {
         Selection::Names(names) => {
@@ -160,7 +162,7 @@ pub(crate) async fn describe_repositories(
                     let repository = Repository { service, registry, name: name.clone() };
                     return Err(ApiError::repository_not_found(&repository));
                 };
-                repositories.push(detail(name.clone(), description));
+                repositories.push(detail(name.clone(), description)?);
             }
             let response = DescribeRepositoriesResponse { repositories, next_token: None };
             Ok((response, found.consumed_capacity))
@@ -175,21 +177,21 @@ pub(crate) async fn describe_repositories(
                 .list_repositories(*service, registry, after.as_ref(), max_results + 1)
                 .await?;
             let all = page.repositories.len();
-            let mut repositories: Vec<RepositoryDetail> = Vec::new();
+            let mut repositories: Vec<Box<RawValue>> = Vec::new();
+            let mut last: Option<RepositoryName> = None;
             let mut bytes = 0;
             for (name, description) in page.repositories.into_iter().take(*max_results) {
-                let detail = detail(name, description);
-                let json = serde_json::to_string(&detail)
-                    .map_err(|error| ApiError::Server(Box::new(error)))?;
-                bytes += weight(&json);
-                if bytes > MAX_PAGE_BYTES && !repositories.is_empty() {
+                let detail = detail(name.clone(), description)?;
+                bytes += weight(detail.get());
+                if bytes > MAX_PAGE_BYTES && last.is_some() {
                     break;
                 }
                 repositories.push(detail);
+                last = Some(name);
             }
-            let next_token = match repositories.last() {
+            let next_token = match last {
                 Some(last) if repositories.len() < all => {
-                    Some(keyring.seal_position(&key, last.repository_name.as_str().as_bytes())?)
+                    Some(keyring.seal_position(&key, last.as_str().as_bytes())?)
                 }
                 _ => None,
             };
