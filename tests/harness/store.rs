@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use catalog::image::{Image, Position};
 use catalog::reader::{Filter, ImageIdentifier, ReadError};
-use catalog::table::StoreError;
+use catalog::table::{Item, StoreError};
 use catalog::{Change, Reader, RegistryId, Repository, Table, Timestamp, Writer};
 use describe_images::Api;
 use describe_images::page_token::Keyring;
@@ -82,6 +82,16 @@ impl Store {
     pub fn ingest_of(&self, subscriptions: Subscriptions) -> Ingest {
         let (table, subscriptions) = (self.table.clone(), Secret::known(subscriptions));
         Ingest::new(table, REGION.to_owned(), subscriptions, None, self.addresses.clone())
+    }
+
+    /// All items of the table, in the order of their keys.
+    pub async fn items(&self) -> Vec<Item> {
+        let scan = self.table.client.scan().table_name(&self.table.name).send().await.unwrap();
+        let mut items = scan.items.unwrap();
+        items.sort_by_key(|item| {
+            ["repository", "sort"].map(|name| item[name].as_s().unwrap().clone())
+        });
+        items
     }
 
     /// Reads a page of at most `limit` images.

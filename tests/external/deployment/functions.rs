@@ -12,9 +12,9 @@ mod receive_webhook;
 mod reconcile;
 mod surroundings;
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
+use catalog::table::Item;
 use end_to_end::harness::Store;
 
 /// Lambda's limit of a response.
@@ -24,17 +24,10 @@ const MAX_PAYLOAD: usize = 6 * 1024 * 1024;
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// All items of a table, without their versions and expiry times.
-async fn items(store: &Store) -> BTreeSet<String> {
-    let scan = store.table.client.scan().table_name(&store.table.name).send().await.unwrap();
-    scan.items()
-        .iter()
-        .map(|item| {
-            let mut item = item.clone();
-            item.retain(|name, _| name != "version" && name != "expiresAt");
-            let mut attributes: Vec<String> =
-                item.iter().map(|(name, value)| format!("{name}: {value:?}")).collect();
-            attributes.sort();
-            attributes.join(", ")
-        })
-        .collect()
+async fn items(store: &Store) -> Vec<Item> {
+    let mut items = store.items().await;
+    for item in &mut items {
+        item.retain(|name, _| name != "version" && name != "expiresAt");
+    }
+    items
 }

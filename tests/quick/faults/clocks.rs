@@ -1,8 +1,9 @@
 //! Wrong clocks.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use catalog::table::Item;
 use catalog::{Change, ChangeKind, Repository, Timestamp, Writer};
 use end_to_end::harness::{Random, Store, digest, repository, tag};
 
@@ -56,16 +57,14 @@ fn history(repository: &Repository) -> Vec<Change> {
     times().into_iter().zip(kinds).map(change).collect()
 }
 
-/// All items, in order, without their expiry times.
-async fn items(store: &Store) -> Vec<HashMap<String, AttributeValue>> {
-    let scan = store.table.client.scan().table_name(&store.table.name).send().await.unwrap();
-    let mut items = scan.items.unwrap();
+/// All items, with a mark in place of the time at which they expire.
+async fn items(store: &Store) -> Vec<Item> {
+    let mut items = store.items().await;
     for item in &mut items {
         if let Some(expires_at) = item.get_mut("expiresAt") {
             *expires_at = AttributeValue::Bool(true);
         }
     }
-    items.sort_by_key(|item| item["sort"].as_s().unwrap().clone());
     items
 }
 
