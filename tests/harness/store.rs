@@ -105,12 +105,12 @@ impl Store {
         let mut listing = self.reader.list(repository, filter, after, limit + 1).await?;
         let mut images = Vec::new();
         let mut more = false;
-        while let Some(image) = listing.next().await? {
+        while let Some(row) = listing.next().await? {
             if images.len() == limit {
                 more = true;
                 break;
             }
-            images.push(image);
+            images.push(row.image()?);
         }
         Ok(Page { images, more, consumed_capacity: listing.consumed_capacity() })
     }

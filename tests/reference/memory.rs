@@ -75,8 +75,7 @@ impl Memory {
     /// The bytes of the largest item of an image or tag.
     pub fn largest_item(&self) -> usize {
         fn bytes<T: serde::Serialize>(item: &Item<T>) -> usize {
-            let attributes: catalog::table::Item = serde_dynamo::to_item(&item.history).unwrap();
-            crate::harness::item_bytes(&attributes)
+            catalog::packed::pack(&item.history).len()
         }
         let images = self.images.values().map(|(item, _)| bytes(item));
         let tags = self.tags.values().map(|(item, _)| bytes(item));

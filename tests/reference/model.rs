@@ -67,7 +67,7 @@ pub struct Responses {
 pub fn responses(changes: &[Change], requested: &[ImageIdentifier]) -> Option<Responses> {
     let images = fold(changes)?;
     let passing =
-        |filter: &Filter| images.iter().filter(|image| filter.passes(image)).cloned().collect();
+        |filter: &Filter| images.iter().filter(|image| filter.passes(image)).map(listed).collect();
     let find = |identifier: &ImageIdentifier| {
         let fits = |image: &&Image| {
             identifier.digest.as_ref().is_none_or(|digest| *digest == image.image_digest)
@@ -79,6 +79,24 @@ pub fn responses(changes: &[Change], requested: &[ImageIdentifier]) -> Option<Re
         listed: filters().map(|filter| (filter, passing(&filter))).collect(),
         found: requested.iter().map(|requested| (requested.clone(), find(requested))).collect(),
     })
+}
+
+/// An image as a listing has it, with times in milliseconds.
+fn listed(image: &Image) -> Image {
+    let in_milliseconds = |time: Option<Timestamp>| {
+        time.map(|time| Timestamp::from_milliseconds(time.as_milliseconds()).unwrap())
+    };
+    let mut listed = image.clone();
+    listed.image_pushed_at = in_milliseconds(Some(image.image_pushed_at)).unwrap();
+    listed.last_recorded_pull_time = in_milliseconds(image.last_recorded_pull_time);
+    listed.last_archived_at = in_milliseconds(image.last_archived_at);
+    listed.last_activated_at = in_milliseconds(image.last_activated_at);
+    if let Some(findings) = listed.scan.as_mut().and_then(|scan| scan.findings.as_mut()) {
+        findings.completed_at = in_milliseconds(findings.completed_at);
+        findings.vulnerability_source_updated_at =
+            in_milliseconds(findings.vulnerability_source_updated_at);
+    }
+    listed
 }
 
 pub fn filters() -> impl Iterator<Item = Filter> {

@@ -126,8 +126,8 @@ impl Api {
                 authorize(&request.repository)?;
                 let keyring = self.keyring().await?;
                 let described = describe_images(&self.reader, &keyring, &request).await?;
-                let Described { response, consumed_capacity } = described;
-                Answer::new(&response, response.image_details.len(), consumed_capacity)
+                let Described { json, images, consumed_capacity } = described;
+                Ok(Answer { body: json, items: images, consumed_capacity })
             }
             Operation::ListImages => {
                 let request = list_images::parse(registry, body)?;

@@ -4,14 +4,14 @@
 
 use catalog::image::{ImageStatus, TagStatus};
 use catalog::reader::Filter;
-use catalog::{Digest, Reader, RegistryId, Service, Tag, Timestamp};
+use catalog::time::EpochSeconds;
+use catalog::{Digest, Reader, RegistryId, Service, Tag};
 use serde::Serialize;
 
 use crate::error::ApiError;
 use crate::members::Members;
 use crate::page_token::{Keyring, ListingKey};
 use crate::pairs::{self, PageMembers, PageRequest};
-use crate::response::epoch_seconds;
 use crate::service::Operation;
 
 #[derive(Debug, Serialize)]
@@ -26,8 +26,7 @@ pub(crate) struct DescribeImageTagsResponse {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ImageTagDetail {
     image_tag: Tag,
-    #[serde(serialize_with = "epoch_seconds")]
-    created_at: Timestamp,
+    created_at: EpochSeconds,
     image_detail: ReferencedImageDetail,
 }
 
@@ -38,8 +37,7 @@ struct ReferencedImageDetail {
     image_digest: Digest,
     #[serde(skip_serializing_if = "Option::is_none")]
     image_size_in_bytes: Option<i64>,
-    #[serde(serialize_with = "epoch_seconds")]
-    image_pushed_at: Timestamp,
+    image_pushed_at: EpochSeconds,
     #[serde(skip_serializing_if = "Option::is_none")]
     image_manifest_media_type: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -72,12 +70,12 @@ pub(crate) async fn describe_image_tags(
         let last = moves.get(&image_tag);
         let last = last.filter(|last| last.digest.as_ref() == Some(&image.image_digest));
         Some(ImageTagDetail {
-            created_at: last.map_or(image.image_pushed_at, |last| last.time),
+            created_at: EpochSeconds(last.map_or(image.image_pushed_at, |last| last.time)),
             image_tag,
             image_detail: ReferencedImageDetail {
                 image_digest: image.image_digest.clone(),
                 image_size_in_bytes: image.image_size_in_bytes,
-                image_pushed_at: image.image_pushed_at,
+                image_pushed_at: EpochSeconds(image.image_pushed_at),
                 image_manifest_media_type: image.image_manifest_media_type.clone(),
                 artifact_media_type: image.artifact_media_type.clone(),
             },

@@ -2,14 +2,12 @@
 
 use std::collections::HashSet;
 
-use catalog::image::{Image, Position};
 use catalog::reader::{Filter, ImageIdentifier, Listing};
-use catalog::{Reader, Repository};
+use catalog::{Reader, Repository, Row};
 
 use crate::error::ApiError;
 use crate::page_token::{Keyring, ListingKey, PagePosition};
 use crate::request::{DescribeImagesRequest, RequestedImage, Selection};
-use crate::response::{DescribeImagesResponse, ImageDetail};
 use crate::service::Operation;
 
 /// The weight of all images of a response. Lambda's limit for a response is 6 MB, API Gateway's
@@ -19,9 +17,11 @@ const MAX_RESPONSE_BYTES: usize = 5 * 1024 * 1024;
 /// The weight of all images of a page, which also has a token.
 pub(crate) const MAX_PAGE_BYTES: usize = MAX_RESPONSE_BYTES - 4096;
 
+/// A response, in JSON.
 #[derive(Debug)]
 pub(crate) struct Described {
-    pub(crate) response: DescribeImagesResponse,
+    pub(crate) json: String,
+    pub(crate) images: usize,
     pub(crate) consumed_capacity: f64,
 }
 
@@ -78,20 +78,13 @@ async fn describe_requested(
         }
     }
     // An image that does not exist is the first error.
-    let mut image_details = Vec::with_capacity(requested.len());
-    let mut bytes = 0;
+    let mut details = ImageDetails::new(repository);
     for image in requested {
-        let detail = detail(repository, image)?;
-        bytes += weight(detail.get());
-        if bytes > MAX_RESPONSE_BYTES {
+        if !details.add(&Row::new(image)?, MAX_RESPONSE_BYTES)? {
             return Err(too_large());
         }
-        image_details.push(detail);
     }
-    Ok(Described {
-        response: DescribeImagesResponse { image_details, next_token: None },
-        consumed_capacity: found.consumed_capacity,
-    })
+    Ok(details.finish(None, found.consumed_capacity))
 }
 
 fn not_found(repository: &Repository, image_id: &RequestedImage) -> ApiError {
@@ -118,28 +111,66 @@ async fn describe_page(
     key: &ListingKey<'_>,
     max_results: usize,
 ) -> Result<Described, ApiError> {
-    let mut image_details = Vec::new();
-    let mut bytes = 0;
-    let mut last: Option<Position> = None;
+    let mut details = ImageDetails::new(repository);
+    let mut last: Option<Row> = None;
     let mut next_token = None;
-    while let Some(image) = listing.next().await.map_err(ApiError::from)? {
-        let detail = detail(repository, &image)?;
-        let weight = weight(detail.get());
-        if let Some(last) = &last
-            && (image_details.len() == max_results || bytes + weight > MAX_PAGE_BYTES)
-        {
-            let position = PagePosition { image: last.clone(), tag: None };
-            next_token = Some(keyring.seal_position(key, &position.to_bytes())?);
-            break;
+    while let Some(row) = listing.next().await? {
+        // A page has at least one image.
+        let limit = if last.is_some() { MAX_PAGE_BYTES } else { usize::MAX };
+        let fits = details.images < max_results && details.add(&row, limit)?;
+        match &last {
+            Some(last) if !fits => {
+                let position = PagePosition { image: last.position()?, tag: None };
+                next_token = Some(keyring.seal_position(key, &position.to_bytes())?);
+                break;
+            }
+            _ => last = Some(row),
         }
-        bytes += weight;
-        last = Some(image.position());
-        image_details.push(detail);
     }
-    Ok(Described {
-        response: DescribeImagesResponse { image_details, next_token },
-        consumed_capacity: listing.consumed_capacity(),
-    })
+    Ok(details.finish(next_token, listing.consumed_capacity()))
+}
+
+/// A response that is being written.
+struct ImageDetails<'a> {
+    repository: &'a Repository,
+    json: String,
+    images: usize,
+    /// The weight of the images.
+    bytes: usize,
+}
+
+impl<'a> ImageDetails<'a> {
+    fn new(repository: &'a Repository) -> Self {
+        Self { repository, json: r#"{"imageDetails":["#.to_owned(), images: 0, bytes: 0 }
+    }
+
+    /// Adds an image, unless the weight of all would exceed the limit. Returns whether it fits.
+    fn add(&mut self, row: &Row, limit: usize) -> Result<bool, ApiError> {
+        let end = self.json.len();
+        if self.images > 0 {
+            self.json.push(',');
+        }
+        let start = self.json.len();
+        row.write_json(self.repository, &mut self.json)?;
+        let weight = weight(&self.json[start..]);
+        if self.bytes + weight > limit {
+            self.json.truncate(end);
+            return Ok(false);
+        }
+        self.bytes += weight;
+        self.images += 1;
+        Ok(true)
+    }
+
+    fn finish(mut self, next_token: Option<String>, consumed_capacity: f64) -> Described {
+        self.json.push(']');
+        if let Some(token) = next_token {
+            // Base64 has no character that JSON escapes.
+            self.json.extend([r#","nextToken":""#, &token, "\""]);
+        }
+        self.json.push('}');
+        Described { json: self.json, images: self.images, consumed_capacity }
+    }
 }
 
 /// The bytes of an image in a response. Lambda receives the response as a JSON string, in which
@@ -147,11 +178,4 @@ async fn describe_page(
 pub(crate) fn weight(detail: &str) -> usize {
     let comma = 1;
     detail.len() + detail.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count() + comma
-}
-
-fn detail(
-    repository: &Repository,
-    image: &Image,
-) -> Result<Box<serde_json::value::RawValue>, ApiError> {
-    ImageDetail::new(repository, image).to_json().map_err(|error| ApiError::Server(Box::new(error)))
 }

@@ -6,9 +6,9 @@
 use std::collections::HashSet;
 
 use catalog::repository::{Encryption, ExclusionFilter, ImageTagMutability};
+use catalog::time::EpochSeconds;
 use catalog::{
     Reader, RegistryId, Repository, RepositoryArn, RepositoryDescription, RepositoryName, Service,
-    Timestamp,
 };
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -18,7 +18,6 @@ use crate::describe_images::{MAX_PAGE_BYTES, weight};
 use crate::error::ApiError;
 use crate::members::{Members, integer, is_given, list, string};
 use crate::page_token::{Keyring, ListingKey};
-use crate::response::optional_epoch_seconds;
 
 const MAX_REPOSITORY_NAMES: usize = 100;
 
@@ -58,8 +57,8 @@ struct RepositoryDetail {
     repository_name: RepositoryName,
     #[serde(skip_serializing_if = "Option::is_none")]
     repository_uri: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "optional_epoch_seconds")]
-    created_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created_at: Option<EpochSeconds>,
     #[serde(flatten)]
     private: Option<PrivateMembers>,
 }
@@ -72,7 +71,15 @@ struct PrivateMembers {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     image_tag_mutability_exclusion_filters: Vec<ExclusionFilter>,
     image_scanning_configuration: ImageScanningConfiguration,
-    encryption_configuration: Encryption,
+    encryption_configuration: EncryptionConfiguration,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct EncryptionConfiguration {
+    encryption_type: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kms_key: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -221,10 +228,15 @@ impl RepositoryDetail {
                 image_scanning_configuration: ImageScanningConfiguration {
                     scan_on_push: scan_on_push.unwrap_or_default(),
                 },
-                encryption_configuration: encryption.unwrap_or_else(|| Encryption {
-                    encryption_type: "AES256".to_owned(),
-                    kms_key: None,
-                }),
+                encryption_configuration: match encryption {
+                    Some(Encryption { encryption_type, kms_key }) => {
+                        EncryptionConfiguration { encryption_type, kms_key }
+                    }
+                    None => EncryptionConfiguration {
+                        encryption_type: "AES256".to_owned(),
+                        kms_key: None,
+                    },
+                },
             }
         });
         Self {
@@ -232,7 +244,7 @@ impl RepositoryDetail {
             registry_id: repository.registry,
             repository_name: repository.name,
             repository_uri: uri,
-            created_at,
+            created_at: created_at.map(EpochSeconds),
             private,
         }
     }

@@ -9,7 +9,6 @@
 //! - `describe_images`, `list_images`, `describe_image_tags`, `describe_registries`,
 //!   `describe_repositories`, `list_tags_for_resource`: the operations
 //! - `pairs`: pages of images and tags, of two operations
-//! - `response`: images as the services write them
 //! - [`page_token`]: seals and opens page tokens
 //! - [`error`]: every error and its wire form
 
@@ -28,7 +27,6 @@ mod members;
 pub mod page_token;
 mod pairs;
 pub mod request;
-mod response;
 pub mod service;
 
 pub use api::Api;

@@ -134,12 +134,12 @@ async fn fill(
     mut last: Option<PagePosition>,
 ) -> Result<(Vec<Pair>, Option<PagePosition>), ApiError> {
     while pairs.len() <= max_results {
-        let Some(image) = listing.next().await? else { return Ok((pairs, None)) };
+        let Some(row) = listing.next().await? else { return Ok((pairs, None)) };
         if pairs.len() == max_results {
             return Ok((pairs, last));
         }
-        last = Some(PagePosition { image: image.position(), tag: None });
-        pairs.extend(pairs_of(Arc::new(image)));
+        last = Some(PagePosition { image: row.position()?, tag: None });
+        pairs.extend(pairs_of(Arc::new(row.image()?)));
     }
     // The page ends within an image.
     pairs.truncate(max_results);

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use catalog::change::{Change, Content};
 use catalog::history::RepositoryHistory;
@@ -163,7 +164,10 @@ fn found(
         digest: digest.clone(),
         tag: tag.cloned(),
         pushed_at,
-        found_at: found_at.max(known.map(|known| known.image_pushed_at)).unwrap_or(observed.time),
+        // A listing has milliseconds, and the push may have been later in that of its time.
+        found_at: found_at
+            .max(known.map(|known| known.image_pushed_at.plus(Duration::from_nanos(999_999))))
+            .unwrap_or(observed.time),
         is_stated: image.is_some_and(|image| image.is_stated),
         content,
     };

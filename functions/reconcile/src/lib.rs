@@ -362,8 +362,8 @@ async fn known(reader: &Reader, repository: &Repository) -> Result<Option<Known>
         let (history, _) = reader.repository(repository).await?;
         let mut listing = reader.list(repository, &Filter::default(), None, PAGE_SIZE).await?;
         let mut images = Vec::new();
-        while let Some(image) = listing.next().await? {
-            images.push(image);
+        while let Some(row) = listing.next().await? {
+            images.push(row.image()?);
         }
         Ok(Known { history, images })
     };

@@ -9,12 +9,13 @@ mod items;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::change::{Change, ChangeKind};
-use crate::history::log::{Event, unpack};
+use crate::history::log::Event;
 use crate::history::{
     Effect, Found, ImageHistory, Move, RepositoryHistory, TagEvent, TagEventKind, TagHistory,
 };
 use crate::identifier::{Digest, Tag};
 use crate::image::Image;
+use crate::packed::unpack;
 use crate::time::Timestamp;
 
 pub use self::items::{Drafted, Item, Loaded, Missing, Owner, Writes};

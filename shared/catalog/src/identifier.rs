@@ -78,6 +78,7 @@ macro_rules! identifier {
                 }
                 Ok(Self(Self::normalise(text)))
             }
+
         }
 
         impl TryFrom<String> for $name {
@@ -127,8 +128,6 @@ identifier!(
 );
 identifier!(
     /// A tag. Case matters.
-    #[derive(Serialize, Deserialize)]
-    #[serde(try_from = "String", into = "String")]
     Tag,
     1..=300,
     TAG_PATTERN
@@ -158,11 +157,37 @@ impl Tag {
     fn normalise(text: &str) -> String {
         text.to_owned()
     }
+
+    /// One that the catalog has written into an item. It was checked before.
+    pub(crate) fn stored(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl Serialize for Tag {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+/// Where it is packed, the catalog wrote it.
+impl<'de> Deserialize<'de> for Tag {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            return String::deserialize(deserializer)?.try_into().map_err(D::Error::custom);
+        }
+        String::deserialize(deserializer).map(Self::stored)
+    }
 }
 
 impl Digest {
     fn normalise(text: &str) -> String {
         text.to_ascii_lowercase()
+    }
+
+    /// One that the catalog has written into an item. It was checked before.
+    pub(crate) fn stored(text: String) -> Self {
+        Self(text)
     }
 
     /// Bytes in the packed form.
@@ -208,10 +233,11 @@ impl<'de> Deserialize<'de> for Digest {
         }
         match PackedDigest::deserialize(deserializer)? {
             PackedDigest::Sha256(hash) => {
-                let digits = hash.iter().map(|byte| format!("{byte:02x}"));
-                Ok(Self(["sha256:".to_owned()].into_iter().chain(digits).collect()))
+                let digits = hash.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
+                let digits = digits.filter_map(|digit| char::from_digit(digit.into(), 16));
+                Ok(Self::stored("sha256:".chars().chain(digits).collect()))
             }
-            PackedDigest::Other(text) => text.try_into().map_err(D::Error::custom),
+            PackedDigest::Other(text) => Ok(Self::stored(text)),
         }
     }
 }

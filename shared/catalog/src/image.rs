@@ -8,34 +8,24 @@ use crate::identifier::{Digest, Tag};
 use crate::time::Timestamp;
 
 /// An image that exists. The members have the names of Amazon ECR's `ImageDetail`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
     pub image_digest: Digest,
     /// Its tags, in ascending byte order.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub image_tags: BTreeSet<Tag>,
     /// The first push of the digest since it was last deleted.
     pub image_pushed_at: Timestamp,
     /// Configuration and layers in bytes, as the manifest lists them; of an index, the largest of
     /// its manifests. Absent while unknown.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_size_in_bytes: Option<i64>,
     pub image_status: ImageStatus,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_manifest_media_type: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_media_type: Option<String>,
     /// The `subject` of the manifest, such as the image of a signature.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject_manifest_digest: Option<Digest>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scan: Option<Scan>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_recorded_pull_time: Option<Timestamp>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_archived_at: Option<Timestamp>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_activated_at: Option<Timestamp>,
 }
 
@@ -87,24 +77,18 @@ pub struct Position {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub struct Scan {
     /// `COMPLETE`, `ACTIVE`, `FAILED` and so on, as the registry sent it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// Of the last scan that was completed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub findings: Option<FindingsSummary>,
 }
 
 /// The members of Amazon ECR's `imageScanFindingsSummary`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub struct FindingsSummary {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<Timestamp>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vulnerability_source_updated_at: Option<Timestamp>,
     /// Findings by severity.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finding_severity_counts: Option<BTreeMap<String, i64>>,
 }
 

@@ -8,6 +8,8 @@
 //! - [`change`]: a change of a repository
 //! - [`history`]: data types whose state does not depend on the order of changes
 //! - [`draft`]: the writes of a change
+//! - [`row`]: an image as it is listed
+//! - [`packed`]: the compact form of histories
 //! - [`table`]: the DynamoDB table: definition, keys and items
 //! - [`reader`]: listings, and images by tag or digest
 //! - [`pending`]: lookups that registries did not complete yet
@@ -21,9 +23,11 @@ pub mod draft;
 pub mod history;
 pub mod identifier;
 pub mod image;
+pub mod packed;
 pub mod pending;
 pub mod reader;
 pub mod repository;
+pub mod row;
 pub mod table;
 pub mod time;
 pub mod writer;
@@ -36,6 +40,7 @@ pub use image::{Image, ImageStatus};
 pub use pending::PendingLookups;
 pub use reader::Reader;
 pub use repository::{RepositoryDescription, RepositoryStatement};
+pub use row::Row;
 pub use table::Table;
 pub use time::Timestamp;
 pub use writer::Writer;

@@ -14,7 +14,7 @@ use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
 use crate::history::{ImageHistory, Move, RepositoryHistory, TagHistory};
 use crate::identifier::{Digest, Repository, Tag};
 use crate::image::{Image, ImageStatus, Position, TagStatus};
-use crate::table::{self, StoreError, Table};
+use crate::table::{self, Item, StoreError, Table};
 
 pub use self::listing::Listing;
 pub use self::repositories::Repositories;
@@ -96,10 +96,11 @@ impl Reader {
         page_size: usize,
     ) -> Result<Listing, ReadError> {
         let mut listing = Listing::new(self, repository, filter, after, page_size);
-        let (capacity, ()) = tokio::try_join!(self.check_exists(repository), async {
-            listing.fill().await.map_err(ReadError::from)
-        })?;
-        listing.capacity_of_existence = capacity;
+        listing.fill().await?;
+        // A repository with images exists.
+        if !listing.has_read() {
+            listing.capacity_of_existence = self.check_exists(repository).await?;
+        }
         Ok(listing)
     }
 
@@ -111,10 +112,8 @@ impl Reader {
     ) -> Result<Found, ReadError> {
         let mut found: BTreeMap<&ImageIdentifier, Arc<Image>> = BTreeMap::new();
         let mut missing: BTreeSet<&ImageIdentifier> = identifiers.iter().collect();
-        let (mut consumed_capacity, mut look) =
-            tokio::try_join!(self.check_exists(repository), async {
-                Ok(self.look(repository, &missing, false).await?)
-            })?;
+        let mut consumed_capacity = 0.0;
+        let mut look = self.look(repository, &missing, false).await?;
         let mut before: Option<Look> = None;
         for _ in 0..MAX_LOOKS {
             consumed_capacity += look.consumed_capacity;
@@ -126,6 +125,14 @@ impl Reader {
                 !look.is_certain(identifier, before.as_ref())
             });
             if missing.is_empty() {
+                // A repository with images exists.
+                if found.is_empty() {
+                    match look.repository_exists {
+                        Some(true) => {}
+                        Some(false) => return Err(ReadError::RepositoryNotFound),
+                        None => consumed_capacity += self.check_exists(repository).await?,
+                    }
+                }
                 let images =
                     identifiers.iter().map(|identifier| found.get(identifier).cloned()).collect();
                 return Ok(Found { images, consumed_capacity });
@@ -136,7 +143,8 @@ impl Reader {
         Err(StoreError::Contended.into())
     }
 
-    /// Reads the items of identifiers: the tags, and then the images that they were last moved to.
+    /// Reads the items of identifiers: digests and tags, and then the images that the tags were last
+    /// moved to. A consistent look also reads whether the repository exists.
     async fn look(
         &self,
         repository: &Repository,
@@ -144,34 +152,49 @@ impl Reader {
         is_consistent: bool,
     ) -> Result<Look, StoreError> {
         let partition = table::partition(repository);
-        let mut look = Look { is_consistent, ..Look::default() };
+        let repository_exists = is_consistent.then_some(false);
+        let mut look = Look { is_consistent, repository_exists, ..Look::default() };
         // An identifier with both is read by its digest, because the image has its tags.
+        let digests = identifiers.iter().filter_map(|identifier| identifier.digest.as_ref());
+        let digests: HashMap<String, &Digest> =
+            digests.map(|digest| (table::digest_sort(digest), digest)).collect();
         let tags: HashMap<String, &Tag> = identifiers
             .iter()
             .filter(|identifier| identifier.digest.is_none())
             .filter_map(|identifier| identifier.tag.as_ref())
             .map(|tag| (table::tag_sort(tag), tag))
             .collect();
-        let mut digests: BTreeSet<Digest> =
-            identifiers.iter().filter_map(|identifier| identifier.digest.clone()).collect();
-        let (items, capacity) =
-            self.table.get(&partition, tags.keys().cloned(), is_consistent).await?;
-        look.consumed_capacity += capacity;
-        for item in items {
-            let Some(tag) = tags.get(table::sort_of(&item)) else { continue };
-            let item = table::parse_history::<TagHistory>(item)?;
-            if let Some(digest) = item.history.target() {
-                digests.insert(digest.clone());
-                look.targets.insert((*tag).clone(), (item.version, digest.clone()));
-            }
-        }
-        let sorts = digests.iter().map(table::digest_sort);
+        let itself = is_consistent.then(|| table::REPOSITORY_ITEM.to_owned());
+        let sorts = digests.keys().chain(tags.keys()).cloned().chain(itself);
         let (items, capacity) = self.table.get(&partition, sorts, is_consistent).await?;
         look.consumed_capacity += capacity;
-        for item in items {
-            let Some(digest) = table::digest_of_sort(table::sort_of(&item)) else { continue };
-            let history: ImageHistory = table::parse(item)?;
-            look.images.extend(history.image(&digest).map(|image| (digest, Arc::new(image))));
+        for item in &items {
+            let sort = table::sort_of(item);
+            if let Some(digest) = digests.get(sort) {
+                look.add_image(digest, item)?;
+            } else if let Some(tag) = tags.get(sort) {
+                let item = table::stored_history::<TagHistory>(item)?;
+                if let Some(digest) = item.history.target() {
+                    look.targets.insert((*tag).clone(), (item.version, digest.clone()));
+                }
+            } else {
+                let history: RepositoryHistory = table::history(item)?;
+                look.repository_exists = Some(history.exists());
+            }
+        }
+        let targets: HashMap<String, Digest> = look
+            .targets
+            .values()
+            .map(|(_, digest)| (table::digest_sort(digest), digest.clone()))
+            .filter(|(sort, _)| !digests.contains_key(sort))
+            .collect();
+        let (items, capacity) =
+            self.table.get(&partition, targets.keys().cloned(), is_consistent).await?;
+        look.consumed_capacity += capacity;
+        for item in &items {
+            if let Some(digest) = targets.get(table::sort_of(item)) {
+                look.add_image(digest, item)?;
+            }
         }
         Ok(look)
     }
@@ -200,7 +223,7 @@ impl Reader {
         let mut moves = BTreeMap::new();
         for item in items {
             let Some(tag) = tags.get(table::sort_of(&item)) else { continue };
-            let history: TagHistory = table::parse(item)?;
+            let history: TagHistory = table::history(&item)?;
             moves.extend(history.last_move().map(|last| ((*tag).clone(), last.clone())));
         }
         Ok((moves, capacity))
@@ -241,7 +264,8 @@ impl Reader {
             .send()
             .await?;
         let capacity = output.consumed_capacity.and_then(|capacity| capacity.capacity_units);
-        let history: Option<RepositoryHistory> = output.item.map(table::parse).transpose()?;
+        let item = output.item.as_ref();
+        let history: Option<RepositoryHistory> = item.map(table::history).transpose()?;
         Ok((history.filter(RepositoryHistory::exists), capacity.unwrap_or_default()))
     }
 }
@@ -255,10 +279,19 @@ struct Look {
     /// the tag's item.
     targets: BTreeMap<Tag, (u64, Digest)>,
     images: BTreeMap<Digest, Arc<Image>>,
+    /// `None` if that was not read.
+    repository_exists: Option<bool>,
     consumed_capacity: f64,
 }
 
 impl Look {
+    /// Adds the image of a digest, if it exists.
+    fn add_image(&mut self, digest: &Digest, item: &Item) -> Result<(), StoreError> {
+        let image = table::history::<ImageHistory>(item)?.image(digest);
+        self.images.extend(image.map(|image| (digest.clone(), Arc::new(image))));
+        Ok(())
+    }
+
     fn image(&self, identifier: &ImageIdentifier) -> Option<&Arc<Image>> {
         let target = || Some(&self.targets.get(identifier.tag.as_ref()?)?.1);
         let image = self.images.get(identifier.digest.as_ref().or_else(target)?)?;

@@ -13,19 +13,13 @@ pub const MAX_TAGS: usize = 100;
 ///
 /// <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_Repository.html>
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub struct RepositoryDescription {
     /// When it was created, or the first time at which it is known to have existed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_at: Option<Timestamp>,
     /// What `docker pull` takes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uri: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_tag_mutability: Option<ImageTagMutability>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scan_on_push: Option<bool>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encryption: Option<Encryption>,
 }
 
@@ -43,12 +37,10 @@ pub struct RepositoryStatement {
 
 /// Whether a tag of an image can be overwritten.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub struct ImageTagMutability {
     /// `MUTABLE`, `IMMUTABLE`, or either of them `_WITH_EXCLUSION`.
     pub value: String,
     /// The tags that are excluded.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exclusion_filters: Vec<ExclusionFilter>,
 }
 
@@ -63,10 +55,8 @@ pub struct ExclusionFilter {
 
 /// How the images of a repository are encrypted.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub struct Encryption {
     /// `AES256`, `KMS` or `KMS_DSSE`.
     pub encryption_type: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kms_key: Option<String>,
 }

@@ -20,12 +20,16 @@
 //! partition `format` contains the number of the table's format. Each signed delivery has a
 //! partition, `delivery#<hash of the signature>`, which contains when it was received first.
 //!
+//! The history of a repository, a digest or a tag is the attribute `history`. An image in a listing
+//! is the attributes `image` and `private`; [`crate::row`] has their form.
+//!
 //! The attribute `repositoryTagStatus` is the partition key of the index [`TAG_STATUS_INDEX`].
 //! Images listed by their status have it, and the index lists a repository's tagged or untagged
 //! ones in the same order.
 
 mod error;
 mod keys;
+mod query;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -35,7 +39,7 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::create_table::CreateTableError;
 use aws_sdk_dynamodb::operation::describe_table::DescribeTableError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement,
     KeyType, KeysAndAttributes, Projection, ProjectionType, ReturnConsumedCapacity,
@@ -47,10 +51,15 @@ use serde::de::DeserializeOwned;
 use crate::change::MAX_CLOCK_LEAD;
 use crate::draft;
 use crate::history::LATENESS_WINDOW;
+use crate::identifier::Repository;
+use crate::packed;
+use crate::repository::RepositoryDescription;
+use crate::row::Row;
 use crate::time::Timestamp;
 
 pub use self::error::{StoreError, causes};
 pub(crate) use self::keys::*;
+pub(crate) use self::query::{Partition, Query};
 
 /// An item of DynamoDB.
 pub type Item = HashMap<String, AttributeValue>;
@@ -69,7 +78,7 @@ pub const EXPIRES_AT: &str = "expiresAt";
 pub const VERSION: &str = "version";
 
 /// The format of the table's items. A program does not read or write a table of another format.
-pub const FORMAT: u64 = 5;
+pub const FORMAT: u64 = 6;
 
 /// The partition key and the sort key of the item that holds the format, and its attribute. No
 /// repository's partition has its name: those have a slash.
@@ -101,8 +110,18 @@ pub const TOMBSTONE_LIFETIME: Duration = LATENESS_WINDOW.saturating_add(MAX_CLOC
 /// Manifests of an index, which are in one item.
 pub(crate) const MAX_MANIFESTS: usize = 1000;
 
+/// The attribute of a history, packed.
+pub const HISTORY: &str = "history";
+
+/// The attribute of the description of a repository, packed.
+const DESCRIPTION: &str = "description";
+
 /// The attribute of a segment that holds its events.
-pub(crate) const EVENTS: &str = "events";
+const EVENTS: &str = "events";
+
+/// The attributes of a row that hold the members of both services, and those of the private one.
+pub const IMAGE: &str = "image";
+pub const PRIVATE: &str = "private";
 
 /// Keys of one BatchGetItem request.
 const BATCH_GET_KEYS: usize = 100;
@@ -122,27 +141,108 @@ pub(crate) fn sort_of(item: &Item) -> &str {
     item.get(SORT).and_then(|sort| sort.as_s().ok()).map_or("", String::as_str)
 }
 
-/// Reads an item.
-pub(crate) fn parse<T: DeserializeOwned>(item: Item) -> Result<T, StoreError> {
-    let sort = sort_of(&item).to_owned();
-    serde_dynamo::from_item(item).map_err(|error| StoreError::Item { sort, error: Box::new(error) })
+/// A binary attribute.
+fn binary(bytes: Vec<u8>) -> AttributeValue {
+    AttributeValue::B(Blob::new(bytes))
 }
 
-/// Reads the item of a history.
-pub(crate) fn parse_history<T: DeserializeOwned>(item: Item) -> Result<draft::Item<T>, StoreError> {
+/// An item that cannot be read.
+fn invalid(item: &Item, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
+    StoreError::Item { sort: sort_of(item).to_owned(), error: error.into() }
+}
+
+/// Reads a packed attribute.
+fn unpack<T: DeserializeOwned>(item: &Item, name: &str) -> Result<T, StoreError> {
+    let Some(AttributeValue::B(bytes)) = item.get(name) else {
+        return Err(invalid(item, format!("it has no {name}")));
+    };
+    packed::unpack(bytes.as_ref()).map_err(|error| invalid(item, error))
+}
+
+/// The item of a history.
+pub(crate) fn history_item(
+    partition: &str,
+    sort: &str,
+    history: &impl Serialize,
+    version: u64,
+) -> Item {
+    let mut item = key(partition, sort);
+    item.insert(HISTORY.to_owned(), binary(packed::pack(history)));
+    item.insert(VERSION.to_owned(), AttributeValue::N(version.to_string()));
+    item
+}
+
+/// The history in an item.
+pub(crate) fn history<T: DeserializeOwned>(item: &Item) -> Result<T, StoreError> {
+    unpack(item, HISTORY)
+}
+
+/// The history in an item, with what the next write of the item depends on.
+pub(crate) fn stored_history<T: DeserializeOwned>(
+    item: &Item,
+) -> Result<draft::Item<T>, StoreError> {
     let version = item.get(VERSION).and_then(|version| version.as_n().ok()?.parse().ok());
     let expires = item.contains_key(EXPIRES_AT);
-    Ok(draft::Item { version: version.unwrap_or_default(), expires, history: parse(item)? })
+    Ok(draft::Item { version: version.unwrap_or_default(), expires, history: history(item)? })
 }
 
-/// Reads the events of a segment.
-pub(crate) fn parse_segment(mut item: Item) -> Result<Vec<u8>, StoreError> {
+/// The item of the description of a repository.
+pub(crate) fn description_item(
+    partition: &str,
+    sort: &str,
+    description: &RepositoryDescription,
+) -> Item {
+    let mut item = key(partition, sort);
+    item.insert(DESCRIPTION.to_owned(), binary(packed::pack(description)));
+    item
+}
+
+/// The description of a repository in an item.
+pub(crate) fn description(item: &Item) -> Result<RepositoryDescription, StoreError> {
+    unpack(item, DESCRIPTION)
+}
+
+/// The item of a segment.
+pub(crate) fn segment_item(partition: &str, sort: &str, events: Vec<u8>) -> Item {
+    let mut item = key(partition, sort);
+    item.insert(EVENTS.to_owned(), binary(events));
+    item
+}
+
+/// The events in the item of a segment.
+pub(crate) fn segment(mut item: Item) -> Result<Vec<u8>, StoreError> {
     match item.remove(EVENTS) {
         Some(AttributeValue::B(events)) => Ok(events.into_inner()),
-        _ => Err(StoreError::Item {
-            sort: sort_of(&item).to_owned(),
-            error: "it has no events".into(),
-        }),
+        _ => Err(invalid(&item, "it has no events")),
+    }
+}
+
+/// The item of a row. Those of a status are in the index, too.
+pub(crate) fn row_item(repository: &Repository, range: Range, row: &Row) -> Item {
+    let mut item = key(&partition(repository), &image_sort(range, &row.order));
+    if range != Range::OnceArchived {
+        let partition = tag_status_partition(repository, row.tag_status());
+        item.insert(REPOSITORY_TAG_STATUS.to_owned(), text(partition));
+    }
+    item.insert(IMAGE.to_owned(), text(&row.members));
+    if let Some(members) = &row.private_members {
+        item.insert(PRIVATE.to_owned(), text(members));
+    }
+    item
+}
+
+/// The row in an item.
+pub(crate) fn row(mut item: Item) -> Result<Row, StoreError> {
+    let order = sort_of(&item).split_once('#').map(|(_, order)| order.to_owned());
+    let mut take = |name: &str| match item.remove(name) {
+        Some(AttributeValue::S(text)) => Some(text),
+        _ => None,
+    };
+    match (order, take(IMAGE), take(PRIVATE)) {
+        (Some(order), Some(members), private_members) => {
+            Ok(Row { order, members, private_members })
+        }
+        _ => Err(invalid(&item, "it is no image")),
     }
 }
 
@@ -439,17 +539,10 @@ impl Table {
     }
 
     /// A consistent Query of all items whose sort keys begin with a prefix.
-    pub(crate) fn query_prefix(&self, partition: &str, prefix: &str) -> QueryFluentBuilder {
-        self.client
-            .query()
-            .table_name(&self.name)
-            .key_condition_expression("#repository = :repository AND begins_with(#sort, :prefix)")
-            .expression_attribute_names("#repository", REPOSITORY)
-            .expression_attribute_names("#sort", SORT)
-            .expression_attribute_values(":repository", text(partition))
-            .expression_attribute_values(":prefix", text(prefix))
-            .consistent_read(true)
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+    pub(crate) fn query_prefix(&self, partition: &str, prefix: &str) -> Query {
+        let partition = Partition::Table { key: partition.to_owned(), is_consistent: true };
+        // '~' is greater than every character of a name.
+        Query::new(self, partition, (prefix.to_owned(), format!("{prefix}~")))
     }
 
     /// Gets the items that exist, in any order. Keys that DynamoDB did not process are requested

@@ -72,6 +72,59 @@ impl Timestamp {
     pub fn newest_first(self) -> String {
         format!("{:015}", LAST_MILLISECOND - self.as_milliseconds())
     }
+
+    /// The time of such digits, in milliseconds; `None` if there is none.
+    pub(crate) fn from_newest_first(digits: &str) -> Option<Self> {
+        Self::from_milliseconds(LAST_MILLISECOND - digits.parse::<i64>().ok()?).ok()
+    }
+}
+
+/// A time as the JSON protocols of AWS have it: seconds since the beginning of 1970, as a number with
+/// at most three decimals and no exponent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EpochSeconds(pub Timestamp);
+
+impl From<EpochSeconds> for Timestamp {
+    fn from(EpochSeconds(time): EpochSeconds) -> Self {
+        time
+    }
+}
+
+impl EpochSeconds {
+    fn fraction(self) -> Result<i64, f64> {
+        let milliseconds = self.0.as_milliseconds();
+        if milliseconds % 1000 == 0 {
+            return Ok(milliseconds / 1000);
+        }
+        // Exact: the largest number of milliseconds has 48 bits, and the shortest text that reads
+        // back as this number has three decimals.
+        Err(milliseconds as f64 / 1000.0)
+    }
+}
+
+impl fmt::Display for EpochSeconds {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.fraction() {
+            Ok(seconds) => write!(formatter, "{seconds}"),
+            Err(seconds) => write!(formatter, "{seconds}"),
+        }
+    }
+}
+
+impl Serialize for EpochSeconds {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.fraction() {
+            Ok(seconds) => serializer.serialize_i64(seconds),
+            Err(seconds) => serializer.serialize_f64(seconds),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for EpochSeconds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let milliseconds = (f64::deserialize(deserializer)? * 1000.0).round();
+        Timestamp::from_milliseconds(milliseconds as i64).map(Self).map_err(D::Error::custom)
+    }
 }
 
 impl TryFrom<jiff::Timestamp> for Timestamp {
@@ -141,6 +194,26 @@ mod tests {
     }
 
     #[test]
+    fn epoch_seconds_have_at_most_three_decimals_and_no_exponent() {
+        for (time, expected) in [
+            ("2026-05-15T15:33:03.778Z", "1778859183.778"),
+            ("2026-05-15T15:33:03.778999Z", "1778859183.778"),
+            ("2024-01-12T15:02:26Z", "1705071746"),
+            ("1970-01-01T00:00:00.001Z", "0.001"),
+            ("1969-12-31T23:59:59.5Z", "-0.5"),
+            ("0001-01-01T00:00:00.001Z", "-62135596799.999"),
+            ("9999-12-30T22:00:00.999Z", "253402207200.999"),
+        ] {
+            let seconds = EpochSeconds(time.parse().expect("a time"));
+            assert_eq!(seconds.to_string(), expected);
+            let json = serde_json::to_string(&seconds).expect("a number");
+            assert_eq!(json, expected);
+            let read: EpochSeconds = serde_json::from_str(&json).expect("a time");
+            assert_eq!(read.0.as_milliseconds(), seconds.0.as_milliseconds());
+        }
+    }
+
+    #[test]
     fn newer_times_sort_first() {
         let text = |time: &str| time.parse::<Timestamp>().expect("a time").newest_first();
         let newest_first = [
@@ -152,5 +225,10 @@ mod tests {
         ];
         assert!(newest_first.map(text).is_sorted());
         assert!(newest_first.map(text).iter().all(|digits| digits.len() == 15));
+        let time = |digits: String| Timestamp::from_newest_first(&digits).expect("a time");
+        assert_eq!(
+            newest_first.map(|time_text| time(text(time_text)).newest_first()),
+            newest_first.map(text)
+        );
     }
 }

@@ -213,20 +213,19 @@ impl Writer {
         let mut items: BTreeMap<String, table::Item> =
             items.into_iter().map(|item| (table::sort_of(&item).to_owned(), item)).collect();
         if missing.repository {
-            let item =
-                items.remove(table::REPOSITORY_ITEM).map(table::parse_history).transpose()?;
+            let item = items.get(table::REPOSITORY_ITEM).map(table::stored_history).transpose()?;
             loaded.repository = Some(item);
         }
         for (sort, digest) in images {
-            let item = items.remove(&sort).map(table::parse_history).transpose()?;
+            let item = items.get(&sort).map(table::stored_history).transpose()?;
             loaded.images.insert(digest, item);
         }
         for (sort, tag) in tags {
-            let item = items.remove(&sort).map(table::parse_history).transpose()?;
+            let item = items.get(&sort).map(table::stored_history).transpose()?;
             loaded.tags.insert(tag, item);
         }
         for (sort, segment) in segments {
-            let events = items.remove(&sort).map(table::parse_segment).transpose()?;
+            let events = items.remove(&sort).map(table::segment).transpose()?;
             loaded.segments.insert(segment, events);
         }
         Ok(read_units)
@@ -240,20 +239,14 @@ impl Writer {
         applied: &mut Applied,
     ) -> Result<Vec<Digest>, StoreError> {
         let (partition, prefix) = (table::partition(repository), table::manifest_prefix(manifest));
-        let mut pages = self.table.query_prefix(&partition, &prefix).into_paginator().send();
+        let mut query = self.table.query_prefix(&partition, &prefix);
         let mut indexes = Vec::new();
-        while let Some(page) = pages.next().await {
-            let page = page?;
-            applied.read_units += page
-                .consumed_capacity()
-                .and_then(|capacity| capacity.capacity_units)
-                .unwrap_or_default();
-            indexes.extend(
-                page.items()
-                    .iter()
-                    .filter_map(|item| table::index_of_manifest_sort(table::sort_of(item))),
-            );
+        while !query.has_ended {
+            let items = query.read(None).await?;
+            let index_of = |item| table::index_of_manifest_sort(table::sort_of(item));
+            indexes.extend(items.iter().filter_map(index_of));
         }
+        applied.read_units += query.consumed_capacity;
         Ok(indexes)
     }
 
@@ -315,21 +308,13 @@ impl Writer {
         applied.read_units += self.load(repository, missing, &mut loaded).await?;
         let item = loaded.repository.flatten();
         let Some(deletion) = item.and_then(|item| item.history.deleting) else { return Ok(None) };
-        let mut pages = self
-            .table
-            .query_prefix(&table::partition(repository), table::DIGEST_PREFIX)
-            .into_paginator()
-            .send();
-        while let Some(page) = pages.next().await {
-            let page = page?;
-            applied.read_units += page
-                .consumed_capacity
-                .and_then(|capacity| capacity.capacity_units)
-                .unwrap_or_default();
+        let partition = table::partition(repository);
+        let mut query = self.table.query_prefix(&partition, table::DIGEST_PREFIX);
+        while !query.has_ended {
             let mut touched = Vec::new();
-            for item in page.items.unwrap_or_default() {
+            for item in query.read(None).await? {
                 let Some(digest) = table::digest_of_sort(table::sort_of(&item)) else { continue };
-                let history: ImageHistory = table::parse(item)?;
+                let history: ImageHistory = table::history(&item)?;
                 if history.has_anything_before(deletion)
                     || history.last_pushed_at() >= Some(deletion)
                 {
@@ -357,6 +342,7 @@ impl Writer {
                 applied.read_units += removal.read_units;
             }
         }
+        applied.read_units += query.consumed_capacity;
         Ok(Some(deletion))
     }
 }

@@ -108,7 +108,8 @@ async fn a_restored_table_has_the_images_and_the_settings_of_the_stack() {
     let reader = catalog::Reader::new(restored);
     let filter = catalog::reader::Filter { tag_status: None, image_status: None };
     let mut listing = reader.list(&repository("team/app"), &filter, None, 10).await.unwrap();
-    assert_eq!(listing.next().await.unwrap().unwrap().image_digest, digest(1));
+    let image = listing.next().await.unwrap().unwrap().image().unwrap();
+    assert_eq!(image.image_digest, digest(1));
 
     run(&moto, &folder, &after);
     assert_eq!(moto.aws(&["dynamodb", "list-tables"])["TableNames"], json!(["restored"]));

@@ -50,7 +50,7 @@ async fn known_image() -> Wire {
 #[tokio::test]
 async fn r37_the_private_service_returns_every_member() {
     let wire = known_image().await;
-    let expected = r#"{"imageDetails":[{"registryId":"123456789012","repositoryName":"app","imageDigest":"sha256:0000000000000000000000000000000000000000000000000000000000000001","imageTags":["latest","v1"],"imageSizeInBytes":12345,"imagePushedAt":1778859183.778,"imageManifestMediaType":"application/vnd.oci.image.manifest.v1+json","artifactMediaType":"application/vnd.oci.image.config.v1+json","imageScanStatus":{"status":"COMPLETE","description":"The scan was completed successfully."},"imageScanFindingsSummary":{"imageScanCompletedAt":1778859240.5,"vulnerabilitySourceUpdatedAt":1778859239,"findingSeverityCounts":{"CRITICAL":10,"MEDIUM":9}},"lastRecordedPullTime":1778859300,"subjectManifestDigest":"sha256:0000000000000000000000000000000000000000000000000000000000000007","imageStatus":"ACTIVE","lastArchivedAt":1778859360,"lastActivatedAt":1778859420}]}"#;
+    let expected = r#"{"imageDetails":[{"registryId":"123456789012","repositoryName":"app","imageDigest":"sha256:0000000000000000000000000000000000000000000000000000000000000001","imagePushedAt":1778859183.778,"imageTags":["latest","v1"],"imageSizeInBytes":12345,"imageManifestMediaType":"application/vnd.oci.image.manifest.v1+json","artifactMediaType":"application/vnd.oci.image.config.v1+json","imageScanStatus":{"status":"COMPLETE","description":"The scan was completed successfully."},"imageScanFindingsSummary":{"imageScanCompletedAt":1778859240.5,"vulnerabilitySourceUpdatedAt":1778859239,"findingSeverityCounts":{"CRITICAL":10,"MEDIUM":9}},"lastRecordedPullTime":1778859300,"subjectManifestDigest":"sha256:0000000000000000000000000000000000000000000000000000000000000007","imageStatus":"ACTIVE","lastArchivedAt":1778859360,"lastActivatedAt":1778859420}]}"#;
     assert_eq!(wire.ecr(json!({ "repositoryName": "app" })).await.body, expected);
     let by_tag = json!({ "repositoryName": "app", "imageIds": [{ "imageTag": "v1" }] });
     assert_eq!(wire.ecr(by_tag).await.body, expected, "looked up by its tag");
@@ -59,7 +59,7 @@ async fn r37_the_private_service_returns_every_member() {
 #[tokio::test]
 async fn r37_the_public_service_returns_eight_members() {
     let wire = known_image().await;
-    let expected = r#"{"imageDetails":[{"registryId":"123456789012","repositoryName":"app","imageDigest":"sha256:0000000000000000000000000000000000000000000000000000000000000001","imageTags":["latest","v1"],"imageSizeInBytes":12345,"imagePushedAt":1778859183.778,"imageManifestMediaType":"application/vnd.oci.image.manifest.v1+json","artifactMediaType":"application/vnd.oci.image.config.v1+json"}]}"#;
+    let expected = r#"{"imageDetails":[{"registryId":"123456789012","repositoryName":"app","imageDigest":"sha256:0000000000000000000000000000000000000000000000000000000000000001","imagePushedAt":1778859183.778,"imageTags":["latest","v1"],"imageSizeInBytes":12345,"imageManifestMediaType":"application/vnd.oci.image.manifest.v1+json","artifactMediaType":"application/vnd.oci.image.config.v1+json"}]}"#;
     assert_eq!(wire.ecr_public(json!({ "repositoryName": "app" })).await.body, expected);
     let by_digest =
         json!({ "repositoryName": "app", "imageIds": [{ "imageDigest": digest(1).as_str() }] });

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use catalog::change::Content;
 use catalog::history::ImageHistory;
 use catalog::image::ImageStatus;
-use catalog::table::{Item, REPOSITORY, SORT};
+use catalog::packed::pack;
+use catalog::table::{HISTORY, IMAGE, Item, PRIVATE, REPOSITORY, SORT};
 use catalog::{ChangeKind, Repository, Service};
 use end_to_end::harness::{digest, repository, tag, time};
 use serde_json::{Value, json};
@@ -35,13 +37,14 @@ async fn r33_pages_end_before_five_mebibytes() {
     let written =
         wire.store().table.client.scan().table_name(&wire.store().table.name).send().await.unwrap();
     let of_app = AttributeValue::S(app.to_string());
-    let is_listed = |item: &&Item| item.contains_key("imageDigest") && item[REPOSITORY] == of_app;
+    let is_listed = |item: &&Item| item.contains_key(IMAGE) && item[REPOSITORY] == of_app;
     let mut written: Vec<Item> = written.items().iter().filter(is_listed).cloned().collect();
     written.sort_by_key(|item| item[SORT].as_s().unwrap().clone());
     let archived = Row::new(2, time(3), ImageStatus::Archived, &[]);
     let [archived, once_archived] = [archived.item(&app), archived.once_archived(&app).unwrap()]
         .map(|mut item| {
-            item.insert("lastArchivedAt".to_owned(), AttributeValue::S(time(4).to_string()));
+            let private = r#"{"imageStatus":"ARCHIVED","lastArchivedAt":1767225600.004}"#;
+            item.insert(PRIVATE.to_owned(), AttributeValue::S(private.to_owned()));
             item
         });
     let tagged = Row::new(1, time(1), ImageStatus::Active, &["v1", "v2"]).item(&app);
@@ -114,9 +117,10 @@ async fn put_image_with_tags(wire: &Wire, number: u64, tags: &[String]) {
     for name in tags {
         history.push(time(0), Some(&tag(name)), &Content::default());
     }
-    let mut item: Item = serde_dynamo::to_item(&history).unwrap();
-    let sort = AttributeValue::S(format!("digest#{}", digest(number)));
-    item.insert(SORT.to_owned(), sort);
+    let mut item = Item::from([
+        (SORT.to_owned(), AttributeValue::S(format!("digest#{}", digest(number)))),
+        (HISTORY.to_owned(), AttributeValue::B(Blob::new(pack(&history)))),
+    ]);
     let row = Row { number, pushed_at: time(0), status: ImageStatus::Active, tags: tags.to_vec() };
     for service in Service::ALL {
         let app = Repository { service, ..repository("app") };

@@ -2,9 +2,10 @@
 
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use catalog::image::ImageStatus;
-use catalog::table::{Item, REPOSITORY, REPOSITORY_TAG_STATUS, SORT};
+use catalog::table::{IMAGE, Item, PRIVATE, REPOSITORY, REPOSITORY_TAG_STATUS, SORT};
 use catalog::{Repository, Timestamp};
 use end_to_end::harness::{Store, digest};
+use serde_json::json;
 
 /// The row of an image without any other data. Rows are put without the writer where pushes would
 /// take too long; [`r33_pages_end_before_five_mebibytes`] proves that they equal the writer's.
@@ -30,21 +31,21 @@ impl Row {
     pub(super) fn item(&self, repository: &Repository) -> Item {
         let (digest, status) = (digest(self.number), self.status.as_str());
         let tag_status = if self.tags.is_empty() { "UNTAGGED" } else { "TAGGED" };
-        let members = [
+        let image =
+            if self.tags.is_empty() { json!({}) } else { json!({ "imageTags": self.tags }) };
+        let attributes = [
             (REPOSITORY, repository.to_string()),
             (SORT, format!("{status}#{}#1#{digest}", self.pushed_at.newest_first())),
             (REPOSITORY_TAG_STATUS, format!("{repository}#{tag_status}")),
-            ("imageDigest", digest.to_string()),
-            ("imagePushedAt", self.pushed_at.to_string()),
-            ("imageStatus", status.to_owned()),
+            (IMAGE, image.to_string()),
+            (PRIVATE, json!({ "imageStatus": status }).to_string()),
         ];
-        let mut item: Item = members
+        let mut item: Item = attributes
             .into_iter()
             .map(|(name, value)| (name.to_owned(), AttributeValue::S(value)))
             .collect();
-        if !self.tags.is_empty() {
-            let tags = self.tags.iter().cloned().map(AttributeValue::S).collect();
-            item.insert("imageTags".to_owned(), AttributeValue::L(tags));
+        if self.status == ImageStatus::Active {
+            item.remove(PRIVATE);
         }
         item
     }
@@ -67,10 +68,8 @@ pub(super) async fn put_rows(store: &Store, repository: &Repository, rows: &[Row
 
 /// Puts items, at most a hundred and at most four megabytes at once, as transactions allow.
 pub(super) async fn put_items(store: &Store, mut items: Vec<Item>) {
-    let weight = |item: &Item| match item.get("imageTags") {
-        Some(AttributeValue::L(tags)) => 1000 + 310 * tags.len(),
-        _ => 1000,
-    };
+    let weight =
+        |item: &Item| 1000 + item.get(IMAGE).map_or(0, |image| image.as_s().unwrap().len());
     while !items.is_empty() {
         let mut weighed = 0;
         let fit = items.iter().take(100).take_while(|item| {

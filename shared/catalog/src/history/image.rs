@@ -98,40 +98,25 @@ pub enum Effect {
 /// - a grow-only set of events: pushes, and losses of tags, from which its push time and its tags
 ///   follow
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub struct ImageHistory {
     /// The latest deletion of the image or of its repository.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     deleted_at: Option<Timestamp>,
     /// The latest push, also from before the deletion.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     last_pushed_at: Option<Timestamp>,
-    #[serde(default, rename = "log", skip_serializing_if = "Log::is_empty")]
     events: Log<ImageEvent, Option<PushTime>>,
     /// The time of the last observation, and the push time that the registry returned.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     observed: Option<Register<Timestamp>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     manifest_media_type: Option<Register<String>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     artifact_media_type: Option<Register<String>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     size_in_bytes: Option<Register<i64>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     manifests: Option<Register<Vec<Digest>>>,
     /// The last known size of each of these manifests.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     manifest_sizes: Vec<Option<i64>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     subject: Option<Register<Digest>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     scan: Option<Register<Scan>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pulled_at: Option<Timestamp>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     archived_at: Option<Timestamp>,
     /// When it was last restored, and when it was available again.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     restored: Option<Register<Timestamp>>,
 }
 

@@ -10,9 +10,9 @@ use super::register::{self, Register};
 use super::tag::Neighbours;
 use super::{Found, ImageHistory, Move, RepositoryHistory, TagEvent, TagEventKind, TagHistory};
 use crate::change::Content;
-use crate::history::log::unpack;
 use crate::identifier::{Digest, Tag};
 use crate::image::{Image, Scan};
+use crate::packed::unpack;
 use crate::repository::RepositoryStatement;
 use crate::time::Timestamp;
 

@@ -83,10 +83,6 @@ impl<E: Ord, S: PartialEq> PartialEq for Log<E, S> {
 impl<E: Ord, S: Eq> Eq for Log<E, S> {}
 
 impl<E: Event, S: Clone + PartialEq + Default> Log<E, S> {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.log.events.is_empty() && self.log.checkpoints.is_empty()
-    }
-
     /// Whether there may be an event before this one.
     pub(crate) fn begins_before(&self, event: &E) -> bool {
         !self.log.checkpoints.is_empty()
@@ -212,39 +208,15 @@ impl<E: Event, S: Clone + PartialEq + Default> Log<E, S> {
     }
 }
 
-/// Decodes the events of a segment.
-pub(crate) fn unpack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, postcard::Error> {
-    postcard::from_bytes(bytes)
-}
-
-#[expect(clippy::unwrap_used, reason = "what is written here has no form that cannot be written")]
-fn pack(value: &impl Serialize) -> Vec<u8> {
-    postcard::to_allocvec(value).unwrap()
-}
-
 impl<E: Event, S: Serialize> Serialize for Log<E, S> {
     fn serialize<T: Serializer>(&self, serializer: T) -> Result<T::Ok, T::Error> {
-        serializer.serialize_bytes(&pack(&self.log))
+        self.log.serialize(serializer)
     }
 }
 
 impl<'de, E: Event, S: DeserializeOwned> Deserialize<'de> for Log<E, S> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Bytes;
-        impl serde::de::Visitor<'_> for Bytes {
-            type Value = Vec<u8>;
-            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                formatter.write_str("bytes")
-            }
-            fn visit_bytes<X>(self, bytes: &[u8]) -> Result<Vec<u8>, X> {
-                Ok(bytes.to_vec())
-            }
-            fn visit_byte_buf<X>(self, bytes: Vec<u8>) -> Result<Vec<u8>, X> {
-                Ok(bytes)
-            }
-        }
-        let bytes = deserializer.deserialize_byte_buf(Bytes)?;
-        let log = unpack(&bytes).map_err(serde::de::Error::custom)?;
+        let log = Stored::deserialize(deserializer)?;
         Ok(Self { log, loaded: BTreeMap::new(), original: None, is_changed: false })
     }
 }

@@ -13,33 +13,22 @@ use crate::time::Timestamp;
 /// Whether a repository exists, and what is known of it: registers, of which a deletion removes what
 /// is older.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub struct RepositoryHistory {
     /// The first time since the last deletion at which it existed, as far as is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     existed_at: Option<Timestamp>,
     /// The last time at which a registry stated that it exists.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     stated_at: Option<Timestamp>,
     /// The last deletion. The table has no images from before.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     deleted_at: Option<Timestamp>,
     /// A later deletion that is in progress. Writers apply it to every image that they write.
     /// Readers see it image by image, and of the repository itself once it is finished.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleting: Option<Timestamp>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     created_at: Option<Register<Timestamp>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     uri: Option<Register<String>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     image_tag_mutability: Option<Register<ImageTagMutability>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     scan_on_push: Option<Register<bool>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     encryption: Option<Register<Encryption>>,
     /// A register for each resource tag, `None` in that of one that was removed.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     tags: BTreeMap<String, Register<Option<String>>>,
 }
 

@@ -46,7 +46,6 @@ impl Move {
 /// before and after a late move are known.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct TagHistory {
-    #[serde(rename = "log")]
     moves: Log<Move, ()>,
 }
 

@@ -2,12 +2,11 @@
 
 use std::collections::VecDeque;
 
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
-
 use super::{Filter, Reader};
 use crate::identifier::Repository;
-use crate::image::{Image, ImageStatus, Position, TagStatus};
-use crate::table::{self, Item, Range, StoreError, Table};
+use crate::image::{ImageStatus, Position, TagStatus};
+use crate::row::Row;
+use crate::table::{self, Partition, Query, Range, StoreError};
 
 /// A cursor over images, the newest first; of one millisecond, indexes first, and then by digest.
 ///
@@ -28,7 +27,8 @@ pub struct Listing {
 struct OnceArchived {
     rows: Rows,
     tag_status: Option<TagStatus>,
-    after: Option<Position>,
+    /// The place in the listing after which they are read.
+    after: Option<String>,
 }
 
 impl Listing {
@@ -39,43 +39,49 @@ impl Listing {
         after: Option<&Position>,
         page_size: usize,
     ) -> Self {
+        let of_table =
+            |is_consistent| Partition::Table { key: table::partition(repository), is_consistent };
         let partition = match filter.tag_status {
-            Some(tag_status) => {
-                Partition::Index(table::tag_status_partition(repository, tag_status))
+            Some(status) => {
+                Partition::Index { key: table::tag_status_partition(repository, status) }
             }
-            None if reader.is_consistent => Partition::Consistent(table::partition(repository)),
-            None => Partition::Table(table::partition(repository)),
+            None => of_table(reader.is_consistent),
         };
-        let table = &reader.table;
-        let status = filter.image_status.unwrap_or(ImageStatus::Active);
+        let after = after.map(table::listing_order);
+        let status = Range::Status(filter.image_status.unwrap_or(ImageStatus::Active));
+        let sorts = table::image_sorts(status, after.as_deref(), None);
+        let rows = |partition, sorts| Rows {
+            query: Query::new(&reader.table, partition, sorts),
+            page_size,
+            read: VecDeque::new(),
+        };
         let once_archived = filter.image_status.is_none().then(|| OnceArchived {
-            rows: Rows::new(table, Partition::Consistent(table::partition(repository)), page_size),
+            // Nothing, until the first active ones were read.
+            rows: rows(of_table(true), ("~".to_owned(), String::new())),
             tag_status: filter.tag_status,
-            after: after.cloned(),
+            after,
         });
-        let mut rows = Rows::new(table, partition, page_size);
-        rows.select(table::image_sorts(Range::Status(status), after, None));
-        Self { rows, once_archived, capacity_of_existence: 0.0 }
+        Self { rows: rows(partition, sorts), once_archived, capacity_of_existence: 0.0 }
     }
 
     /// DynamoDB read units that were consumed up to now.
     #[must_use]
     pub fn consumed_capacity(&self) -> f64 {
-        let once_archived = self.once_archived.as_ref().map(|part| part.rows.consumed_capacity);
-        self.capacity_of_existence + self.rows.consumed_capacity + once_archived.unwrap_or_default()
+        let once_archived = self.once_archived.as_ref().map(|part| part.rows.consumed_capacity());
+        self.capacity_of_existence + self.rows.consumed_capacity() + once_archived.unwrap_or(0.0)
     }
 
     /// Reads a page, unless the next image was read already.
     pub(super) async fn fill(&mut self) -> Result<(), StoreError> {
-        if self.rows.read.is_empty() && !self.rows.ended {
+        if self.rows.read.is_empty() && !self.rows.query.has_ended {
             self.rows.fill().await?;
             if let Some(part) = &mut self.once_archived {
                 // Up to the last active one that was read. The rest is read after the following
                 // active ones.
-                let up_to = self.rows.read.back().filter(|_| !self.rows.ended).map(Image::position);
-                let sorts =
-                    table::image_sorts(Range::OnceArchived, part.after.as_ref(), up_to.as_ref());
-                part.rows.select(sorts);
+                let last = self.rows.read.back().filter(|_| !self.rows.query.has_ended);
+                let up_to = last.map(|row| row.order.clone());
+                let (after, range) = (part.after.as_deref(), Range::OnceArchived);
+                part.rows.query.select(table::image_sorts(range, after, up_to.as_deref()));
                 part.after = up_to;
             }
         }
@@ -85,16 +91,21 @@ impl Listing {
         Ok(())
     }
 
+    /// Whether an image was read that was not returned yet.
+    pub(super) fn has_read(&self) -> bool {
+        let once_archived = self.once_archived.as_ref();
+        !self.rows.read.is_empty() || once_archived.is_some_and(|part| !part.rows.read.is_empty())
+    }
+
     /// The next image; `None` at the end.
-    pub async fn next(&mut self) -> Result<Option<Image>, StoreError> {
+    pub async fn next(&mut self) -> Result<Option<Row>, StoreError> {
         loop {
             self.fill().await?;
             let Some(part) = &mut self.once_archived else { return Ok(self.rows.read.pop_front()) };
-            let order = |image: &Image| table::listing_order(&image.position());
-            let active = self.rows.read.front().map(order);
-            let once_archived = part.rows.read.front().map(order);
+            let active = self.rows.read.front().map(|row| &row.order);
+            let once_archived = part.rows.read.front().map(|row| &row.order);
             match (active, once_archived) {
-                (None, None) if self.rows.ended => return Ok(None),
+                (None, None) if self.rows.query.has_ended => return Ok(None),
                 (None, None) => {}
                 (Some(active), Some(once_archived)) if active >= once_archived => {
                     // An image that is in both is taken from the second, which was read later.
@@ -113,98 +124,35 @@ impl Listing {
 impl OnceArchived {
     /// Reads on until there is an image of the tag status, or the part has ended.
     async fn fill(&mut self) -> Result<(), StoreError> {
-        while self.rows.read.is_empty() && !self.rows.ended {
+        while self.rows.read.is_empty() && !self.rows.query.has_ended {
             self.rows.fill().await?;
-            let tag_status = self.tag_status;
-            self.rows
-                .read
-                .retain(|image| tag_status.is_none_or(|status| status == image.tag_status()));
+            if let Some(status) = self.tag_status {
+                self.rows.read.retain(|row| row.tag_status() == status);
+            }
         }
         Ok(())
     }
 }
 
-/// Where rows are, and how they are read.
-#[derive(Debug)]
-enum Partition {
-    Table(String),
-    Consistent(String),
-    Index(String),
-}
-
 /// The rows of a range of sort keys.
 #[derive(Debug)]
 struct Rows {
-    table: Table,
-    partition: Partition,
-    sorts: (String, String),
+    query: Query,
     page_size: usize,
-    read: VecDeque<Image>,
-    next: Option<Item>,
-    ended: bool,
-    consumed_capacity: f64,
+    /// Those that were read, and not returned yet.
+    read: VecDeque<Row>,
 }
 
 impl Rows {
-    fn new(table: &Table, partition: Partition, page_size: usize) -> Self {
-        Self {
-            table: table.clone(),
-            partition,
-            sorts: Default::default(),
-            page_size,
-            read: VecDeque::new(),
-            next: None,
-            ended: true,
-            consumed_capacity: 0.0,
-        }
-    }
-
-    /// Starts another range.
-    fn select(&mut self, sorts: (String, String)) {
-        self.ended = sorts.0 > sorts.1;
-        self.sorts = sorts;
-        self.next = None;
+    fn consumed_capacity(&self) -> f64 {
+        self.query.consumed_capacity
     }
 
     /// Reads on until there is a row or the range has ended.
     async fn fill(&mut self) -> Result<(), StoreError> {
-        let (index, attribute, partition) = match &self.partition {
-            Partition::Table(partition) | Partition::Consistent(partition) => {
-                (None, table::REPOSITORY, partition)
-            }
-            Partition::Index(partition) => {
-                (Some(table::TAG_STATUS_INDEX.to_owned()), table::REPOSITORY_TAG_STATUS, partition)
-            }
-        };
-        while self.read.is_empty() && !self.ended {
-            let output = self
-                .table
-                .client
-                .query()
-                .table_name(&self.table.name)
-                .set_index_name(index.clone())
-                .key_condition_expression(
-                    "#partition = :partition AND #sort BETWEEN :first AND :last",
-                )
-                .expression_attribute_names("#partition", attribute)
-                .expression_attribute_names("#sort", table::SORT)
-                .expression_attribute_values(":partition", AttributeValue::S(partition.clone()))
-                .expression_attribute_values(":first", AttributeValue::S(self.sorts.0.clone()))
-                .expression_attribute_values(":last", AttributeValue::S(self.sorts.1.clone()))
-                .limit(i32::try_from(self.page_size).unwrap_or(i32::MAX))
-                .consistent_read(matches!(self.partition, Partition::Consistent(_)))
-                .set_exclusive_start_key(self.next.take())
-                .return_consumed_capacity(ReturnConsumedCapacity::Total)
-                .send()
-                .await?;
-            self.consumed_capacity += output
-                .consumed_capacity
-                .and_then(|capacity| capacity.capacity_units)
-                .unwrap_or_default();
-            self.next = output.last_evaluated_key;
-            self.ended = self.next.is_none();
-            for item in output.items.unwrap_or_default() {
-                self.read.push_back(table::parse(item)?);
+        while self.read.is_empty() && !self.query.has_ended {
+            for item in self.query.read(Some(self.page_size)).await? {
+                self.read.push_back(table::row(item)?);
             }
         }
         Ok(())

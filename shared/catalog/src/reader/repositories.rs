@@ -2,12 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
-
 use super::Reader;
 use crate::identifier::{RegistryId, Repository, RepositoryName, Service};
 use crate::repository::RepositoryDescription;
-use crate::table::{self, Item, StoreError};
+use crate::table::{self, Item, Partition, Query, StoreError};
 
 /// Repositories of one Query.
 const PAGE_SIZE: usize = 1000;
@@ -30,41 +28,15 @@ impl Reader {
         after: Option<&RepositoryName>,
         limit: usize,
     ) -> Result<Repositories, StoreError> {
-        let (first, last) = table::description_sorts(after);
+        let key = table::registry_partition(service, registry);
+        let partition = Partition::Table { key, is_consistent: self.is_consistent };
+        let mut query = Query::new(&self.table, partition, table::description_sorts(after));
         let mut listed = Repositories::default();
-        let mut next = None;
-        loop {
-            let left = limit - listed.repositories.len();
-            let output = self
-                .table
-                .client
-                .query()
-                .table_name(&self.table.name)
-                .key_condition_expression(
-                    "#partition = :partition AND #sort BETWEEN :first AND :last",
-                )
-                .expression_attribute_names("#partition", table::REPOSITORY)
-                .expression_attribute_names("#sort", table::SORT)
-                .expression_attribute_values(
-                    ":partition",
-                    table::text(table::registry_partition(service, registry)),
-                )
-                .expression_attribute_values(":first", table::text(first.as_str()))
-                .expression_attribute_values(":last", table::text(last.as_str()))
-                .limit(i32::try_from(left).unwrap_or(i32::MAX))
-                .consistent_read(self.is_consistent)
-                .set_exclusive_start_key(next)
-                .return_consumed_capacity(ReturnConsumedCapacity::Total)
-                .send()
-                .await?;
-            let capacity = output.consumed_capacity.and_then(|capacity| capacity.capacity_units);
-            listed.consumed_capacity += capacity.unwrap_or_default();
-            listed.add(output.items.unwrap_or_default())?;
-            next = output.last_evaluated_key;
-            if next.is_none() || listed.repositories.len() >= limit {
-                return Ok(listed);
-            }
+        while !query.has_ended && listed.repositories.len() < limit {
+            listed.add(query.read(Some(limit - listed.repositories.len())).await?)?;
         }
+        listed.consumed_capacity = query.consumed_capacity;
+        Ok(listed)
     }
 
     /// Finds repositories of a registry in a service by name.
@@ -120,7 +92,7 @@ impl Repositories {
             let Some(name) = table::name_of_description_sort(table::sort_of(&item)) else {
                 continue;
             };
-            self.repositories.insert(name, table::parse(item)?);
+            self.repositories.insert(name, table::description(&item)?);
         }
         Ok(())
     }

@@ -71,11 +71,11 @@ impl Range {
 }
 
 /// The sort key of an image in a range.
-pub(crate) fn image_sort(range: Range, position: &Position) -> String {
-    format!("{}#{}", range.prefix(), listing_order(position))
+pub(crate) fn image_sort(range: Range, order: &str) -> String {
+    format!("{}#{order}", range.prefix())
 }
 
-/// Sorts like the listing: the newest first, of one millisecond indexes first, then by digest.
+/// The place in a listing. Sorts like the listing: the newest first, of one millisecond indexes first, then by digest.
 pub(crate) fn listing_order(position: &Position) -> String {
     // The position of a page token can have any time.
     let time = Timestamp::from_milliseconds(position.pushed_at_milliseconds)
@@ -83,12 +83,12 @@ pub(crate) fn listing_order(position: &Position) -> String {
     format!("{time}#{}#{}", u8::from(!position.is_index), position.digest)
 }
 
-/// The first and the last sort key that images of a range can have after a position, and up to
-/// another one.
+/// The first and the last sort key that images of a range can have after a place in the listing, and
+/// up to another one.
 pub(crate) fn image_sorts(
     range: Range,
-    after: Option<&Position>,
-    up_to: Option<&Position>,
+    after: Option<&str>,
+    up_to: Option<&str>,
 ) -> (String, String) {
     let prefix = range.prefix();
     // '!' is less than every character of a digest.
@@ -104,7 +104,7 @@ pub(crate) fn digest_sort(digest: &Digest) -> String {
 
 /// The digest that such a sort key names.
 pub(crate) fn digest_of_sort(sort: &str) -> Option<Digest> {
-    sort.strip_prefix(DIGEST_PREFIX).and_then(|digest| Digest::parse(digest).ok())
+    sort.strip_prefix(DIGEST_PREFIX).map(|digest| Digest::stored(digest.to_owned()))
 }
 
 /// The sort key of the history that segments belong to.
@@ -137,7 +137,7 @@ pub(crate) fn manifest_sort(manifest: &Digest, index: &Digest) -> String {
 
 /// The index that such a sort key names.
 pub(crate) fn index_of_manifest_sort(sort: &str) -> Option<Digest> {
-    sort.rsplit_once('#').and_then(|(_, index)| Digest::parse(index).ok())
+    sort.rsplit_once('#').map(|(_, index)| Digest::stored(index.to_owned()))
 }
 
 #[cfg(test)]
@@ -160,9 +160,10 @@ mod tests {
             position("2026-11-22T00:00:00.001Z", false, "sha256:ab"),
             position("2026-11-22T00:00:00Z", false, "sha256:00"),
         ];
-        let sorts = listed.each_ref().map(|position| image_sort(range, position));
+        let orders = listed.each_ref().map(listing_order);
+        let sorts = orders.each_ref().map(|order| image_sort(range, order));
         assert!(sorts.is_sorted(), "{sorts:#?}");
-        let (first, last) = image_sorts(range, Some(&listed[2]), Some(&listed[4]));
+        let (first, last) = image_sorts(range, Some(&orders[2]), Some(&orders[4]));
         assert!(first > sorts[2] && first < sorts[3] && last == sorts[4]);
         let (first, last) = image_sorts(range, None, None);
         assert!(first < sorts[0] && last > sorts[5]);

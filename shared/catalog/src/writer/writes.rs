@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem};
 use serde::Serialize;
 
@@ -10,6 +9,7 @@ use crate::draft::{self, Drafted, Owner};
 use crate::history::{ImageHistory, RepositoryHistory, SegmentWrite};
 use crate::identifier::{Digest, Repository};
 use crate::image::Image;
+use crate::row::Row;
 use crate::table::{self, Item, Range, StoreError, TOMBSTONE_LIFETIME, Table};
 use crate::time::Timestamp;
 
@@ -44,13 +44,13 @@ impl Writes {
             manifests: Vec::new(),
         };
         if let Some(history) = &drafted.repository {
-            writes.put_repository(history)?;
+            writes.put_repository(history);
         }
         for (digest, history, expires) in &drafted.images {
             writes.put_image(digest, history, *expires)?;
         }
         for (tag, history, expires) in &drafted.tags {
-            writes.put_history(table::tag_sort(tag), history, *expires)?;
+            writes.put_history(&table::tag_sort(tag), history, *expires);
         }
         for (owner, segment) in &drafted.segments {
             writes.put_segment(owner, segment);
@@ -71,15 +71,10 @@ impl Writes {
     }
 
     /// Writes a history on condition that it has not changed since it was read.
-    fn put_history<T: Serialize>(
-        &mut self,
-        sort: String,
-        history: &Drafted<T>,
-        expires: bool,
-    ) -> Result<(), StoreError> {
+    fn put_history<T: Serialize>(&mut self, sort: &str, history: &Drafted<T>, expires: bool) {
         let version = history.stored.as_ref().map(|stored| stored.version);
-        let mut item = item(&self.partition, sort, &history.now)?;
-        item.insert(table::VERSION.to_owned(), number(version.map_or(1, |version| version + 1)));
+        let next = version.map_or(1, |version| version + 1);
+        let mut item = table::history_item(&self.partition, sort, &history.now, next);
         item.extend(expires.then(|| (table::EXPIRES_AT.to_owned(), self.expires_at.clone())));
         let put = Put::builder().table_name(&self.table).set_item(Some(item));
         let put = match version {
@@ -92,24 +87,22 @@ impl Writes {
                 .expression_attribute_names("#version", table::VERSION),
         };
         self.histories.push(TransactWriteItem::builder().set_put(put.build().ok()).build());
-        Ok(())
     }
 
     /// Writes the history of the repository, and its description among those of the registry.
-    fn put_repository(&mut self, history: &Drafted<RepositoryHistory>) -> Result<(), StoreError> {
-        self.put_history(table::REPOSITORY_ITEM.to_owned(), history, false)?;
+    fn put_repository(&mut self, history: &Drafted<RepositoryHistory>) {
+        self.put_history(table::REPOSITORY_ITEM, history, false);
         let Repository { service, registry, name } = &self.repository;
         let (partition, sort) =
             (table::registry_partition(*service, registry), table::description_sort(name));
         let stored = history.stored.as_ref();
         let before = stored.and_then(|stored| stored.history.description());
         let write = match history.now.description() {
-            now if now == before => return Ok(()),
-            Some(now) => self.put(item(&partition, sort, &now)?),
+            now if now == before => return,
+            Some(now) => self.put(table::description_item(&partition, &sort, &now)),
             None => self.delete(table::key(&partition, &sort)),
         };
         self.histories.push(write);
-        Ok(())
     }
 
     /// Writes the history of a digest, and the items that follow from it: the image in listings,
@@ -120,25 +113,20 @@ impl Writes {
         history: &Drafted<ImageHistory>,
         expires: bool,
     ) -> Result<(), StoreError> {
-        self.put_history(table::digest_sort(digest), history, expires)?;
+        self.put_history(&table::digest_sort(digest), history, expires);
         let now = history.now.image(digest);
         let before = history.stored.as_ref().and_then(|stored| stored.history.image(digest));
-        let (rows_before, mut rows_now) = (rows(before.as_ref()), rows(now.as_ref()));
+        let rows_before = rows(&self.repository, before.as_ref())?;
+        let rows_now = rows(&self.repository, now.as_ref())?;
         for sort in rows_before.keys().filter(|sort| !rows_now.contains_key(*sort)) {
             let delete = self.delete(table::key(&self.partition, sort));
             self.histories.push(delete);
         }
-        if before == now {
-            rows_now.retain(|sort, _| !rows_before.contains_key(sort));
-        }
-        for (sort, (image, range)) in rows_now {
-            let mut item = item(&self.partition, sort, image)?;
-            if range != Range::OnceArchived {
-                let partition = table::tag_status_partition(&self.repository, image.tag_status());
-                item.insert(table::REPOSITORY_TAG_STATUS.to_owned(), table::text(partition));
+        for (sort, row) in rows_now {
+            if rows_before.get(&sort) != Some(&row) {
+                let put = self.put(row);
+                self.histories.push(put);
             }
-            let put = self.put(item);
-            self.histories.push(put);
         }
         // They are kept while the index is deleted, for its size when it is pushed again.
         let manifests = |history: &ImageHistory, is_deleted: bool| -> BTreeSet<(String, bool)> {
@@ -161,9 +149,7 @@ impl Writes {
     /// The history that the segment belongs to has the condition.
     fn put_segment(&mut self, owner: &Owner, segment: &SegmentWrite) {
         let sort = table::segment_sort(&table::owner_sort(owner), segment.number);
-        let mut item = table::key(&self.partition, &sort);
-        let events = AttributeValue::B(Blob::new(segment.events.clone()));
-        item.insert(table::EVENTS.to_owned(), events);
+        let mut item = table::segment_item(&self.partition, &sort, segment.events.clone());
         item.insert(table::EXPIRES_AT.to_owned(), expiry(segment.until));
         let put = self.put(item);
         self.histories.push(put);
@@ -180,24 +166,17 @@ impl Writes {
     }
 }
 
-fn item(partition: &str, sort: String, content: &impl Serialize) -> Result<Item, StoreError> {
-    match serde_dynamo::to_item(content) {
-        Ok(item) => {
-            let mut item: Item = item;
-            item.extend(table::key(partition, &sort));
-            Ok(item)
-        }
-        Err(error) => Err(StoreError::Item { sort, error: Box::new(error) }),
-    }
-}
-
 /// The items of an image in listings, by sort key.
-fn rows(image: Option<&Image>) -> BTreeMap<String, (&Image, Range)> {
-    let Some(image) = image else { return BTreeMap::new() };
+fn rows(
+    repository: &Repository,
+    image: Option<&Image>,
+) -> Result<BTreeMap<String, Item>, StoreError> {
+    let Some(image) = image else { return Ok(BTreeMap::new()) };
+    let row = Row::new(image)?;
     let once_archived = image.last_archived_at.map(|_| Range::OnceArchived);
     let ranges = [Some(Range::Status(image.image_status)), once_archived];
-    let row = |range| (table::image_sort(range, &image.position()), (image, range));
-    ranges.into_iter().flatten().map(row).collect()
+    let items = ranges.into_iter().flatten().map(|range| table::row_item(repository, range, &row));
+    Ok(items.map(|item| (table::sort_of(&item).to_owned(), item)).collect())
 }
 
 /// The expiry of an item that is of no use after the window of lateness.

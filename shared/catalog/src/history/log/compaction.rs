@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::checkpoint::{Checkpoint, Cut, Segment};
-use super::{Event, LoadedSegment, Log, Replay, SegmentWrite, pack};
+use super::{Event, LoadedSegment, Log, Replay, SegmentWrite};
+use crate::packed::pack;
 use crate::time::Timestamp;
 
 /// Of the events of an item that are not live. Beyond that, they are moved into a segment.
