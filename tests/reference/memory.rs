@@ -24,12 +24,18 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Applies a change at a time of the clock.
-    pub fn apply(&mut self, change: &Change, now: Timestamp) -> Effect {
-        let mut effect = self.write_until_stable(Work::Change(change), now);
-        if let Some(digest) = change.sized() {
+    /// Applies changes together, none of which deletes the repository.
+    pub fn apply_together(&mut self, changes: &[&Change], now: Timestamp) -> Effect {
+        let effect = self.write_until_stable(Work::Changes(changes), now);
+        for digest in changes.iter().filter_map(|change| change.sized()) {
             self.update_index_sizes(digest, now);
         }
+        effect
+    }
+
+    /// Applies a change at a time of the clock.
+    pub fn apply(&mut self, change: &Change, now: Timestamp) -> Effect {
+        let mut effect = self.apply_together(&[change], now);
         let deletion = self.repository.as_ref().and_then(|item| item.history.deleting);
         if let (ChangeKind::RepositoryDeleted, Some(deletion)) = (&change.kind, deletion) {
             let digests: Vec<Digest> = self.images.keys().cloned().collect();
@@ -101,13 +107,13 @@ impl Memory {
         let mut is_too_late = false;
         loop {
             let mut loaded = Loaded::default();
-            let (writes, effect) = loop {
+            let (writes, effects) = loop {
                 match draft(&loaded, work, now.minus(LATENESS_WINDOW)) {
                     Ok(drafted) => break drafted,
                     Err(missing) => self.load(missing, &mut loaded),
                 }
             };
-            is_too_late |= effect == Effect::TooLate;
+            is_too_late |= effects.contains(&Effect::TooLate);
             if writes.is_empty() {
                 return if is_too_late { Effect::TooLate } else { Effect::Applied };
             }

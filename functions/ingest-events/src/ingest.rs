@@ -11,6 +11,7 @@ use catalog::history::LATENESS_WINDOW;
 use catalog::table::{StoreError, causes};
 use catalog::writer::Applied;
 use catalog::{Change, ChangeKind, Deliveries, Table, Timestamp, Writer};
+use futures_util::future::{join_all, try_join_all};
 use metrics::{Unit, counter, histogram};
 use registries::{EcrClient, Registries, RegistryAddress, Source, Subscription, Subscriptions};
 use secret::Secret;
@@ -67,6 +68,10 @@ const MAX_EVENTS: usize = 1000;
 /// execution of a lifecycle policy, which CloudTrail limits to 256 KB.
 pub(crate) const MAX_CHANGES: usize = 3000;
 
+/// Changes, and events, that are applied at the same time. Those of one repository are written
+/// together.
+const CONCURRENT_CHANGES: usize = 16;
+
 /// Of the malformed events of a delivery. Each costs its sender a few bytes only.
 const MAX_REASONS: usize = 10;
 
@@ -98,6 +103,37 @@ impl Report {
     #[must_use]
     pub fn malformed_count(&self) -> usize {
         self.malformed.len() + self.further_malformed
+    }
+
+    /// Adds an event, by its number in the delivery. Returns the name of its outcome, or the error
+    /// that ends the delivery.
+    fn add(
+        &mut self,
+        number: usize,
+        outcome: Result<Outcome, IngestError>,
+    ) -> Result<&'static str, StoreError> {
+        match outcome {
+            Ok(Outcome::Applied) => {
+                self.applied += 1;
+                Ok("Applied")
+            }
+            Ok(Outcome::Ignored) => {
+                self.ignored += 1;
+                Ok("Ignored")
+            }
+            Ok(Outcome::TooLate) => {
+                self.too_late += 1;
+                tracing::warn!(event = number, "an event came too late to make a difference");
+                Ok("TooLate")
+            }
+            Err(IngestError::Store(error)) if !matches!(error, StoreError::ItemTooLarge) => {
+                Err(error)
+            }
+            Err(error) => {
+                self.add_malformed(number, &error.to_string());
+                Ok("Malformed")
+            }
+        }
     }
 
     fn add_malformed(&mut self, event: usize, reason: &str) {
@@ -191,47 +227,41 @@ impl Ingest {
         let mut lookups = Vec::new();
         let mut consumption = Consumption::default();
         let mut changes = 0;
-        for (number, event) in events_of(origin.source, delivery)?.into_iter().enumerate() {
-            let Interpreted { label, meaning } = self.interpret(event, origin).await;
-            if let Ok(Meaning::Effects(effects)) = &meaning {
-                changes += effects.len();
-            }
-            let result = match meaning {
+        let mut number = 0;
+        let events = events_of(origin.source, delivery)?;
+        for events in events.chunks(CONCURRENT_CHANGES) {
+            let mut interpreted = Vec::with_capacity(events.len());
+            for event in events {
+                let Interpreted { label, mut meaning } = self.interpret(event, origin).await;
+                if let Ok(Meaning::Effects(effects)) = &meaning {
+                    changes += effects.len();
+                }
                 // The sender is told to send fewer at once. What was applied can be applied again.
-                Ok(_) if changes > MAX_CHANGES => Err(MalformedEvent(format!(
-                    "the events up to this one have more than {MAX_CHANGES} changes"
-                ))
-                .into()),
-                Ok(meaning) => {
-                    self.ingest_event(origin, meaning, &mut lookups, &mut consumption).await
+                if changes > MAX_CHANGES && meaning.is_ok() {
+                    meaning = Err(MalformedEvent(format!(
+                        "the events up to this one have more than {MAX_CHANGES} changes"
+                    )));
                 }
-                Err(error) => Err(error.into()),
-            };
-            let outcome = match result {
-                Ok(Outcome::Applied) => {
-                    report.applied += 1;
-                    Ok("Applied")
+                interpreted.push((label, meaning));
+            }
+            let ingested = interpreted.into_iter().map(|(label, meaning)| async move {
+                match meaning {
+                    Ok(meaning) => (label, self.ingest_event(origin, meaning).await),
+                    Err(error) => (label, Err(error.into())),
                 }
-                Ok(Outcome::Ignored) => {
-                    report.ignored += 1;
-                    Ok("Ignored")
-                }
-                Ok(Outcome::TooLate) => {
-                    report.too_late += 1;
-                    tracing::warn!(event = number, "an event came too late to make a difference");
-                    Ok("TooLate")
-                }
-                Err(IngestError::Store(error)) if !matches!(error, StoreError::ItemTooLarge) => {
-                    Err(error)
-                }
-                Err(error) => {
-                    report.add_malformed(number, &error.to_string());
-                    Ok("Malformed")
-                }
-            };
-            let name = outcome.as_ref().map_or("Failed", |outcome| outcome);
-            counter!("Events", "Type" => label, "Outcome" => name).increment(1);
-            outcome?;
+            });
+            for (label, result) in join_all(ingested).await {
+                let outcome = result.map(|event| {
+                    lookups.extend(event.lookups);
+                    consumption.add(&event.consumption);
+                    event.outcome
+                });
+                let outcome = report.add(number, outcome);
+                let name = outcome.as_ref().map_or("Failed", |outcome| outcome);
+                counter!("Events", "Type" => label, "Outcome" => name).increment(1);
+                outcome?;
+                number += 1;
+            }
         }
         consumption.record();
         Ok(Ingested { report, lookups })
@@ -270,14 +300,13 @@ impl Ingest {
         &self,
         origin: &Origin,
         meaning: Meaning,
-        lookups: &mut Vec<Lookup>,
-        consumption: &mut Consumption,
-    ) -> Result<Outcome, IngestError> {
+    ) -> Result<IngestedEvent, IngestError> {
+        let mut event = IngestedEvent::default();
         let effects = match meaning {
             Meaning::Effects(effects) => effects,
             Meaning::Ignored(reason) => {
                 tracing::debug!(reason, "ignored an event");
-                return Ok(Outcome::Ignored);
+                return Ok(IngestedEvent { outcome: Outcome::Ignored, ..event });
             }
         };
         if let Some(subscription) = &origin.subscription
@@ -288,7 +317,7 @@ impl Ingest {
             let error = format!("the subscription '{id}' may not change {repository}");
             return Err(MalformedEvent(error).into());
         }
-        let mut outcome = Outcome::Applied;
+        let mut changes = Vec::with_capacity(effects.len());
         for effect in effects {
             let uri = match &effect {
                 Effect::Lookup(lookup) => lookup.repository_uri(),
@@ -301,21 +330,24 @@ impl Ingest {
                     lookup.time = event_time(lookup.time, origin.received_at);
                     let incomplete = lookup.incomplete();
                     if self.lookups.can_begin(&lookup).await {
-                        lookups.push(lookup);
+                        event.lookups.push(lookup);
                     }
                     incomplete
                 }
             };
-            if let Some(change) = change {
-                let change = change.received_at(origin.received_at);
-                let applied = apply(&self.writer, &change, uri).await?;
-                consumption.add(&change, applied);
+            changes.extend(change.map(|change| (change.received_at(origin.received_at), uri)));
+        }
+        for changes in changes.chunks(CONCURRENT_CHANGES) {
+            let applied =
+                changes.iter().map(|(change, uri)| apply(&self.writer, change, uri.as_deref()));
+            for ((change, _), applied) in changes.iter().zip(try_join_all(applied).await?) {
+                event.consumption.add(&Consumption::new(change.time, applied));
                 if applied.too_late {
-                    outcome = Outcome::TooLate;
+                    event.outcome = Outcome::TooLate;
                 }
             }
         }
-        Ok(outcome)
+        Ok(event)
     }
 
     /// Completes lookups until the time is up. Those that may be completed later are kept.
@@ -353,13 +385,13 @@ impl Ingest {
 pub(crate) async fn apply(
     writer: &Writer,
     change: &Change,
-    uri: Option<String>,
+    uri: Option<&str>,
 ) -> Result<Applied, StoreError> {
     let mut applied = writer.apply(change).await?;
     if applied.lacks_uri
         && let Some(uri) = uri
     {
-        let kind = ChangeKind::RepositoryLocated { uri };
+        let kind = ChangeKind::RepositoryLocated { uri: uri.to_owned() };
         let located = writer.apply(&Change { kind, ..change.clone() }).await?;
         applied.write_units += located.write_units;
         applied.read_units += located.read_units;
@@ -382,15 +414,24 @@ pub(crate) async fn apply(
     Ok(applied)
 }
 
-#[derive(Debug, Clone, Copy)]
+/// An event that was applied or ignored.
+#[derive(Debug, Default)]
+struct IngestedEvent {
+    outcome: Outcome,
+    lookups: Vec<Lookup>,
+    consumption: Consumption,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
 enum Outcome {
+    #[default]
     Applied,
     Ignored,
     TooLate,
 }
 
-/// What a delivery consumed.
-#[derive(Default)]
+/// What a delivery, or an event of it, consumed.
+#[derive(Debug, Default)]
 struct Consumption {
     oldest: Option<Timestamp>,
     write_units: f64,
@@ -398,10 +439,15 @@ struct Consumption {
 }
 
 impl Consumption {
-    fn add(&mut self, change: &Change, applied: Applied) {
-        self.oldest = Some(self.oldest.map_or(change.time, |oldest| oldest.min(change.time)));
-        self.write_units += applied.write_units;
-        self.read_units += applied.read_units;
+    fn new(time: Timestamp, applied: Applied) -> Self {
+        let Applied { write_units, read_units, .. } = applied;
+        Self { oldest: Some(time), write_units, read_units }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.oldest = self.oldest.into_iter().chain(other.oldest).min();
+        self.write_units += other.write_units;
+        self.read_units += other.read_units;
     }
 
     /// Records one value in each histogram, however many events the delivery has: the embedded

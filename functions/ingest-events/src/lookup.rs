@@ -329,7 +329,7 @@ impl Lookups {
             tracing::info!(%repository, reference, "the tag has been moved since");
             return Ok(Outcome::Completed);
         }
-        match apply(writer, &lookup.completed(found), lookup.repository_uri()).await {
+        match apply(writer, &lookup.completed(found), lookup.repository_uri().as_deref()).await {
             Err(error @ StoreError::ItemTooLarge) => {
                 let error = causes(&error);
                 tracing::warn!(%repository, reference, error, "the manifest cannot be stored");

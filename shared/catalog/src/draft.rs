@@ -28,8 +28,8 @@ pub(crate) const MAX_RESIZED_INDEXES: usize = 10;
 /// A unit of work in a repository.
 #[derive(Debug, Clone, Copy)]
 pub enum Work<'a> {
-    /// Apply a change. The deletion of a repository is only begun.
-    Change(&'a Change),
+    /// Apply changes. The deletion of a repository is only begun.
+    Changes(&'a [&'a Change]),
     /// Apply the deletion of the repository to an image.
     ApplyRepositoryDeletion(&'a Digest),
     /// Finish a deletion of the repository, after all images from before were removed.
@@ -40,19 +40,21 @@ pub enum Work<'a> {
     UpdateSizes { manifest: &'a Digest, indexes: &'a [Digest] },
 }
 
-/// Returns the writes of a unit of work. Segments that are older than the horizon expire.
+/// Returns the writes of a unit of work, and the effect of each change. Segments that are older than
+/// the horizon expire.
 pub fn draft(
     loaded: &Loaded,
     work: Work<'_>,
     horizon: Timestamp,
-) -> Result<(Writes, Effect), Missing> {
+) -> Result<(Writes, Vec<Effect>), Missing> {
     let Some(repository) = &loaded.repository else {
         let mut missing = Missing { repository: true, ..Missing::default() };
         match work {
-            Work::Change(change) => {
-                let (digest, tag) = named_by(&change.kind);
-                missing.images.extend(digest.cloned());
-                missing.tags.extend(tag.cloned());
+            Work::Changes(changes) => {
+                for (digest, tag) in changes.iter().map(|change| named_by(&change.kind)) {
+                    missing.images.extend(digest.cloned());
+                    missing.tags.extend(tag.cloned());
+                }
             }
             Work::ApplyRepositoryDeletion(digest) => missing.images.push(digest.clone()),
             Work::ExpireTags(tags) => missing.tags.extend_from_slice(tags),
@@ -70,26 +72,30 @@ pub fn draft(
         tags: BTreeMap::new(),
         deletion: Effect::Applied,
     };
-    let effect = match work {
-        Work::Change(change) => draft.apply(change)?,
+    let mut effects = Vec::new();
+    match work {
+        Work::Changes(changes) => {
+            let mut missing = Missing::default();
+            for change in changes {
+                match draft.apply(change) {
+                    Ok(effect) => effects.push(effect),
+                    // What the others lack is loaded at the same time.
+                    Err(more) => missing.extend(more),
+                }
+            }
+            if missing != Missing::default() {
+                return Err(missing);
+            }
+        }
         Work::ApplyRepositoryDeletion(digest) => {
             draft.touch(digest, None)?;
-            draft.deletion
+            effects.push(draft.deletion);
         }
-        Work::FinishDeletion(time) => {
-            draft.repository.now.finish_deletion(time);
-            Effect::Applied
-        }
-        Work::ExpireTags(tags) => {
-            draft.load_with_targets(tags)?;
-            Effect::Applied
-        }
-        Work::UpdateSizes { manifest, indexes } => {
-            draft.update_index_sizes(manifest, indexes)?;
-            Effect::Applied
-        }
-    };
-    Ok((draft.finish(horizon)?, effect))
+        Work::FinishDeletion(time) => draft.repository.now.finish_deletion(time),
+        Work::ExpireTags(tags) => draft.load_with_targets(tags)?,
+        Work::UpdateSizes { manifest, indexes } => draft.update_index_sizes(manifest, indexes)?,
+    }
+    Ok((draft.finish(horizon)?, effects))
 }
 
 /// The digest and the tag of a change.
@@ -291,7 +297,10 @@ impl Draft<'_> {
         if let Some(previous) = previous
             && let Some(event) = moved.event_for(&previous)
             // An image whose item has expired is not restored.
-            && self.images.get(&previous).is_some_and(|image| image.stored.is_some())
+            && self
+                .images
+                .get(&previous)
+                .is_some_and(|image| image.stored.is_some() || image.is_changed())
         {
             self.touch(&previous, event.time)?.tag_event(tag, event);
         }

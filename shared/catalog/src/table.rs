@@ -141,6 +141,16 @@ pub(crate) fn sort_of(item: &Item) -> &str {
     item.get(SORT).and_then(|sort| sort.as_s().ok()).map_or("", String::as_str)
 }
 
+/// Not less than the bytes of an item's texts and binaries, which are nearly all of it.
+pub(crate) fn approximate_bytes(item: &Item) -> usize {
+    let bytes = |value: &AttributeValue| match value {
+        AttributeValue::S(text) => text.len(),
+        AttributeValue::B(bytes) => bytes.as_ref().len(),
+        _ => 32,
+    };
+    item.iter().map(|(name, value)| name.len() + bytes(value)).sum()
+}
+
 /// A binary attribute.
 fn binary(bytes: Vec<u8>) -> AttributeValue {
     AttributeValue::B(Blob::new(bytes))

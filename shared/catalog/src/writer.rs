@@ -7,7 +7,7 @@
 //! changes that depend on each other do not miss each other. A change that was applied before costs
 //! only reads.
 
-mod locks;
+mod queue;
 mod writes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +19,7 @@ use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, TransactWriteItem};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use self::locks::Locks;
+use self::queue::Queues;
 use self::writes::Writes;
 use crate::change::{Change, ChangeKind};
 use crate::draft::{Loaded, MAX_EXPIRED_TAGS, MAX_RESIZED_INDEXES, Missing, Owner, Work, draft};
@@ -27,6 +27,10 @@ use crate::history::{Effect, ImageHistory, LATENESS_WINDOW};
 use crate::identifier::{Digest, Repository, Tag};
 use crate::table::{self, Backoff, MAX_MANIFESTS, StoreError, Table};
 use crate::time::Timestamp;
+
+/// Changes that are written together. A push that moves a tag is six writes, and a transaction has a
+/// hundred.
+const MAX_CHANGES_TOGETHER: usize = 16;
 
 /// Images of a deleted repository that are removed at the same time.
 const CONCURRENT_REMOVALS: usize = 8;
@@ -44,12 +48,12 @@ pub struct Applied {
     pub read_units: f64,
 }
 
-/// Applies changes to the table. Its clones share the locks of repositories.
+/// Applies changes to the table. Its clones share the queues of repositories.
 #[derive(Clone)]
 pub struct Writer {
     table: Table,
     clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
-    locks: Locks,
+    queues: Queues,
 }
 
 impl fmt::Debug for Writer {
@@ -63,10 +67,11 @@ impl Writer {
     /// relative to the clock.
     #[must_use]
     pub fn new(table: Table, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
-        Self { table, clock: Arc::new(clock), locks: Locks::default() }
+        Self { table, clock: Arc::new(clock), queues: Queues::default() }
     }
 
-    /// Applies a change. One that failed can be applied again.
+    /// Applies a change. One that failed can be applied again. Changes of one repository that are
+    /// applied at the same time are written together, as far as they fit into one transaction.
     pub async fn apply(&self, change: &Change) -> Result<Applied, StoreError> {
         if let ChangeKind::ImagePushed { content, .. }
         | ChangeKind::ImageObserved { content, .. }
@@ -75,47 +80,97 @@ impl Writer {
         {
             return Err(StoreError::ItemTooLarge);
         }
+        if change.kind == ChangeKind::RepositoryDeleted {
+            return self.delete_repository(change).await;
+        }
+        let place = self.queues.add(change);
+        let turn = self.queues.turn(&change.repository).await;
+        if let Some(applied) = place.applied() {
+            return Ok(applied);
+        }
+        // The other messages of a batch come as soon as this one waits.
+        tokio::task::yield_now().await;
+        let mut together = turn.take(place.waiting(), MAX_CHANGES_TOGETHER);
+        loop {
+            let changes: Vec<&Change> = together.iter().map(|waiting| &waiting.change).collect();
+            match self.apply_together(&change.repository, &changes).await {
+                Ok(applied) => {
+                    for (waiting, applied) in together.iter().zip(applied) {
+                        waiting.set_applied(applied);
+                    }
+                    return Ok(place.applied().unwrap_or_default());
+                }
+                // Those that are left out get a turn of their own. So does each whose own error
+                // this may be.
+                Err(StoreError::ItemTooLarge) if together.len() > 1 => {
+                    together.truncate(together.len() / 2);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Deletes a repository, and its images.
+    async fn delete_repository(&self, deletion: &Change) -> Result<Applied, StoreError> {
         let mut applied = Applied::default();
-        let repository = &change.repository;
-        self.write_in_order(repository, Work::Change(change), &mut applied).await?;
-        if change.kind == ChangeKind::RepositoryDeleted
-            && let Some(deletion) = self.remove_images(repository, &mut applied).await?
-        {
-            self.write_in_order(repository, Work::FinishDeletion(deletion), &mut applied).await?;
+        let repository = &deletion.repository;
+        let begin = Work::Changes(std::slice::from_ref(&deletion));
+        self.write_in_turn(repository, begin, &mut applied).await?;
+        if let Some(deleted_until) = self.remove_images(repository, &mut applied).await? {
+            let finish = Work::FinishDeletion(deleted_until);
+            self.write_in_turn(repository, finish, &mut applied).await?;
         }
         Ok(applied)
     }
 
     /// Does a unit of work, after the earlier ones of this process in the same repository.
-    async fn write_in_order(
+    async fn write_in_turn(
         &self,
         repository: &Repository,
         work: Work<'_>,
         applied: &mut Applied,
     ) -> Result<(), StoreError> {
-        let _lock = self.locks.wait(repository).await;
-        self.write_all(repository, work, applied).await
+        let _turn = self.queues.turn(repository).await;
+        self.write_all(repository, work, applied).await?;
+        Ok(())
+    }
+
+    /// Applies changes of a repository together. Each result has its share of the units.
+    async fn apply_together(
+        &self,
+        repository: &Repository,
+        changes: &[&Change],
+    ) -> Result<Vec<Applied>, StoreError> {
+        let mut all = Applied::default();
+        let effects = self.write_all(repository, Work::Changes(changes), &mut all).await?;
+        for digest in changes.iter().filter_map(|change| change.sized()) {
+            self.update_index_sizes(repository, digest, &mut all).await?;
+        }
+        let share = changes.len() as f64;
+        let applied = |effect: Effect| Applied {
+            too_late: effect == Effect::TooLate,
+            write_units: all.write_units / share,
+            read_units: all.read_units / share,
+            ..all
+        };
+        Ok(effects.into_iter().map(applied).collect())
     }
 
     /// Does a unit of work, and what may be too large for its transaction: tags that no image has
-    /// any longer expire, and the sizes of indexes are updated.
+    /// any longer expire. Returns the effect of each change.
     async fn write_all(
         &self,
         repository: &Repository,
         work: Work<'_>,
         applied: &mut Applied,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<Effect>, StoreError> {
         // If this is interrupted, items of tags stay that no image has. They are never returned.
-        let unused_tags = self.write_until_stable(repository, work, applied).await?;
+        let (effects, unused_tags) = self.write_until_stable(repository, work, applied).await?;
         for tags in unused_tags.chunks(MAX_EXPIRED_TAGS) {
             self.write_until_stable(repository, Work::ExpireTags(tags), applied).await?;
         }
-        if let Work::Change(change) = work
-            && let Some(digest) = change.sized()
-        {
-            self.update_index_sizes(repository, digest, applied).await?;
-        }
-        Ok(())
+        applied.too_late |= effects.contains(&Effect::TooLate);
+        Ok(effects)
     }
 
     /// Updates the sizes of the indexes that list a manifest, and of those that list them. An index
@@ -140,19 +195,21 @@ impl Writer {
         Ok(())
     }
 
-    /// Drafts and writes until there is nothing to write. Returns the unused tags.
+    /// Drafts and writes until there is nothing to write. Returns the effect of each change, and the
+    /// unused tags.
     async fn write_until_stable(
         &self,
         repository: &Repository,
         work: Work<'_>,
         applied: &mut Applied,
-    ) -> Result<Vec<Tag>, StoreError> {
+    ) -> Result<(Vec<Effect>, Vec<Tag>), StoreError> {
         let mut backoff = Backoff::new();
         let mut unused_tags = Vec::new();
+        let mut effects: Vec<Effect> = Vec::new();
         loop {
             let now = (self.clock)();
             let mut loaded = Loaded::default();
-            let (mut drafted, effect) = loop {
+            let (mut drafted, drafted_effects) = loop {
                 match draft(&loaded, work, now.minus(LATENESS_WINDOW)) {
                     Ok(drafted) => break drafted,
                     Err(missing) => {
@@ -160,13 +217,23 @@ impl Writer {
                     }
                 }
             };
-            applied.too_late |= effect == Effect::TooLate;
-            let transactions = Writes::new(&self.table, repository, &drafted, now)?.transactions();
+            // A change that was too late once was not applied.
+            effects.resize(drafted_effects.len(), Effect::Applied);
+            for (effect, drafted) in effects.iter_mut().zip(drafted_effects) {
+                if drafted == Effect::TooLate {
+                    *effect = drafted;
+                }
+            }
+            let writes = Writes::new(&self.table, repository, &drafted, now)?;
+            if matches!(work, Work::Changes([_, _, ..])) && !writes.fit_into_one_transaction() {
+                return Err(StoreError::ItemTooLarge);
+            }
+            let transactions = writes.transactions();
             if transactions.is_empty() {
                 let history = loaded.repository.flatten().map(|item| item.history);
                 let description = history.and_then(|history| history.description());
                 applied.lacks_uri = description.is_some_and(|known| known.uri.is_none());
-                return Ok(unused_tags);
+                return Ok((effects, unused_tags));
             }
             match self.transact(transactions).await {
                 Ok(units) => {

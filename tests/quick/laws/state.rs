@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use catalog::Change;
 use catalog::history::{Effect, LATENESS_WINDOW};
+use catalog::{Change, ChangeKind, Timestamp};
 use end_to_end::harness::{histories, print, repository};
 use end_to_end::reference::generators::{Event, any_events, arrivals};
 use end_to_end::reference::memory::Memory;
@@ -29,6 +29,34 @@ fn check(events: &[Event], periods: usize) {
             assert_eq!(memory.images(), model::fold(&so_far), "after period {period}");
         }
     }
+}
+
+/// Changes that are applied together lead to the same state. A deletion of the repository is always
+/// applied alone.
+fn check_together(events: &[Event], _: usize) {
+    const TOGETHER: usize = 5;
+    let repository = repository("app");
+    let mut memory = Memory::default();
+    let arrivals: Vec<(Timestamp, Change)> = arrivals(events, 0)
+        .into_iter()
+        .map(|(now, event)| (now, event.change(&repository)))
+        .collect();
+    let is_deletion = |change: &Change| change.kind == ChangeKind::RepositoryDeleted;
+    for together in arrivals.chunk_by(|(_, one), (_, next)| is_deletion(one) == is_deletion(next)) {
+        for together in together.chunks(if is_deletion(&together[0].1) { 1 } else { TOGETHER }) {
+            // Not after any of them has arrived, so that none is too late.
+            let now = together[0].0;
+            memory.expire(now);
+            let changes: Vec<&Change> = together.iter().map(|(_, change)| change).collect();
+            let effect = match changes[..] {
+                [change] => memory.apply(change, now),
+                _ => memory.apply_together(&changes, now),
+            };
+            assert_eq!(effect, Effect::Applied, "{changes:?}");
+        }
+    }
+    let all: Vec<Change> = events.iter().map(|event| event.change(&repository)).collect();
+    assert_eq!(memory.images(), model::fold(&all));
 }
 
 fn check_histories(
@@ -67,6 +95,11 @@ fn check_histories(
 #[test]
 fn the_state_is_a_function_of_the_set_of_changes() {
     check_histories(histories(), (1, LATENESS_WINDOW), check);
+}
+
+#[test]
+fn changes_that_are_applied_together_lead_to_the_same_state() {
+    check_histories(histories(), (1, LATENESS_WINDOW), check_together);
 }
 
 #[test]

@@ -27,6 +27,15 @@ pub struct Missing {
     pub segments: Vec<(Owner, u32)>,
 }
 
+impl Missing {
+    pub(super) fn extend(&mut self, other: Self) {
+        self.repository |= other.repository;
+        self.images.extend(other.images);
+        self.tags.extend(other.tags);
+        self.segments.extend(other.segments);
+    }
+}
+
 /// Items of a repository, each as it is stored, or `None` if the table does not have it.
 #[derive(Debug, Default)]
 pub struct Loaded {

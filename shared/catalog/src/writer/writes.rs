@@ -15,6 +15,8 @@ use crate::time::Timestamp;
 
 /// Writes of one DynamoDB transaction.
 const TRANSACTION_WRITES: usize = 100;
+/// Of all items of one DynamoDB transaction, 4 MB.
+const TRANSACTION_BYTES: usize = 4_000_000;
 
 /// The writes of one draft.
 pub(super) struct Writes {
@@ -56,6 +58,13 @@ impl Writes {
             writes.put_segment(owner, segment);
         }
         Ok(writes)
+    }
+
+    /// Whether one transaction can have all writes but those of the manifests.
+    pub(super) fn fit_into_one_transaction(&self) -> bool {
+        let items = self.histories.iter().filter_map(|write| write.put.as_ref());
+        let bytes: usize = items.map(|put| table::approximate_bytes(put.item())).sum();
+        self.histories.len() <= TRANSACTION_WRITES && bytes <= TRANSACTION_BYTES
     }
 
     /// The writes as transactions, in order.
