@@ -1,5 +1,7 @@
 //! What reads and writes cost, in DynamoDB's own units, whatever the size of the repository.
 
+mod repositories;
+
 use aws_sdk_dynamodb::types::AttributeValue;
 use catalog::change::Content;
 use catalog::image::{ImageStatus, Position, TagStatus};
