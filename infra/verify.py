@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
 """Compares the answers of a deployed catalog with those of Amazon ECR.
 
-It creates a repository in Amazon ECR, pushes an image, waits until the catalog has it, asks Amazon
-ECR and the catalog the same questions with each client that is installed (the AWS CLI, boto3 and
-curl), and prints each member that differs. At last it deletes the image, waits until the catalog
-has deleted it, and deletes the repository. The exit code is 1 if something differs.
+It creates a repository in Amazon ECR, pushes an image, waits until the catalog has both, asks
+Amazon ECR and the catalog the same questions with each client that is installed (the AWS CLI, boto3
+and curl), and prints each member that differs. At last it deletes the image, waits until the
+catalog has deleted it, and deletes the repository. The exit code is 1 if something differs.
+
+With --ecr-public it then does the same in Amazon ECR Public. Everybody can see that repository.
+CloudTrail may take some minutes for its events: raise --timeout.
 
 It needs the AWS CLI with credentials of the account. It installs nothing.
 """
@@ -21,12 +24,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import namedtuple
+from datetime import datetime
 from urllib.parse import urlsplit
 
-TARGET = "AmazonEC2ContainerRegistry_V20150921"
 TAG = "verify"
 # How often the catalog is asked while it does not have an event yet, in seconds.
 INTERVAL = 1
+# How far the times of a service's `events_have` may be from the catalog's, in seconds.
+INEXACTNESS = 60
 CURL_OPTIONS = "--silent --show-error --max-time 30 --suppress-connect-headers --include".split()
 
 parser = argparse.ArgumentParser(
@@ -35,7 +41,16 @@ parser = argparse.ArgumentParser(
 parser.add_argument("endpoint", help="the catalog's endpoint, the stack's output Endpoint")
 parser.add_argument("--region", help="the catalog's region, if its host name does not contain it")
 parser.add_argument("--timeout", type=float, default=120, help="for an event, in seconds [120]")
+parser.add_argument("--ecr-public", action="store_true", help="also compare Amazon ECR Public")
 parser.add_argument("--ecr-endpoint", help="another Amazon ECR than that of the region")
+parser.add_argument("--ecr-public-endpoint", help="another Amazon ECR Public than that of AWS")
+
+# `url` is None for the endpoint of AWS.
+Endpoint = namedtuple("Endpoint", "url region signing_name")
+# `command` is its name in the AWS CLI and in boto3, `target` in the header X-Amz-Target.
+# `events_have` are the times that a reconciliation makes exact. Until then they are the whole
+# seconds of CloudTrail, or the time of the first event of a repository.
+Service = namedtuple("Service", "name command target endpoint events_have")
 
 
 class Refused(Exception):
@@ -47,20 +62,21 @@ class Missing(Exception):
 
 
 class AwsCli:
-    """`aws ecr`, which signs as the endpoint rule sets of this repository say."""
+    """The AWS CLI, which signs as the endpoint rule sets of this repository say."""
 
     name = "aws"
 
-    def __init__(self, region):
-        self.region = region
+    def __init__(self, service):
+        self.service = service
         if not shutil.which("aws"):
             sys.exit("there is no AWS CLI (aws)")
 
     def ask(self, endpoint, operation, request, *options):
         command = re.sub("(?<!^)(?=[A-Z])", "-", operation).lower()
-        arguments = ["aws", "ecr", command, "--region", self.region, "--output", "json"]
-        if endpoint:
-            arguments += ["--endpoint-url", endpoint]
+        arguments = ["aws", self.service.command, command]
+        arguments += ["--region", endpoint.region, "--output", "json"]
+        if endpoint.url:
+            arguments += ["--endpoint-url", endpoint.url]
         arguments += ["--cli-input-json", json.dumps(request), *options]
         ended = subprocess.run(arguments, capture_output=True, text=True)
         if ended.returncode:
@@ -71,13 +87,15 @@ class AwsCli:
 class Boto3:
     name = "boto3"
 
-    def __init__(self, region):
+    def __init__(self, service):
         try:
             import boto3
         except ImportError as error:
             raise Missing(f"{self.name}: {error}") from error
         self.clients = {}
-        self.connect = lambda url: boto3.client("ecr", region_name=region, endpoint_url=url)
+        self.connect = lambda endpoint: boto3.client(
+            service.command, region_name=endpoint.region, endpoint_url=endpoint.url
+        )
 
     def ask(self, endpoint, operation, request):
         from botocore.exceptions import ClientError
@@ -95,9 +113,9 @@ class Boto3:
 class Curl:
     """curl, which signs by itself, on one of the routes of the catalog."""
 
-    def __init__(self, region, route, ecr):
+    def __init__(self, service, route):
         self.name = f"curl {route}"
-        self.region, self.route, self.ecr = region, route, ecr
+        self.service, self.route = service, route
         if not shutil.which("curl"):
             raise Missing(f"{self.name}: there is no curl")
         names = ["AccessKeyId", "SecretAccessKey", "SessionToken"]
@@ -113,19 +131,20 @@ class Curl:
             self.credentials = json.loads(exported.stdout)
 
     def ask(self, endpoint, operation, request):
-        service = "execute-api" if endpoint not in (None, self.ecr) else "ecr"
-        url = endpoint or f"https://api.ecr.{self.region}.amazonaws.com" + (
-            ".cn" if self.region.startswith("cn-") else ""
+        region, signing_name = endpoint.region, endpoint.signing_name
+        url = endpoint.url or f"https://api.{signing_name}.{region}.amazonaws.com" + (
+            ".cn" if region.startswith("cn-") else ""
         )
-        url = url.rstrip("/") + (self.route if service == "execute-api" else "/")
+        is_catalog = signing_name == "execute-api"
+        url = url.rstrip("/") + (self.route if is_catalog else "/")
         key, secret = (self.credentials[name] for name in ("AccessKeyId", "SecretAccessKey"))
         # On standard input, because everybody can read the arguments of a process.
         options = {
             "url": url,
             "user": f"{key}:{secret}",
-            "aws-sigv4": f"aws:amz:{self.region}:{service}",
+            "aws-sigv4": f"aws:amz:{region}:{signing_name}",
             "header": [
-                f"X-Amz-Target: {TARGET}.{operation}",
+                f"X-Amz-Target: {self.service.target}.{operation}",
                 "Content-Type: application/x-amz-json-1.1",
             ],
             "data": json.dumps(request),
@@ -152,7 +171,7 @@ class Curl:
             # It is not of the service.
             raise Refused(f"{status}: {body}")
         for header in ["x-amzn-requestid", *["x-amzn-errortype"] * is_error]:
-            if service == "execute-api" and header not in headers:
+            if is_catalog and header not in headers:
                 raise Refused(f"the header {header} is missing: {head}")
         if is_error:
             error = json.loads(body)
@@ -168,18 +187,29 @@ def ask(client, endpoint, operation, request):
         return str(refused)
 
 
-def differences(ecr, catalog, path=""):
+def seconds(value):
+    """A time, which each client prints in its own way, in seconds since 1970."""
+    if isinstance(value, str):
+        return datetime.fromisoformat(value.replace("Z", "+00:00")).timestamp()
+    return value
+
+
+def differences(service, answer, catalog, path=""):
     """Each member that differs, by its path."""
-    if isinstance(ecr, dict) and isinstance(catalog, dict):
-        for name in [*ecr, *(name for name in catalog if name not in ecr)]:
+    if isinstance(answer, dict) and isinstance(catalog, dict):
+        for name in [*answer, *(name for name in catalog if name not in answer)]:
             member = f"{path}.{name}" if path else name
-            yield from differences(ecr.get(name), catalog.get(name), member)
-    elif isinstance(ecr, list) and isinstance(catalog, list) and len(ecr) == len(catalog):
-        for index, pair in enumerate(zip(ecr, catalog)):
-            yield from differences(*pair, f"{path}[{index}]")
-    elif ecr != catalog:
-        texts = ["absent" if value is None else json.dumps(value) for value in (ecr, catalog)]
-        yield f"{path or 'answer'}: Amazon ECR {texts[0]}, the catalog {texts[1]}"
+            pair = answer.get(name), catalog.get(name)
+            if name in service.events_have and None not in pair:
+                if abs(seconds(pair[0]) - seconds(pair[1])) <= INEXACTNESS:
+                    continue
+            yield from differences(service, *pair, member)
+    elif isinstance(answer, list) and isinstance(catalog, list) and len(answer) == len(catalog):
+        for index, pair in enumerate(zip(answer, catalog)):
+            yield from differences(service, *pair, f"{path}[{index}]")
+    elif answer != catalog:
+        texts = ["absent" if value is None else json.dumps(value) for value in (answer, catalog)]
+        yield f"{path or 'answer'}: {service.name} {texts[0]}, the catalog {texts[1]}"
 
 
 def blob(content, directory):
@@ -188,8 +218,9 @@ def blob(content, directory):
     return {"digest": f"sha256:{path.name}", "size": len(content)}, path
 
 
-def push(cli, ecr, repository, directory):
+def push(cli, repository, directory):
     """Pushes an image, and returns its digest."""
+    endpoint = cli.service.endpoint
     manifest = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json"}
     layer = secrets.token_bytes(1024)
     configuration = json.dumps(
@@ -200,16 +231,18 @@ def push(cli, ecr, repository, directory):
         ("layers", layer, "layer.v1.tar"),
     ):
         descriptor, path = blob(content, directory)
-        upload = cli.ask(ecr, "InitiateLayerUpload", {"repositoryName": repository})["uploadId"]
+        initiated = cli.ask(endpoint, "InitiateLayerUpload", {"repositoryName": repository})
+        upload = initiated["uploadId"]
         part = {"repositoryName": repository, "uploadId": upload, "partFirstByte": 0}
         part["partLastByte"] = len(content) - 1
-        cli.ask(ecr, "UploadLayerPart", part, "--layer-part-blob", f"fileb://{path}")
+        cli.ask(endpoint, "UploadLayerPart", part, "--layer-part-blob", f"fileb://{path}")
         complete = {"repositoryName": repository, "uploadId": upload}
-        cli.ask(ecr, "CompleteLayerUpload", complete | {"layerDigests": [descriptor["digest"]]})
+        complete["layerDigests"] = [descriptor["digest"]]
+        cli.ask(endpoint, "CompleteLayerUpload", complete)
         descriptor = {"mediaType": f"application/vnd.oci.image.{kind}", **descriptor}
         manifest[member] = [descriptor] if member == "layers" else descriptor
     image = {"repositoryName": repository, "imageTag": TAG, "imageManifest": json.dumps(manifest)}
-    return cli.ask(ecr, "PutImage", image)["image"]["imageId"]["imageDigest"]
+    return cli.ask(endpoint, "PutImage", image)["image"]["imageId"]["imageDigest"]
 
 
 def wait(what, timeout, condition):
@@ -224,15 +257,15 @@ def wait(what, timeout, condition):
     return True
 
 
-def verify(options, region, directory):
+def verify(service, catalog, timeout, directory):
     """Returns the number of answers that differ."""
-    cli = AwsCli(region)
+    cli = AwsCli(service)
     clients = []
     for client in (
         lambda: cli,
-        lambda: Boto3(region),
-        lambda: Curl(region, "/", options.ecr_endpoint),
-        lambda: Curl(region, "/DescribeImages", options.ecr_endpoint),
+        lambda: Boto3(service),
+        lambda: Curl(service, "/"),
+        lambda: Curl(service, "/DescribeImages"),
     ):
         try:
             clients.append(client())
@@ -240,55 +273,70 @@ def verify(options, region, directory):
             print(f"skipped  {missing}")
 
     repository = f"image-catalog-verify-{secrets.token_hex(4)}"
-    ecr = options.ecr_endpoint
     scratch = {"repositoryName": repository}
-    cli.ask(ecr, "CreateRepository", scratch)
+    cli.ask(service.endpoint, "CreateRepository", scratch)
     try:
-        digest = push(cli, ecr, repository, directory)
-        print(f"pushed {digest} to {repository}:{TAG}", flush=True)
+        digest = push(cli, repository, directory)
+        print(f"pushed {digest} to {repository}:{TAG} in {service.name}", flush=True)
         differing = 0
 
         def question(operation, **members):
             return operation, scratch | members
 
+        whole = question("DescribeImages")
+        itself = "DescribeRepositories", {"repositoryNames": [repository]}
+
         def is_complete():
-            # The size comes last.
-            answer = ask(cli, options.endpoint, *whole)
-            images = [] if isinstance(answer, str) else answer["imageDetails"]
-            return any("imageSizeInBytes" in image for image in images)
+            # Of Amazon ECR, the size comes last; of Amazon ECR Public, the URI may.
+            members = {"imageSizeInBytes": whole, "repositoryUri": itself}
+            return all(
+                f'"{member}"' in json.dumps(ask(cli, catalog, *request))
+                for member, request in members.items()
+            )
 
         def is_deleted():
-            answer = ask(cli, options.endpoint, *whole)
+            answer = ask(cli, catalog, *whole)
             is_error = isinstance(answer, str)
             return "NotFoundException" in answer if is_error else not answer["imageDetails"]
 
-        whole = question("DescribeImages")
-        wait("the image and its size", options.timeout, is_complete)
+        wait("the repository, the image and its size", timeout, is_complete)
         questions = {
             "all images": whole,
             "the image of a tag": question("DescribeImages", imageIds=[{"imageTag": TAG}]),
             "the image of a digest": question("DescribeImages", imageIds=[{"imageDigest": digest}]),
-            "tagged images": question("DescribeImages", filter={"tagStatus": "TAGGED"}),
-            "untagged images": question("DescribeImages", filter={"tagStatus": "UNTAGGED"}),
             "a tag that is not there": question("DescribeImages", imageIds=[{"imageTag": "none"}]),
-            "the ids of all images": question("ListImages"),
+            "the repository": itself,
+            "a repository that is not there": (
+                "DescribeRepositories",
+                {"repositoryNames": [f"{repository}-none"]},
+            ),
         }
+        if service.command == "ecr":
+            questions |= {
+                "tagged images": question("DescribeImages", filter={"tagStatus": "TAGGED"}),
+                "untagged images": question("DescribeImages", filter={"tagStatus": "UNTAGGED"}),
+                "the ids of all images": question("ListImages"),
+            }
         for client in clients:
             for what, (operation, request) in questions.items():
                 if client.name == "curl /DescribeImages" and operation != "DescribeImages":
                     continue
-                answers = [ask(client, url, operation, request) for url in (ecr, options.endpoint)]
-                found = list(differences(*answers))
+                answers = [
+                    ask(client, endpoint, operation, request)
+                    for endpoint in (service.endpoint, catalog)
+                ]
+                found = list(differences(service, *answers))
                 differing += bool(found)
                 print(f"{'differs' if found else 'same':8} {client.name}: {operation}, {what}")
                 for difference in found:
                     print(f"         {difference}", flush=True)
 
-        cli.ask(ecr, "BatchDeleteImage", scratch | {"imageIds": [{"imageDigest": digest}]})
-        differing += not wait("deleted the image", options.timeout, is_deleted)
+        deletion = scratch | {"imageIds": [{"imageDigest": digest}]}
+        cli.ask(service.endpoint, "BatchDeleteImage", deletion)
+        differing += not wait("deleted the image", timeout, is_deleted)
         return differing
     finally:
-        cli.ask(ecr, "DeleteRepository", scratch | {"force": True})
+        cli.ask(service.endpoint, "DeleteRepository", scratch | {"force": True})
 
 
 def main():
@@ -302,6 +350,26 @@ def main():
     region = region or os.environ.get("AWS_DEFAULT_REGION")
     if not region:
         sys.exit(f"{authority} does not contain a region: add --region REGION")
+    catalog = Endpoint(options.endpoint, region, "execute-api")
+    services = [
+        Service(
+            "Amazon ECR",
+            "ecr",
+            "AmazonEC2ContainerRegistry_V20150921",
+            Endpoint(options.ecr_endpoint, region, "ecr"),
+            ["createdAt"],
+        )
+    ]
+    if options.ecr_public:
+        services.append(
+            Service(
+                "Amazon ECR Public",
+                "ecr-public",
+                "SpencerFrontendService",
+                Endpoint(options.ecr_public_endpoint, "us-east-1", "ecr-public"),
+                ["createdAt", "imagePushedAt"],
+            )
+        )
     # Requests go to no other endpoints than those that are named here.
     os.environ["AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"] = "true"
     os.environ["AWS_PAGER"] = ""
@@ -312,7 +380,9 @@ def main():
             path.write_text(path.read_text().replace("catalog.example.com", authority))
         os.environ["AWS_DATA_PATH"] = str(models)
         try:
-            differing = verify(options, region, directory)
+            differing = sum(
+                verify(service, catalog, options.timeout, directory) for service in services
+            )
         except Refused as refused:
             sys.exit(str(refused))
     print(f"{differing} answers differ" if differing else "no answer differs")

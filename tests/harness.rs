@@ -27,8 +27,9 @@ pub use self::in_process::{InProcess, configuration, engine_client, json_respons
 pub use self::moto::Moto;
 pub use self::process::{Process, binary, command, push_event, tags_of};
 pub use self::programs::{
-    Ended, KilledOnDrop, START_LIMIT, clean_command, eventually, find, folder, free_port, print,
-    require, temporary_folder, tools, wait_until, wait_until_ready, without_aws_configuration,
+    Ended, KilledOnDrop, START_LIMIT, clean_command, eventually, eventually_within, find, folder,
+    free_port, print, require, temporary_folder, tools, wait_until, wait_until_ready,
+    without_aws_configuration,
 };
 pub use self::proxy::{Gate, proxy};
 pub use self::random::Random;

@@ -1,5 +1,8 @@
 //! What reads and writes cost, in DynamoDB's own units, whatever the size of the repository.
 
+mod reconciliation;
+mod repositories;
+
 use aws_sdk_dynamodb::types::AttributeValue;
 use catalog::change::Content;
 use catalog::image::{ImageStatus, Position, TagStatus};

@@ -113,9 +113,14 @@ pub fn wait_until(what: &str, limit: Duration, mut condition: impl FnMut() -> bo
 
 /// Waits until a condition that takes requests is true.
 pub async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
-    let deadline = Instant::now() + START_LIMIT;
+    eventually_within(START_LIMIT, what, condition).await;
+}
+
+/// The same with another limit.
+pub async fn eventually_within(limit: Duration, what: &str, condition: impl AsyncFn() -> bool) {
+    let deadline = Instant::now() + limit;
     while !condition().await {
-        assert!(Instant::now() < deadline, "waited {START_LIMIT:?} for {what}");
+        assert!(Instant::now() < deadline, "waited {limit:?} for {what}");
         tokio::time::sleep(POLL_INTERVAL).await;
     }
 }

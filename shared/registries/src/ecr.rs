@@ -9,6 +9,7 @@
 //!
 //! <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_DescribeImages.html>
 
+mod operations;
 mod private;
 mod public;
 
@@ -343,9 +344,10 @@ impl Clients {
     fn new(configuration: &SdkConfig) -> Self {
         let retries = RetryConfig::adaptive().with_max_attempts(MAX_ATTEMPTS);
         let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).build();
+        let in_region_of_public = configuration.to_builder().region(public::REGION).build();
         Self {
             private: private::client(configuration, retries.clone(), timeouts.clone()),
-            public: public::client(configuration, retries, timeouts),
+            public: public::client(&in_region_of_public, retries, timeouts),
         }
     }
 }

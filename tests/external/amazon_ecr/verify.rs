@@ -1,17 +1,23 @@
-//! `make verify`: moto's Amazon ECR and a catalog that requires signatures as API Gateway does. The
-//! test delivers the events, as EventBridge does.
+//! `make verify`: moto's Amazon ECR, a simulation of Amazon ECR Public, and a catalog that requires
+//! signatures as API Gateway does. The test delivers the events of Amazon ECR, as EventBridge does.
 
 use std::fs;
+use std::net::TcpStream;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use end_to_end::harness::{
-    Moto, Process, REGION, REGISTRY, command, eventually, folder, require, tools,
+    KilledOnDrop, Moto, Process, REGION, REGISTRY, START_LIMIT, command, eventually,
+    eventually_within, folder, free_port, require, tools, wait_until,
 };
 use serde_json::{Value, json};
 
 use super::lookups::pushed;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../infra/verify.py");
+
+/// moto has no Amazon ECR Public.
+const ECR_PUBLIC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/ecr_public.py");
 
 const CREDENTIALS: [(&str, &str); 3] = [
     ("AWS_ACCESS_KEY_ID", "ASIAREADER"),
@@ -48,6 +54,26 @@ fn verify(python: &str, path: &str, catalog: &Process, moto: &Moto, timeout: &st
     command
 }
 
+/// Starts an Amazon ECR Public whose calls are recorded in a catalog. Returns its address.
+fn ecr_public(python: &str, catalog: &Process) -> (String, KilledOnDrop) {
+    let port = free_port();
+    let events = format!("{}/events/ecr", catalog.url);
+    let mut command = Command::new(python);
+    command.args([ECR_PUBLIC, &port.to_string(), &events]).env_clear();
+    let process = KilledOnDrop(command.spawn().unwrap());
+    wait_until("ECR Public", START_LIMIT, || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    (format!("http://127.0.0.1:{port}"), process)
+}
+
+/// An event of Amazon ECR about the image of the script, as of now.
+fn event(repository: &str, digest: &str, action: &str) -> String {
+    let mut event: Value =
+        serde_json::from_str(&pushed(repository, digest, Some("verify"))).unwrap();
+    event["detail"]["action-type"] = json!(action);
+    event["time"] = json!(catalog::Timestamp::now());
+    event.to_string()
+}
+
 /// The images in moto, each as its repository and its digest.
 async fn images(moto: &Moto) -> Vec<(String, String)> {
     let ask = async |operation: &str, request: Value| -> Value {
@@ -82,7 +108,11 @@ async fn verify_asks_with_every_client_and_prints_what_differs() {
     };
     let catalog = serve(test, &moto);
     let path = format!("{}:/usr/bin:/bin", python.parent().unwrap().display());
-    let child = verify(python.to_str().unwrap(), &path, &catalog, &moto, "60").spawn().unwrap();
+    let python = python.to_str().unwrap();
+    let (public_url, _public) = ecr_public(python, &catalog);
+    let mut command = verify(python, &path, &catalog, &moto, "60");
+    command.args(["--ecr-public", "--ecr-public-endpoint", &public_url]);
+    let child = command.spawn().unwrap();
 
     let deliver = async |event: String| {
         let request = catalog.http.post(format!("{}/events/ecr", catalog.url)).body(event);
@@ -90,13 +120,11 @@ async fn verify_asks_with_every_client_and_prints_what_differs() {
     };
     eventually("the image", async || !images(&moto).await.is_empty()).await;
     let (repository, digest) = images(&moto).await.remove(0);
-    deliver(pushed(&repository, &digest, Some("verify"))).await;
-    eventually("the deletion", async || images(&moto).await.is_empty()).await;
-    let mut deletion: Value =
-        serde_json::from_str(&pushed(&repository, &digest, Some("verify"))).unwrap();
-    deletion["detail"]["action-type"] = json!("DELETE");
-    deletion["time"] = json!(catalog::Timestamp::now());
-    deliver(deletion.to_string()).await;
+    deliver(event(&repository, &digest, "PUSH")).await;
+    // Every client asks before.
+    let answered = Duration::from_mins(4);
+    eventually_within(answered, "the deletion", async || images(&moto).await.is_empty()).await;
+    deliver(event(&repository, &digest, "DELETE")).await;
 
     let output = tokio::task::block_in_place(|| child.wait_with_output()).unwrap();
     let printed = String::from_utf8(output.stdout).unwrap();
@@ -105,33 +133,55 @@ async fn verify_asks_with_every_client_and_prints_what_differs() {
     let of_moto = |client: &str| {
         let status =
             r#"         imageDetails[0].imageStatus: Amazon ECR absent, the catalog "ACTIVE""#;
+        let differs = |what: &str| format!("differs  {client}: DescribeImages, {what}");
         let mut lines = Vec::new();
-        for question in
-            ["all images", "the image of a tag", "the image of a digest", "tagged images"]
-        {
-            lines.push(format!("differs  {client}: DescribeImages, {question}"));
-            lines.push(status.to_owned());
+        for what in ["all images", "the image of a tag", "the image of a digest"] {
+            lines.extend([differs(what), status.to_owned()]);
         }
-        lines.push(format!("differs  {client}: DescribeImages, untagged images"));
-        lines.push("         imageDetails: Amazon ECR […], the catalog []".to_owned());
         lines.push(format!("same     {client}: DescribeImages, a tag that is not there"));
+        if client != "curl /DescribeImages" {
+            lines.extend(of_the_repository(client));
+        }
+        lines.extend([differs("tagged images"), status.to_owned()]);
+        let unfiltered = "         imageDetails: Amazon ECR […], the catalog []";
+        lines.extend([differs("untagged images"), unfiltered.to_owned()]);
         if client != "curl /DescribeImages" {
             lines.push(format!("same     {client}: ListImages, the ids of all images"));
         }
         lines
     };
-    let mut expected = vec![
-        format!("pushed {digest} to {repository}:verify"),
-        "after N s the catalog has the image and its size".to_owned(),
-    ];
-    for client in ["aws", "boto3", "curl /", "curl /DescribeImages"] {
-        expected.extend(of_moto(client));
-    }
-    expected.push("after N s the catalog has deleted the image".to_owned());
+    let of_public = |client: &str| {
+        let mut lines = Vec::new();
+        for what in
+            ["all images", "the image of a tag", "the image of a digest", "a tag that is not there"]
+        {
+            lines.push(format!("same     {client}: DescribeImages, {what}"));
+        }
+        if client != "curl /DescribeImages" {
+            lines.extend(of_the_repository(client));
+        }
+        lines
+    };
+    const CLIENTS: [&str; 4] = ["aws", "boto3", "curl /", "curl /DescribeImages"];
+    let known = "after N s the catalog has the repository, the image and its size";
+    let deleted = "after N s the catalog has deleted the image";
+    let mut expected = vec![format!("pushed {digest} to {repository}:verify in Amazon ECR")];
+    expected.push(known.to_owned());
+    expected.extend(CLIENTS.iter().flat_map(|client| of_moto(client)));
+    expected.push(deleted.to_owned());
+    expected.push("pushed to Amazon ECR Public".to_owned());
+    expected.push(known.to_owned());
+    expected.extend(CLIENTS.iter().flat_map(|client| of_public(client)));
+    expected.push(deleted.to_owned());
     expected.push("20 answers differ".to_owned());
     let printed: Vec<String> = printed.lines().map(without_values).collect();
     assert_eq!(printed, expected);
     assert_eq!(moto.aws(&["ecr", "describe-repositories"])["repositories"], json!([]));
+}
+
+fn of_the_repository(client: &str) -> [String; 2] {
+    ["the repository", "a repository that is not there"]
+        .map(|what| format!("same     {client}: DescribeRepositories, {what}"))
 }
 
 /// A catalog that gets no events, with AWS CLI 2 and without boto3.
@@ -153,8 +203,9 @@ async fn verify_reports_events_that_do_not_come() {
     assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
     for line in [
         "skipped  boto3: No module named 'boto3'",
-        "after 0 s the catalog still has not the image and its size",
+        "after 0 s the catalog still has not the repository, the image and its size",
         "differs  aws: DescribeImages, all images",
+        "differs  aws: DescribeRepositories, the repository",
         "differs  curl /: ListImages, the ids of all images",
         "differs  curl /DescribeImages: DescribeImages, the image of a tag",
     ] {
@@ -166,6 +217,9 @@ async fn verify_reports_events_that_do_not_come() {
 
 /// A line without its duration, and without the image in it.
 fn without_values(line: &str) -> String {
+    if line.starts_with("pushed ") && line.ends_with(" in Amazon ECR Public") {
+        return "pushed to Amazon ECR Public".to_owned();
+    }
     if let Some((_, rest)) = line.strip_prefix("after ").and_then(|rest| rest.split_once(" s ")) {
         return format!("after N s {rest}");
     }

@@ -141,6 +141,31 @@ async fn r53_a_record_without_an_account_is_of_the_account_that_it_came_to() {
     }
 }
 
+/// EventBridge writes the account of an event, and the account that forwards it the rest.
+#[tokio::test]
+async fn r53_an_event_states_nothing_about_the_registry_of_another_account() {
+    const ARN: &str = "arn:aws:ecr:us-east-1:123456789012:repository/app";
+    let catalog = Catalog::start().await;
+    catalog.ecr(&push(1, 1, "v1")).await;
+    let of_this_registry = [
+        json!({ "recipientAccountId": REGISTRY }),
+        json!({ "requestParameters": { "repositoryName": "app", "registryId": REGISTRY } }),
+        json!({ "responseElements": { "repository": { "registryId": REGISTRY } } }),
+        json!({ "requestParameters": { "resourceArn": ARN } }),
+    ];
+    for members in of_this_registry {
+        let mut event = cloudtrail("DeleteRepository", 2, members.clone());
+        event["account"] = json!("210987654321");
+        if members.get("recipientAccountId").is_none() {
+            event["detail"]["recipientAccountId"] = json!("210987654321");
+        }
+        let response = catalog.send("/events/ecr", &event).await;
+        let ignored = json!({ "applied": 0, "ignored": 1, "malformed": [] });
+        assert_eq!(response, (200, ignored), "{members}");
+    }
+    assert_eq!(catalog.images("app").await, [image(1, &["v1"], 1)]);
+}
+
 #[tokio::test]
 async fn every_sample_of_ecr_is_understood() {
     let catalog = Catalog::start().await;

@@ -123,21 +123,23 @@ async fn r54_a_record_with_an_alias_is_of_its_recipient() {
     const OTHER: &str = "210987654321";
     let catalog = Catalog::start().await;
     let with_alias = |second, number, place: &str| {
-        let mut event = put_image(second, number, &format!("v{number}"));
-        event["account"] = json!(OTHER);
-        event["detail"]["requestParameters"]["registryId"] = json!("j3y4example");
-        event["detail"]["responseElements"]["image"]["registryId"] = json!("j3y4example");
+        let mut record = put_image(second, number, &format!("v{number}"))["detail"].take();
+        record["requestParameters"]["registryId"] = json!("j3y4example");
+        record["responseElements"]["image"]["registryId"] = json!("j3y4example");
         if !place.is_empty() {
-            *event.pointer_mut(place).unwrap() = json!(OTHER);
+            *record.pointer_mut(place).unwrap() = json!(OTHER);
         }
-        event
+        record
     };
     catalog.ecr(&with_alias(1, 1, "")).await;
     assert_eq!(tags(&catalog, REGISTRY).await, [json!(["v1"])]);
-    catalog.ecr(&with_alias(2, 2, "/detail/requestParameters/registryId")).await;
-    catalog.ecr(&with_alias(3, 3, "/detail/responseElements/image/registryId")).await;
-    catalog.ecr(&with_alias(4, 4, "/detail/recipientAccountId")).await;
-    let mut without = with_alias(5, 5, "");
+    catalog.ecr(&with_alias(2, 2, "/requestParameters/registryId")).await;
+    catalog.ecr(&with_alias(3, 3, "/responseElements/image/registryId")).await;
+    catalog.ecr(&with_alias(4, 4, "/recipientAccountId")).await;
+    // Without a recipient, the account of the event.
+    let mut without = put_image(5, 5, "v5");
+    without["account"] = json!(OTHER);
+    without["detail"] = with_alias(5, 5, "");
     without["detail"].as_object_mut().unwrap().remove("recipientAccountId");
     catalog.ecr(&without).await;
     let expected = ["v5", "v4", "v3", "v2"].map(|tag| json!([tag]));
@@ -145,7 +147,7 @@ async fn r54_a_record_with_an_alias_is_of_its_recipient() {
 
     // In Amazon ECR it is no registry id at all.
     let mut private = with_alias(6, 6, "");
-    private["detail"]["eventSource"] = json!("ecr.amazonaws.com");
+    private["eventSource"] = json!("ecr.amazonaws.com");
     let (status, report) = catalog.send("/events/ecr", &private).await;
     let reason = report["malformed"][0]["reason"].as_str().unwrap_or_default();
     assert!(status == 400 && reason.starts_with("'registryId' is not valid"), "{report}");

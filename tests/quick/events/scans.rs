@@ -63,12 +63,13 @@ async fn r60_enhanced_scans_are_of_the_repository_in_their_arn() {
         assert_in_any_order(&events, std::slice::from_ref(&expected)).await;
     }
 
-    // The ARN counts, not the envelope.
     let catalog = Catalog::start().await;
     catalog.ecr(&push(1, 1, "v1")).await;
-    let mut forwarded = enhanced(3, &arn, counts.clone());
-    forwarded["account"] = json!("210987654321");
-    catalog.ecr(&forwarded).await;
+    catalog.ecr(&enhanced(3, &arn, counts.clone())).await;
+    // The ARN counts, not the envelope, so this is a scan of another account's repository.
+    let mut elsewhere = enhanced(4, &arn, json!({}));
+    elsewhere["account"] = json!("210987654321");
+    assert_eq!(catalog.send("/events/ecr", &elsewhere).await, ignored());
     assert_eq!(catalog.images("app").await, [expected.clone()]);
     for arn in [
         "arn:aws:ecr:eu-central-1:123456789012:repository/app",

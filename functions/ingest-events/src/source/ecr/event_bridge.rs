@@ -87,7 +87,21 @@ impl Event {
         }
     }
 
+    /// Its meaning, unless it is about the registry of another account: an account that forwards
+    /// its events decides about no other. A record of a call to another account's registry also
+    /// comes from there.
     fn meaning(self, region: &str) -> Result<Meaning, MalformedEvent> {
+        let account = self.account.clone();
+        let meaning = self.meaning_of_detail(region)?;
+        let Meaning::Effects(effects) = &meaning else { return Ok(meaning) };
+        let registries = effects.iter().map(|effect| &effect.repository().registry);
+        match registries.into_iter().find(|registry| registry.as_str() != account) {
+            Some(other) => ignored(format!("the registry {other}, of another account")),
+            None => Ok(meaning),
+        }
+    }
+
+    fn meaning_of_detail(self, region: &str) -> Result<Meaning, MalformedEvent> {
         if self.detail_type.contains_record() {
             let record: Record = decode(&self.detail)?;
             return record.meaning(&self.account, region);
