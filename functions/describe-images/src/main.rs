@@ -27,17 +27,18 @@ async fn main() -> Result<(), Error> {
     let table = environment.table()?;
     table.check_format().await?;
     // Tokens that were sealed with the previous key stay valid.
-    let keyring = environment.secret("PAGE_TOKEN_SECRET_ARN", |versions| {
-        Ok(Keyring::parse(&format!("{}\n{}", versions.current, versions.previous))?)
-    })?;
+    let keyring = environment
+        .secret("PageTokens", "PAGE_TOKEN_SECRET_ARN", |text| Ok(Keyring::parse(text)?))?
+        .with_previous_version();
     let region = variable("AWS_REGION")?;
     let api = Api::new(Reader::new(table), keyring, environment.registry_id()?, region.clone());
     let access_keys = match variable("CALLERS_SECRET_ARN") {
         Ok(_) => {
-            let keys = environment.secret("CALLERS_SECRET_ARN", |versions| {
-                Ok(AccessKeys::parse(&versions.current)?)
-            })?;
-            Some(Authentication::new(keys.read_every(access_keys::LIFETIME), region, None))
+            let keys = environment
+                .secret("Callers", "CALLERS_SECRET_ARN", |text| Ok(AccessKeys::parse(text)?))?
+                .read_every(access_keys::LIFETIME)
+                .valid_for(access_keys::MAX_AGE);
+            Some(Authentication::new(keys, region, None))
         }
         Err(_) => None,
     };

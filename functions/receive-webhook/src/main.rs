@@ -18,9 +18,10 @@ use registries::Subscriptions;
 async fn main() -> Result<(), Error> {
     let telemetry = Telemetry::init(&[])?;
     let environment = Environment::load().await;
-    let subscriptions = environment.secret("SUBSCRIPTIONS_SECRET_ARN", |versions| {
-        Ok(Subscriptions::parse(&versions.current)?)
-    })?;
+    let subscriptions =
+        environment.secret("Subscriptions", "SUBSCRIPTIONS_SECRET_ARN", |text| {
+            Ok(Subscriptions::parse(text)?)
+        })?;
     let client = aws_sdk_sqs::Client::new(&environment.configuration);
     let function = Arc::new(ReceiveWebhook::new(subscriptions, client, variable("QUEUE_URL")?));
     lambda_http::run(service_fn(move |request: Request| {
