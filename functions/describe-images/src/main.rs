@@ -12,7 +12,7 @@ mod lambda;
 
 use std::sync::Arc;
 
-use ::lambda::{Environment, Telemetry, variable};
+use ::lambda::{Environment, Telemetry, http_api, variable};
 use catalog::Reader;
 use describe_images::Api;
 use describe_images::access_keys::{self, AccessKeys, Authentication};
@@ -43,7 +43,7 @@ async fn main() -> Result<(), Error> {
         Err(_) => None,
     };
     let function = Arc::new((api, access_keys));
-    lambda_http::run(service_fn(move |request: Request| {
+    http_api::run(service_fn(move |request: Request| {
         let function = Arc::clone(&function);
         async move {
             let (api, access_keys) = &*function;

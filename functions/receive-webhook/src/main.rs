@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use lambda::{Environment, Telemetry, variable};
+use lambda::{Environment, Telemetry, http_api, variable};
 use lambda_http::{Error, Request, service_fn};
 use receive_webhook::ReceiveWebhook;
 use registries::Subscriptions;
@@ -24,7 +24,7 @@ async fn main() -> Result<(), Error> {
         })?;
     let client = aws_sdk_sqs::Client::new(&environment.configuration);
     let function = Arc::new(ReceiveWebhook::new(subscriptions, client, variable("QUEUE_URL")?));
-    lambda_http::run(service_fn(move |request: Request| {
+    http_api::run(service_fn(move |request: Request| {
         let function = Arc::clone(&function);
         async move {
             let response = function.handle(&request).await;
