@@ -7,9 +7,9 @@ mod cdk_assets;
 mod curl;
 mod custodian;
 mod reconcile;
-mod sdks;
+pub(crate) mod sdks;
 mod serverless;
-mod terraform;
+pub(crate) mod terraform;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -38,6 +38,13 @@ struct Shop {
     catalog: Catalog,
     images: Vec<Image>,
     runtime: Runtime,
+}
+
+/// A catalog, and an access key of it.
+pub(crate) struct Access<'a> {
+    pub(crate) url: &'a str,
+    pub(crate) access_key_id: &'a str,
+    pub(crate) secret_access_key: &'a str,
 }
 
 /// An image that was pushed in this second, once for each tag.
@@ -165,16 +172,30 @@ impl Shop {
         self.images(repository).find(|image| image.tags.contains(tag)).unwrap()
     }
 
+    fn access(&self) -> Access<'_> {
+        Access {
+            url: &self.catalog.url,
+            access_key_id: ACCESS_KEY_ID,
+            secret_access_key: SECRET_ACCESS_KEY,
+        }
+    }
+
+    fn command(&self, program: &Path, folder: &Path) -> Command {
+        self.access().command(program, folder)
+    }
+}
+
+impl Access<'_> {
     /// A program in a folder. Its environment has the address of the catalog and the access key,
     /// and no other configuration.
-    fn command(&self, program: &Path, folder: &Path) -> Command {
+    pub(crate) fn command(&self, program: &Path, folder: &Path) -> Command {
         let mut command = clean_command(program, folder);
         command.current_dir(folder).stdin(Stdio::null()).envs([
-            ("AWS_ENDPOINT_URL_ECR", self.catalog.url.as_str()),
-            ("AWS_ENDPOINT_URL_ECR_PUBLIC", &self.catalog.url),
+            ("AWS_ENDPOINT_URL_ECR", self.url),
+            ("AWS_ENDPOINT_URL_ECR_PUBLIC", self.url),
             ("AWS_REGION", REGION),
-            ("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID),
-            ("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY),
+            ("AWS_ACCESS_KEY_ID", self.access_key_id),
+            ("AWS_SECRET_ACCESS_KEY", self.secret_access_key),
         ]);
         command
     }
@@ -187,7 +208,7 @@ fn output(command: &mut Command) -> String {
     ended.stdout
 }
 
-fn json_output(command: &mut Command) -> Value {
+pub(crate) fn json_output(command: &mut Command) -> Value {
     serde_json::from_str(&output(command)).unwrap()
 }
 

@@ -1,6 +1,8 @@
 //! Authentication: signatures as the SDKs make them, and permissions (R41-R44). Other signatures are
 //! in `signatures`.
 
+mod unreadable_secret;
+
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_ecr::config::{BehaviorVersion, Credentials, Region};
@@ -214,7 +216,7 @@ async fn r42_keys_that_are_added_and_disabled_while_it_runs() {
         std::fs::write(&file, list.to_string()).unwrap();
     };
     write(false, true);
-    let keys = Secret::file(file.clone(), |file| Ok(AccessKeys::parse(&file.current)?));
+    let keys = Secret::file(file.clone(), |text| Ok(AccessKeys::parse(text)?));
     let keys = keys.read_every(Duration::ZERO);
     let authentication = Authentication::new(keys, "us-east-1".to_owned(), None);
     let store = Store::in_memory().await;

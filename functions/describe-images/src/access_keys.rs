@@ -43,6 +43,11 @@ use crate::service;
 /// How often the keys are read again: how long a key that was disabled still works.
 pub const LIFETIME: Duration = Duration::from_mins(1);
 
+/// How long the keys are used without being read again: a key that was disabled meanwhile works no
+/// longer than that, which is as long as a signature is valid. The alarm of failed reads comes ten
+/// minutes earlier.
+pub const MAX_AGE: Duration = Duration::from_mins(15);
+
 /// The first characters of the ids that the catalog makes. Those of AWS begin with others, so that
 /// nobody takes one for the other.
 const ID_PREFIX: &str = "IMGC";

@@ -12,7 +12,7 @@ mod lambda;
 
 use std::sync::Arc;
 
-use ::lambda::{Environment, Telemetry, variable};
+use ::lambda::{Environment, Telemetry, http_api, variable};
 use catalog::Reader;
 use describe_images::Api;
 use describe_images::access_keys::{self, AccessKeys, Authentication};
@@ -27,22 +27,23 @@ async fn main() -> Result<(), Error> {
     let table = environment.table()?;
     table.check_format().await?;
     // Tokens that were sealed with the previous key stay valid.
-    let keyring = environment.secret("PAGE_TOKEN_SECRET_ARN", |versions| {
-        Ok(Keyring::parse(&format!("{}\n{}", versions.current, versions.previous))?)
-    })?;
+    let keyring = environment
+        .secret("PageTokens", "PAGE_TOKEN_SECRET_ARN", |text| Ok(Keyring::parse(text)?))?
+        .with_previous_version();
     let region = variable("AWS_REGION")?;
     let api = Api::new(Reader::new(table), keyring, environment.registry_id()?, region.clone());
     let access_keys = match variable("CALLERS_SECRET_ARN") {
         Ok(_) => {
-            let keys = environment.secret("CALLERS_SECRET_ARN", |versions| {
-                Ok(AccessKeys::parse(&versions.current)?)
-            })?;
-            Some(Authentication::new(keys.read_every(access_keys::LIFETIME), region, None))
+            let keys = environment
+                .secret("Callers", "CALLERS_SECRET_ARN", |text| Ok(AccessKeys::parse(text)?))?
+                .read_every(access_keys::LIFETIME)
+                .valid_for(access_keys::MAX_AGE);
+            Some(Authentication::new(keys, region, None))
         }
         Err(_) => None,
     };
     let function = Arc::new((api, access_keys));
-    lambda_http::run(service_fn(move |request: Request| {
+    http_api::run(service_fn(move |request: Request| {
         let function = Arc::clone(&function);
         async move {
             let (api, access_keys) = &*function;

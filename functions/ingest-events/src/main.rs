@@ -30,9 +30,10 @@ async fn main() -> Result<(), Error> {
     let environment = Environment::load().await;
     let table = environment.table()?;
     table.claim_format().await?;
-    let subscriptions = environment.secret("SUBSCRIPTIONS_SECRET_ARN", |versions| {
-        Ok(Subscriptions::parse(&versions.current)?)
-    })?;
+    let subscriptions =
+        environment.secret("Subscriptions", "SUBSCRIPTIONS_SECRET_ARN", |text| {
+            Ok(Subscriptions::parse(text)?)
+        })?;
     match subscriptions.value().await {
         Ok(subscriptions) => log_missing_registry_urls(&subscriptions),
         // The first message that needs them fails, and is delivered again.

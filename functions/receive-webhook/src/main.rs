@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use lambda::{Environment, Telemetry, variable};
+use lambda::{Environment, Telemetry, http_api, variable};
 use lambda_http::{Error, Request, service_fn};
 use receive_webhook::ReceiveWebhook;
 use registries::Subscriptions;
@@ -18,12 +18,13 @@ use registries::Subscriptions;
 async fn main() -> Result<(), Error> {
     let telemetry = Telemetry::init(&[])?;
     let environment = Environment::load().await;
-    let subscriptions = environment.secret("SUBSCRIPTIONS_SECRET_ARN", |versions| {
-        Ok(Subscriptions::parse(&versions.current)?)
-    })?;
+    let subscriptions =
+        environment.secret("Subscriptions", "SUBSCRIPTIONS_SECRET_ARN", |text| {
+            Ok(Subscriptions::parse(text)?)
+        })?;
     let client = aws_sdk_sqs::Client::new(&environment.configuration);
     let function = Arc::new(ReceiveWebhook::new(subscriptions, client, variable("QUEUE_URL")?));
-    lambda_http::run(service_fn(move |request: Request| {
+    http_api::run(service_fn(move |request: Request| {
         let function = Arc::clone(&function);
         async move {
             let response = function.handle(&request).await;

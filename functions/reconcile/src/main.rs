@@ -32,9 +32,10 @@ async fn main() -> Result<(), Error> {
     let environment = Environment::load().await;
     let table = environment.table()?;
     table.claim_format().await?;
-    let subscriptions = Arc::new(environment.secret("SUBSCRIPTIONS_SECRET_ARN", |versions| {
-        Ok(Subscriptions::parse(&versions.current)?)
-    })?);
+    let subscriptions =
+        Arc::new(environment.secret("Subscriptions", "SUBSCRIPTIONS_SECRET_ARN", |text| {
+            Ok(Subscriptions::parse(text)?)
+        })?);
     let account = environment.registry_id()?;
     let others = OtherAccounts { own: account.clone(), reader_role: variable("READER_ROLE")? };
     let ecr = EcrClient::with_other_accounts(&environment.configuration, others);

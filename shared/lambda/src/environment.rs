@@ -11,7 +11,7 @@ use std::env;
 
 use aws_config::{BehaviorVersion, SdkConfig};
 use catalog::{RegistryId, Table};
-use secret::{Secret, Versions};
+use secret::Secret;
 
 use crate::Error;
 
@@ -46,13 +46,14 @@ impl Environment {
         Ok(RegistryId::parse(&variable("REGISTRY_ID")?)?)
     }
 
-    /// The secret whose ARN a variable contains.
+    /// The secret whose ARN a variable contains. `name` is that of its metric.
     pub fn secret<T>(
         &self,
         name: &'static str,
-        parse: fn(&Versions) -> Result<T, secret::Error>,
+        variable_name: &'static str,
+        parse: fn(&str) -> Result<T, secret::Error>,
     ) -> Result<Secret<T>, MissingVariable> {
         let client = aws_sdk_secretsmanager::Client::new(&self.configuration);
-        Ok(Secret::stored(client, variable(name)?, parse))
+        Ok(Secret::stored(&client, variable(variable_name)?, name, parse))
     }
 }

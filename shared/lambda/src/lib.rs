@@ -1,9 +1,11 @@
 //! What the main function of every Lambda function needs.
 //!
 //! - [`environment`]: its variables, and the clients that they configure
+//! - [`http_api`]: requests from an HTTP API of Amazon API Gateway
 //! - [`telemetry`]: its log and its metrics
 
 pub mod environment;
+pub mod http_api;
 pub mod telemetry;
 
 use std::time::Duration;

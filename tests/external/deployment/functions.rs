@@ -5,6 +5,7 @@
 mod access_keys;
 mod all;
 mod describe_images;
+mod gateway;
 mod ingest_events;
 mod other_accounts;
 mod payloads;

@@ -2,7 +2,9 @@
 //! send requests then, `endpoint_rules` tests.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use end_to_end::harness::{Ended, command};
 
@@ -74,15 +76,36 @@ fn it_writes_and_removes_the_rule_sets() {
     assert_eq!(contents(&folder), rule_sets("catalog.example.com"));
 
     // A second time, with other names: the catalog's own.
-    for (endpoint, host) in [
-        ("https://Images.Example.org:443/", "images.example.org"),
-        ("http://127.0.0.1:5015/path", "127.0.0.1:5015"),
-        ("https://b\u{fc}cher.example", "xn--bcher-kva.example"),
+    for (endpoint, printed, host) in [
+        ("https://images.example.org", "https://images.example.org", "images.example.org"),
+        ("http://127.0.0.1:5015/path/", "http://127.0.0.1:5015/path", "127.0.0.1:5015"),
+        ("https://Images.Example.org:443/", "https://images.example.org", "images.example.org"),
+        (
+            "https://images.example.org./keys",
+            "https://images.example.org/keys",
+            "images.example.org",
+        ),
+        (
+            "https://images.example.org.:8443",
+            "https://images.example.org:8443",
+            "images.example.org:8443",
+        ),
+        ("https://b\u{fc}cher.example", "https://xn--bcher-kva.example", "xn--bcher-kva.example"),
     ] {
         let ended = aws_config(&folder, &["--endpoint", endpoint]);
         assert_eq!(ended.code, Some(0), "{ended:?}");
         assert!(ended.stdout.contains("add --region REGION"), "{ended:?}");
         assert_eq!(contents(&folder), rule_sets(host));
+        // Clients compare the name as a text.
+        assert!(ended.stdout.contains(&format!("--endpoint-url {printed} ")), "{ended:?}");
+        let is_changed = endpoint.trim_end_matches('/') != printed;
+        assert_eq!(ended.stdout.contains("Write the endpoint as it is here"), is_changed);
+    }
+    for file in FILES {
+        let folder = folder.join("work").join(file);
+        let names = fs::read_dir(folder.parent().unwrap()).unwrap();
+        let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["endpoint-rule-set-1.json"], "no draft is left");
     }
 
     // Another model beside it stays.
@@ -105,6 +128,44 @@ fn it_writes_and_removes_the_rule_sets() {
     ");
 }
 
+/// What cannot be written completely leaves the file as it was.
+#[test]
+fn a_file_is_replaced_as_a_whole() {
+    let folder = folder("aws_config_whole");
+    let models = folder.join("work/models of \"this\" user's");
+    let options = ["--models", models.to_str().unwrap(), "--endpoint"];
+    let installed = aws_config(&folder, &[&options[..], &[ENDPOINT]].concat());
+    assert_eq!(installed.code, Some(0), "{installed:?}");
+    // A shell that reads the line has the directory.
+    let line = installed.stdout.lines().find(|line| line.starts_with("export AWS_DATA_PATH="));
+    let line = line.unwrap().replace("/work/", &format!("{}/work/", folder.display()));
+    let script = format!("{line}\nprintf %s \"$AWS_DATA_PATH\"");
+    let ended = Ended::run(Command::new("/bin/sh").args(["-c", &script]));
+    assert_eq!(ended.stdout, models.to_str().unwrap(), "{line}");
+
+    // The file of a link is replaced, not the link.
+    let path = models.join("ecr/2015-09-21/endpoint-rule-set-1.json");
+    let elsewhere = folder.join("elsewhere.json");
+    fs::rename(&path, &elsewhere).unwrap();
+    symlink(&elsewhere, &path).unwrap();
+    let before = fs::read_to_string(&elsewhere).unwrap();
+    let other = "https://images.example.org";
+    let written = aws_config(&folder, &[&options[..], &[other]].concat());
+    assert_eq!(written.code, Some(0), "{written:?}");
+    assert!(fs::symlink_metadata(&path).unwrap().is_symlink());
+    let after = fs::read_to_string(&elsewhere).unwrap();
+    assert_eq!(after, before.replace("catalog.example.com", "images.example.org"));
+
+    // Where the new file cannot be written, the former one stays.
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, &before).unwrap();
+    symlink("/dev/full", path.with_extension("image-catalog")).unwrap();
+    let failed = aws_config(&folder, &[&options[..], &[other]].concat());
+    assert_eq!(failed.code, Some(1), "{failed:?}");
+    assert!(failed.stderr.contains("No space left on device"), "{failed:?}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), before);
+}
+
 #[test]
 fn it_leaves_the_files_of_others() {
     let folder = folder("aws_config_of_others");
@@ -124,7 +185,8 @@ fn it_leaves_the_files_of_others() {
             fs::write(path(index), &content).unwrap();
             let mut expected = contents(&folder);
             let message = format!(
-                "/work/{} is not as this version of image-catalog writes it, and is left as it is",
+                "/work/{} is not as this version of image-catalog writes it, and is left as it is; \
+                 remove it if you do not need it",
                 FILES[index]
             );
 

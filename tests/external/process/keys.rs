@@ -1,15 +1,18 @@
 //! `image-catalog keys`: access keys in a file, and in a secret.
 
 use std::collections::BTreeSet;
-use std::fs::{self, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use aws_sdk_ecr::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_ecr::error::ProvideErrorMetadata as _;
-use end_to_end::harness::{Moto, Process, REGION, command, require, tools};
+use end_to_end::harness::{Moto, Process, REGION, command, proxy, require, tools};
 use serde_json::{Value, json};
 
 use super::{folder, run};
@@ -166,11 +169,23 @@ fn keys_are_printed_once_and_kept_for_their_owner() {
     }
 
     // What is not possible changes nothing.
+    let expired = json!({
+        "accessKeyId": "EXPIRED", "secretAccessKey": "s", "arn": ARN,
+        "expiration": "2026-01-01T00:00:00Z"
+    });
+    let mut entries = after;
+    entries.as_array_mut().unwrap().push(expired);
+    fs::write(&elsewhere, entries.to_string()).unwrap();
     let before = fs::read_to_string(&elsewhere).unwrap();
     for (arguments, part) in [
         (&["disable", "NONE"][..], "callers.json: there is no access key 'NONE'"),
         (&["rotate", "NONE"], "callers.json: there is no access key 'NONE'"),
         (&["rotate", "SESSION"], "'SESSION' is the key of a session"),
+        (&["rotate", member(&second, "AccessKeyId")], "is disabled, and cannot be rotated: add"),
+        (
+            &["rotate", "EXPIRED"],
+            "'EXPIRED' expired at 2026-01-01T00:00:00Z, and cannot be rotated",
+        ),
         (&["add", "terraform"], "'terraform' is no ARN with an account"),
         (&["add", ARN, "--repositories", "team/*"], "'team/*' matches no repository"),
         (&["add", ARN, "--repositories", "123456789012/"], "'123456789012/' matches no"),
@@ -190,6 +205,62 @@ fn keys_are_printed_once_and_kept_for_their_owner() {
         assert!(!error.contains("secret of"), "{error}");
         assert_eq!(fs::read_to_string(&elsewhere).unwrap(), content);
     }
+}
+
+/// A link to a file that is missing is not replaced: its file would be expected elsewhere.
+#[test]
+fn a_link_to_no_file_is_refused() {
+    let folder = folder("keys_of_a_link");
+    let link = folder.join("work/callers.json");
+    fs::create_dir_all(folder.join("work")).unwrap();
+    symlink(folder.join("none.json"), &link).unwrap();
+    let error = refused(keys(&folder, &["add", ARN, "--callers", "callers.json"]));
+    assert!(
+        error.contains("callers.json: it is a symbolic link to a file that does not exist"),
+        "{error}"
+    );
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert!(!folder.join("none.json").exists());
+}
+
+/// The error says what is changed nevertheless.
+#[test]
+fn output_that_cannot_be_written_is_an_error() {
+    let folder = folder("keys_without_output");
+    let log = folder.join("stderr");
+    let failed = |arguments: &[&str]| -> String {
+        let mut command =
+            keys(&folder, &[arguments, &["--callers", "callers of us.json"]].concat());
+        command.stdout(OpenOptions::new().write(true).open("/dev/full").unwrap());
+        command.stderr(File::create(&log).unwrap());
+        assert_eq!(command.status().unwrap().code(), Some(1), "{command:?}");
+        let error = fs::read_to_string(&log).unwrap();
+        assert!(error.contains("No space left on device"), "{error}");
+        assert!(!error.contains("panicked"), "{error}");
+        error
+    };
+    let list = || {
+        let list = parsed(keys(&folder, &["list", "--callers", "callers of us.json"]));
+        list["AccessKeyMetadata"].as_array().unwrap().clone()
+    };
+    let created = |error: &str, key: &Value| {
+        let id = key["AccessKeyId"].as_str().unwrap();
+        let expected = format!(
+            "'{id}' is stored, but its secret access key cannot be printed, and nobody knows it: \
+             run image-catalog keys disable {id} --callers 'callers of us.json'"
+        );
+        assert!(error.contains(&expected), "{error}");
+        id.to_owned()
+    };
+    let error = failed(&["add", ARN]);
+    let id = created(&error, &list()[0]);
+    let error = failed(&["rotate", &id]);
+    created(&error, &list()[1]);
+    failed(&["list"]);
+    let error = failed(&["disable", &id]);
+    let expected = format!("'{id}' is disabled, but that cannot be printed");
+    assert!(error.contains(&expected), "{error}");
+    assert_eq!(list()[0]["Status"], "Inactive");
 }
 
 #[test]
@@ -218,6 +289,109 @@ fn changes_at_the_same_time_do_not_undo_each_other() {
     assert_eq!(files, ["callers.json"]);
 }
 
+/// A command for the keys of a secret.
+fn keys_of_secret(folder: &Path, url: &str, arguments: &[&str], secret: &str) -> Command {
+    let mut command = keys(folder, &[arguments, &["--secret", secret]].concat());
+    command
+        .env("AWS_ENDPOINT_URL_SECRETS_MANAGER", url)
+        .envs([("AWS_ACCESS_KEY_ID", "key"), ("AWS_SECRET_ACCESS_KEY", "secret")])
+        .env("AWS_EC2_METADATA_DISABLED", "true");
+    command
+}
+
+/// A proxy to moto. `there` may change a request that makes a version the current one. With
+/// `is_lost`, the response to it is lost.
+fn wire(
+    moto: &Moto,
+    there: impl Fn(String) -> String + Clone + Send + 'static,
+    is_lost: bool,
+) -> String {
+    let is_waited_for = Arc::new(AtomicBool::new(false));
+    let is_answered = Arc::clone(&is_waited_for);
+    let request = move |bytes: Vec<u8>| {
+        let text = String::from_utf8(bytes).unwrap();
+        if !text.contains("UpdateSecretVersionStage") {
+            return text.into_bytes();
+        }
+        is_waited_for.store(is_lost, Ordering::Relaxed);
+        there(text).into_bytes()
+    };
+    let response = move |bytes: Vec<u8>| {
+        if is_answered.swap(false, Ordering::Relaxed) {
+            b"HTTP/1.1 502 Bad Gateway\r\nconnection: close\r\ncontent-length: 0\r\n\r\n".to_vec()
+        } else {
+            bytes
+        }
+    };
+    proxy(TcpListener::bind("127.0.0.1:0").unwrap(), &moto.url, request, response)
+}
+
+/// The version that a command writes may become the current one without the command being told.
+#[test]
+fn a_change_that_is_made_or_not_is_reported_as_such() {
+    let test = "a_change_that_is_made_or_not_is_reported_as_such";
+    let Some(moto) = Moto::start(test) else { return };
+    if require(test, tools().join("python/bin/aws")).is_none() {
+        return;
+    }
+    let folder = folder("keys_of_a_secret_on_a_wire");
+    let create = ["secretsmanager", "create-secret", "--name", "callers", "--secret-string", "[]"];
+    moto.aws(&create);
+    let add = |url: &str| keys_of_secret(&folder, url, &["add", ARN], "callers");
+    let listed = || {
+        let list = parsed(keys_of_secret(&folder, &moto.url, &["list"], "callers"));
+        let list = list["AccessKeyMetadata"].as_array().unwrap().clone();
+        list.iter().map(|key| key["AccessKeyId"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    // It is made, and the response is lost. A second try is refused.
+    let first = parsed(add(&wire(&moto, |request| request, true)));
+    assert_eq!(listed(), [member(&first, "AccessKeyId")]);
+
+    // It is refused.
+    let refuse =
+        |request: String| request.replace("UpdateSecretVersionStage", "UpdateSecretVersionStagX");
+    let error = refused(add(&wire(&moto, refuse, false)));
+    assert!(error.contains("nothing is changed: "), "{error}");
+    assert_eq!(listed(), [member(&first, "AccessKeyId")]);
+
+    // Another change comes first.
+    let (other_folder, url) = (folder.clone(), moto.url.clone());
+    let overtake = move |request: String| {
+        printed(keys_of_secret(&other_folder, &url, &["add", ARN], "callers"));
+        request
+    };
+    let error = refused(add(&wire(&moto, overtake, false)));
+    let expected = "the secret was changed by somebody else meanwhile, so that this change is most \
+                    probably missing; image-catalog keys list shows that: ";
+    assert!(error.contains(expected), "{error}");
+    let both = listed();
+    assert_eq!((both.len(), &*both[0]), (2, member(&first, "AccessKeyId")), "{both:?}");
+
+    // Nothing can be sent after the change.
+    let is_broken = Arc::new(AtomicBool::new(false));
+    let breaks = Arc::clone(&is_broken);
+    let url = wire(
+        &moto,
+        move |request| {
+            breaks.store(true, Ordering::Relaxed);
+            request
+        },
+        true,
+    );
+    let cut = move |bytes: Vec<u8>| {
+        let text = String::from_utf8(bytes).unwrap();
+        let is_broken = is_broken.load(Ordering::Relaxed);
+        if is_broken { text.replace("GetSecretValue", "GetSecretValuX") } else { text }.into_bytes()
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut command = add(&proxy(listener, &url, cut, |bytes| bytes));
+    command.env("AWS_MAX_ATTEMPTS", "1");
+    let error = refused(command);
+    let expected = "whether the secret is changed is not known; image-catalog keys list shows that";
+    assert!(error.contains(expected), "{error}");
+    assert_eq!(listed().len(), 3, "it is changed");
+}
+
 #[test]
 fn keys_of_a_secret_are_changed_there() {
     let test = "keys_of_a_secret_are_changed_there";
@@ -228,14 +402,8 @@ fn keys_of_a_secret_are_changed_there() {
     let folder = folder("keys_of_a_secret");
     let create = ["secretsmanager", "create-secret", "--name", "callers", "--secret-string", "[]"];
     let secret = moto.aws(&create)["ARN"].as_str().unwrap().to_owned();
-    let of_secret = |arguments: &[&str], secret: &str| {
-        let mut command = keys(&folder, &[arguments, &["--secret", secret]].concat());
-        command
-            .env("AWS_ENDPOINT_URL_SECRETS_MANAGER", &moto.url)
-            .envs([("AWS_ACCESS_KEY_ID", "key"), ("AWS_SECRET_ACCESS_KEY", "secret")])
-            .env("AWS_EC2_METADATA_DISABLED", "true");
-        command
-    };
+    let of_secret =
+        |arguments: &[&str], secret: &str| keys_of_secret(&folder, &moto.url, arguments, secret);
     let first = parsed(of_secret(&["add", ARN], &secret));
     let second = parsed(of_secret(&["rotate", member(&first, "AccessKeyId")], "callers"));
     printed(of_secret(&["disable", member(&first, "AccessKeyId")], &secret));

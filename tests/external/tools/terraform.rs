@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use end_to_end::harness::{REGION, REGISTRY, find, folder, print, repository};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{SHOP, json_output, output};
+use super::{Access, SHOP, json_output};
 
 /// A folder with the AWS provider, as a `filesystem_mirror` of Terraform has it.
 fn provider_mirror() -> Option<PathBuf> {
@@ -28,50 +28,56 @@ fn provider_mirror() -> Option<PathBuf> {
         .find(|folder| folder.join("registry.terraform.io/hashicorp/aws").is_dir())
 }
 
-#[test]
-fn terraform_reads_images_and_repositories() {
-    let test = "terraform_reads_images_and_repositories";
+/// The outputs of a configuration with data sources; `None` if Terraform or its provider is missing.
+pub(crate) fn read(test: &str, access: &Access<'_>, data: &Value, output: &Value) -> Option<Value> {
     let (Some(terraform), Some(mirror)) = (find(Path::new("terraform")), provider_mirror()) else {
         print(format!("skipped {test}: this machine has no Terraform with its AWS provider"));
-        return;
+        return None;
     };
     let folder = folder(test);
-    let url = &SHOP.catalog.url;
     let configuration = json!({
         "terraform": { "required_providers": { "aws": { "source": "hashicorp/aws" } } },
         "provider": { "aws": {
             "region": REGION,
-            "endpoints": { "ecr": url, "ecrpublic": url },
+            "endpoints": { "ecr": access.url, "ecrpublic": access.url },
             "skip_credentials_validation": true,
             "skip_requesting_account_id": true,
             "skip_metadata_api_check": true,
         } },
-        "data": {
-            "aws_ecr_image": {
-                "tagged": { "repository_name": "shop/api", "image_tag": "latest" },
-                "newest": { "repository_name": "shop/api", "most_recent": true },
-            },
-            "aws_ecr_repository": { "web": { "name": "shop/web" } },
-            "aws_ecr_repositories": { "all": {} },
-        },
-        "output": {
-            "tagged": { "value": "${data.aws_ecr_image.tagged}" },
-            "newest": { "value": "${data.aws_ecr_image.newest}" },
-            "web": { "value": "${data.aws_ecr_repository.web}" },
-            "all": { "value": "${data.aws_ecr_repositories.all.names}" },
-        },
+        "data": data,
+        "output": output,
     });
     fs::write(folder.join("main.tf.json"), configuration.to_string()).unwrap();
     let terraform = |arguments: &[&str]| -> Command {
-        let mut command = SHOP.command(&terraform, &folder);
+        let mut command = access.command(&terraform, &folder);
         // Terraform requests its newest version from its vendor.
         command.env("CHECKPOINT_DISABLE", "1").args(arguments);
         command
     };
     let mirror = format!("-plugin-dir={}", mirror.display());
-    output(&mut terraform(&["init", "-input=false", &mirror]));
-    output(&mut terraform(&["apply", "-input=false", "-auto-approve"]));
-    let mut read = json_output(&mut terraform(&["output", "-json"]));
+    super::output(&mut terraform(&["init", "-input=false", &mirror]));
+    super::output(&mut terraform(&["apply", "-input=false", "-auto-approve"]));
+    Some(json_output(&mut terraform(&["output", "-json"])))
+}
+
+#[test]
+fn terraform_reads_images_and_repositories() {
+    let data = json!({
+        "aws_ecr_image": {
+            "tagged": { "repository_name": "shop/api", "image_tag": "latest" },
+            "newest": { "repository_name": "shop/api", "most_recent": true },
+        },
+        "aws_ecr_repository": { "web": { "name": "shop/web" } },
+        "aws_ecr_repositories": { "all": {} },
+    });
+    let output = json!({
+        "tagged": { "value": "${data.aws_ecr_image.tagged}" },
+        "newest": { "value": "${data.aws_ecr_image.newest}" },
+        "web": { "value": "${data.aws_ecr_repository.web}" },
+        "all": { "value": "${data.aws_ecr_repositories.all.names}" },
+    });
+    let test = "terraform_reads_images_and_repositories";
+    let Some(mut read) = read(test, &SHOP.access(), &data, &output) else { return };
     let mut value = |name: &str| read[name]["value"].take();
 
     let uri = |name: &str| format!("{REGISTRY}.dkr.ecr.{REGION}.amazonaws.com/{name}");

@@ -2,12 +2,15 @@
 //! Gateway. They read endpoint rule sets of their user before their own.
 
 use std::error::Error;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::{fs, io};
 
 use clap::Args;
 use url::Url;
+
+use super::{print_line, shell_word};
 
 /// The files, by their paths in a directory of models. Clients use the same paths.
 const RULE_SETS: [(&str, &str); 2] = [
@@ -32,7 +35,7 @@ pub struct AwsConfigOptions {
         long, value_name = "URL", required_unless_present = "remove", conflicts_with = "remove",
         value_parser = parse_endpoint
     )]
-    endpoint: Option<Url>,
+    endpoint: Option<Endpoint>,
     /// Remove the files
     #[arg(long)]
     remove: bool,
@@ -45,10 +48,22 @@ pub struct AwsConfigOptions {
 enum AwsConfigError {
     #[error("there is no home directory; name a directory with --models")]
     NoHome,
-    #[error("{0} is not as this version of image-catalog writes it, and is left as it is")]
+    #[error(
+        "{0} is not as this version of image-catalog writes it, and is left as it is; remove it if \
+         you do not need it"
+    )]
     Foreign(PathBuf),
     #[error("{path}")]
     File { path: PathBuf, source: io::Error },
+}
+
+/// The address of a catalog.
+#[derive(Debug, Clone)]
+struct Endpoint {
+    /// With the host name in lower case, without a last dot or the scheme's own port.
+    url: Url,
+    /// Whether it was given in another form. Clients compare names as texts.
+    is_changed: bool,
 }
 
 /// A file of [`RULE_SETS`] in a directory.
@@ -69,16 +84,17 @@ pub fn run(command: &AwsConfigOptions) -> Result<ExitCode, Box<dyn Error>> {
             file.check()?;
         }
         for file in &files {
-            file.write(endpoint)?;
+            file.write(&endpoint.url)?;
+            print_line(&format!("Wrote {}", file.path.display()))?;
         }
-        print_instructions(endpoint, command.models.as_ref().map(|_| models.as_path()));
+        print_line(&instructions(endpoint, command.models.as_ref().map(|_| models.as_path())))?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut code = ExitCode::SUCCESS;
     for file in &files {
         match file.remove() {
-            Ok(true) => println!("Removed {}", file.path.display()),
-            Ok(false) => println!("There is no {}", file.path.display()),
+            Ok(true) => print_line(&format!("Removed {}", file.path.display()))?,
+            Ok(false) => print_line(&format!("There is no {}", file.path.display()))?,
             Err(error @ AwsConfigError::Foreign(_)) => {
                 tracing::error!("{error}");
                 code = ExitCode::FAILURE;
@@ -113,11 +129,23 @@ impl RuleSetFile {
         // The rule sets know API Gateway's own names.
         let authority = endpoint.authority();
         let host = if is_of_api_gateway(authority) { HOST } else { authority };
-        let content = self.content.replace(HOST, host);
-        self.path.parent().map_or(Ok(()), fs::create_dir_all).map_err(|error| self.error(error))?;
-        fs::write(&self.path, content).map_err(|error| self.error(error))?;
-        println!("Wrote {}", self.path.display());
-        Ok(())
+        self.replace(&self.content.replace(HOST, host)).map_err(|error| self.error(error))
+    }
+
+    /// Replaces the file as a whole: clients may read it meanwhile, and a part of it would not be
+    /// recognised.
+    fn replace(&self, content: &str) -> io::Result<()> {
+        if let Some(directory) = self.path.parent() {
+            fs::create_dir_all(directory)?;
+        }
+        // The file that a symbolic link stands for is replaced, not the link.
+        let path = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
+        // Clients read no such name.
+        let draft = path.with_extension("image-catalog");
+        let mut writer = File::create(&draft)?;
+        writer.write_all(content.as_bytes())?;
+        writer.sync_all()?;
+        fs::rename(draft, path)
     }
 
     /// Removes the file, and its two directories if they are empty then. Returns whether there was
@@ -147,22 +175,32 @@ fn is_of_api_gateway(authority: &str) -> bool {
 }
 
 /// How requests get to the endpoint, to be pasted.
-fn print_instructions(endpoint: &Url, models: Option<&Path>) {
-    let url = endpoint.as_str().trim_end_matches('/');
-    println!("\nThe AWS CLI and boto3 sign requests to this endpoint for API Gateway now:\n");
-    if let Some(models) = models {
-        println!("export AWS_DATA_PATH={}", models.display());
-    }
-    println!("aws ecr describe-images --endpoint-url {url} --repository-name NAME");
-    if !is_of_api_gateway(endpoint.authority()) {
-        println!(
-            "
-Its host name does not contain its region: add --region REGION where that is not the region of the
-client."
-        );
-    }
-    println!(
+fn instructions(endpoint: &Endpoint, models: Option<&Path>) -> String {
+    let url = endpoint.url.as_str().trim_end_matches('/');
+    let models = models
+        .map(|models| format!("export AWS_DATA_PATH={}\n", shell_word(&models.to_string_lossy())));
+    let models = models.unwrap_or_default();
+    let region = if is_of_api_gateway(endpoint.url.authority()) {
+        ""
+    } else {
         "
+Its host name does not contain its region: add --region REGION where that is not the region of the
+client.
+"
+    };
+    let form = if endpoint.is_changed {
+        "
+Write the endpoint as it is here, wherever you enter it: clients compare its host name as a text.
+"
+    } else {
+        ""
+    };
+    format!(
+        "
+The AWS CLI and boto3 sign requests to this endpoint for API Gateway now:
+
+{models}aws ecr describe-images --endpoint-url {url} --repository-name NAME
+{region}{form}
 To send every request of a shell to it:
 
 export AWS_ENDPOINT_URL_ECR={url}
@@ -178,11 +216,11 @@ ecr =
   endpoint_url = {url}
 ecr_public =
   endpoint_url = {url}"
-    );
+    )
 }
 
-fn parse_endpoint(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|error| error.to_string())?;
+fn parse_endpoint(text: &str) -> Result<Endpoint, String> {
+    let mut url = Url::parse(text).map_err(|error| error.to_string())?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err("it is not an http or https URL".to_owned());
     }
@@ -193,5 +231,11 @@ fn parse_endpoint(text: &str) -> Result<Url, String> {
     if url.query().is_some() || url.fragment().is_some() {
         return Err("it must not contain a query or a fragment".to_owned());
     }
-    Ok(url)
+    let host = url.host_str().unwrap_or_default();
+    let without_dot = host.strip_suffix('.').map(str::to_owned);
+    if let Some(host) = without_dot {
+        url.set_host(Some(&host)).map_err(|error| error.to_string())?;
+    }
+    let is_changed = url.as_str().trim_end_matches('/') != text.trim_end_matches('/');
+    Ok(Endpoint { url, is_changed })
 }

@@ -10,11 +10,12 @@ use aws_config::Region;
 use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueOutput;
 use aws_sdk_secretsmanager::{Client, Config};
 use catalog::table::causes;
-use catalog::{RegistryId, Service};
+use catalog::{RegistryId, Service, Timestamp};
 use clap::{Args, Subcommand};
 use describe_images::access_keys::AccessKey;
 use serde_json::{Value, json};
 
+use super::{print_line, shell_word};
 use crate::options::Options;
 
 /// The label of the version that is to become the current one.
@@ -82,6 +83,10 @@ enum KeysError {
     NoKey(String),
     #[error("'{0}' is the key of a session: it ends, and cannot be rotated")]
     Session(String),
+    #[error("'{0}' is disabled, and cannot be rotated: add a key for its caller instead")]
+    Disabled(String),
+    #[error("'{0}' expired at {1}, and cannot be rotated: add a key for its caller instead")]
+    Expired(String, String),
     #[error(
         "'{0}' matches no repository: a pattern is <registryId>/<repositoryName> or \
          ecr-public/<registryId>/<repositoryName>, in which * matches any characters"
@@ -89,6 +94,18 @@ enum KeysError {
     Pattern(String),
     #[error("no random key can be made")]
     Randomness,
+}
+
+/// Why the output is missing, although the keys are changed.
+#[derive(Debug, thiserror::Error)]
+enum OutputError {
+    #[error(
+        "'{id}' is stored, but its secret access key cannot be printed, and nobody knows it: run \
+         image-catalog keys disable {id} {place}"
+    )]
+    Created { id: String, place: String, source: io::Error },
+    #[error("'{id}' is disabled, but that cannot be printed")]
+    Disabled { id: String, source: io::Error },
 }
 
 /// Runs the command.
@@ -107,11 +124,11 @@ pub async fn run(options: &Options, command: &KeysOptions) -> Result<(), Box<dyn
                     Ok(())
                 })
                 .await?;
-            print_created(&key);
+            print_created(&key, place)?;
         }
         KeysCommand::List { place } => {
             let keys: Vec<Value> = place.read(options).await?.iter().map(metadata).collect();
-            println!("{:#}", json!({ "AccessKeyMetadata": keys }));
+            print_line(&format!("{:#}", json!({ "AccessKeyMetadata": keys })))?;
         }
         KeysCommand::Disable { id, place } => {
             place
@@ -120,15 +137,14 @@ pub async fn run(options: &Options, command: &KeysOptions) -> Result<(), Box<dyn
                     Ok(())
                 })
                 .await?;
-            println!("{id} is disabled. Catalogs that run know that within a minute.");
+            let line = format!("{id} is disabled. Catalogs that run know that within a minute.");
+            print_line(&line).map_err(|source| OutputError::Disabled { id: id.clone(), source })?;
         }
         KeysCommand::Rotate { id, place } => {
             let created = place
                 .change(options, |keys| {
                     let known = find(keys, id)?.clone();
-                    if known.session_token.is_some() {
-                        return Err(KeysError::Session(id.clone()));
-                    }
+                    check_rotation(&known)?;
                     let created = AccessKey::generate(known.arn).ok_or(KeysError::Randomness)?;
                     let AccessKey { repositories, expiration, .. } = known;
                     let created = AccessKey { repositories, expiration, ..created };
@@ -136,7 +152,7 @@ pub async fn run(options: &Options, command: &KeysOptions) -> Result<(), Box<dyn
                     Ok(created)
                 })
                 .await?;
-            print_created(&created);
+            print_created(&created, place)?;
         }
     }
     Ok(())
@@ -145,6 +161,23 @@ pub async fn run(options: &Options, command: &KeysOptions) -> Result<(), Box<dyn
 fn find<'a>(keys: &'a mut [AccessKey], id: &str) -> Result<&'a mut AccessKey, KeysError> {
     let found = keys.iter_mut().find(|key| key.access_key_id == id);
     found.ok_or_else(|| KeysError::NoKey(id.to_owned()))
+}
+
+/// A further key of the same caller has the same end. It must be of use.
+fn check_rotation(key: &AccessKey) -> Result<(), KeysError> {
+    let id = key.access_key_id.clone();
+    if key.session_token.is_some() {
+        return Err(KeysError::Session(id));
+    }
+    if key.disabled {
+        return Err(KeysError::Disabled(id));
+    }
+    match key.expiration {
+        Some(expiration) if expiration < Timestamp::now().into() => {
+            Err(KeysError::Expired(id, expiration.to_string()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether a pattern can match a repository: its first part is a registry id, or has a `*`.
@@ -159,11 +192,14 @@ fn can_match(pattern: &str) -> bool {
     }
 }
 
-/// Prints a key that was created, as `aws iam create-access-key` does.
-fn print_created(key: &AccessKey) {
+/// Prints a key that was created, as `aws iam create-access-key` does. It is stored before: a key
+/// that was printed is of use.
+fn print_created(key: &AccessKey, place: &Place) -> Result<(), OutputError> {
     let mut created = metadata(key);
     created["SecretAccessKey"] = json!(key.secret_access_key);
-    println!("{:#}", json!({ "AccessKey": created }));
+    print_line(&format!("{:#}", json!({ "AccessKey": created }))).map_err(|source| {
+        OutputError::Created { id: key.access_key_id.clone(), place: place.option(), source }
+    })
 }
 
 /// What may be known of a key, with the names of `aws iam list-access-keys`.
@@ -182,7 +218,30 @@ fn metadata(key: &AccessKey) -> Value {
     metadata
 }
 
+/// Why a change of a secret may be missing.
+#[derive(Debug, thiserror::Error)]
+enum SecretError {
+    #[error(
+        "the secret was changed by somebody else meanwhile, so that this change is most probably \
+         missing; image-catalog keys list shows that: {0}"
+    )]
+    Concurrent(String),
+    #[error(
+        "whether the secret is changed is not known; image-catalog keys list shows that: {error}; \
+         then: {unreadable}"
+    )]
+    Unknown { error: String, unreadable: String },
+}
+
 impl Place {
+    /// The option of the command line.
+    fn option(&self) -> String {
+        match &self.callers {
+            Some(file) => format!("--callers {}", shell_word(&file.to_string_lossy())),
+            None => format!("--secret {}", self.secret.as_deref().unwrap_or_default()),
+        }
+    }
+
     async fn read(&self, options: &Options) -> Result<Vec<AccessKey>, Box<dyn Error>> {
         if let Some(file) = &self.callers {
             let named = |error: &dyn Error| format!("{}: {error}", file.display());
@@ -215,7 +274,12 @@ fn change_file<T>(
 ) -> Result<T, Box<dyn Error>> {
     // The file that a symbolic link stands for is replaced, not the link.
     let file = match file.canonicalize() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => file.to_owned(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if file.is_symlink() {
+                return Err("it is a symbolic link to a file that does not exist".into());
+            }
+            file.to_owned()
+        }
         canonical => canonical?,
     };
     let folder = match file.parent() {
@@ -272,15 +336,21 @@ async fn change_secret<T>(
         .update_secret_version_stage()
         .secret_id(id)
         .version_stage("AWSCURRENT")
-        .set_remove_from_version_id(read.version_id)
-        .set_move_to_version_id(put.version_id)
+        .set_remove_from_version_id(read.version_id.clone())
+        .set_move_to_version_id(put.version_id.clone())
         .send()
         .await;
-    made_current.map_err(|error| {
-        let error = causes(&error);
-        format!("nothing is changed, because the secret may have changed meanwhile: {error}")
-    })?;
-    Ok(result)
+    let Err(error) = made_current else { return Ok(result) };
+    // The response may have been lost, and a second try is refused then.
+    let error = causes(&error);
+    match read_secret(client, id).await {
+        Ok(current) if current.version_id == put.version_id => Ok(result),
+        Ok(current) if current.version_id == read.version_id => {
+            Err(format!("nothing is changed: {error}").into())
+        }
+        Ok(_) => Err(SecretError::Concurrent(error).into()),
+        Err(unreadable) => Err(SecretError::Unknown { error, unreadable }.into()),
+    }
 }
 
 /// A client for the region of an ARN, or that of the options.

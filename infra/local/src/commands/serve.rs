@@ -25,8 +25,9 @@ pub async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let authentication = match &options.callers {
         Some(file) => {
             data::warn_of_permissions(file);
-            let keys = Secret::file(file.clone(), |file| Ok(AccessKeys::parse(&file.current)?))
-                .read_every(access_keys::LIFETIME);
+            let keys = Secret::file(file.clone(), |text| Ok(AccessKeys::parse(text)?))
+                .read_every(access_keys::LIFETIME)
+                .valid_for(access_keys::MAX_AGE);
             let read = keys.value().await;
             read.map_err(|error| format!("the callers in {}: {error}", file.display()))?;
             Some(Authentication::new(keys, options.region.clone(), options.signing_name.clone()))

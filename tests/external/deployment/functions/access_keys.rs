@@ -5,26 +5,23 @@ use std::sync::Arc;
 
 use aws_sdk_ecr::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_ecr::error::ProvideErrorMetadata as _;
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
-use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
-use aws_smithy_types::body::SdkBody;
+use catalog::change::Content;
 use catalog::{Change, ChangeKind, Repository, Service};
 use end_to_end::harness::signer::signature_headers;
 use end_to_end::harness::{
-    Ended, InProcess, REGION, clean_command, digest, repository, require, temporary_folder, time,
-    tools,
+    Ended, OCI_IMAGE, REGION, REGISTRY, clean_command, digest, folder, repository, require, tag,
+    temporary_folder, time, tools,
 };
 use serde_json::{Value, json};
 
+use super::gateway::Gateway;
 use super::payloads::{request, request_with_keys};
 use super::surroundings::{Function, Surroundings};
+use crate::tools::{Access, json_output, sdks, terraform};
 
-/// The API of access keys, at its own address and at a domain name, without and with a last `/`.
-const ENDPOINTS: [&str; 3] = [
-    "https://k3y5k3y5k3.execute-api.us-east-1.amazonaws.com",
-    "https://catalog.example.com/keys",
-    "https://catalog.example.com/keys/",
-];
+/// The path of the API of access keys at its own address and at a domain name, without and with a
+/// last `/`.
+const PATHS: [&str; 3] = ["", "/keys", "/keys/"];
 
 const TARGET: &str = "AmazonEC2ContainerRegistry_V20150921.DescribeImages";
 
@@ -72,47 +69,33 @@ fn create_secret(surroundings: &Surroundings, keys: &Value) -> String {
     made["ARN"].as_str().unwrap().to_owned()
 }
 
-/// Three images of `my-repository-name` in both services.
+/// Three images of `my-repository-name` in both services, pushed a second apart.
 async fn push(surroundings: &Surroundings) {
     for number in 1..=3 {
-        surroundings.push(number).await;
-        let change = Change {
-            repository: Repository {
-                service: Service::EcrPublic,
-                ..repository("my-repository-name")
-            },
-            time: time(i64::try_from(number).unwrap()),
-            kind: ChangeKind::ImagePushed {
-                digest: digest(number),
-                tag: None,
-                content: catalog::change::Content::default(),
-            },
-        };
-        surroundings.store.writer.apply(&change).await.unwrap();
+        for service in Service::ALL {
+            let repository = Repository { service, ..repository("my-repository-name") };
+            let content = Content {
+                manifest_media_type: Some(OCI_IMAGE.to_owned()),
+                size_in_bytes: Some(i64::try_from(number).unwrap()),
+                ..Content::default()
+            };
+            let (digest, tag) = (digest(number), Some(tag(&format!("v{number}"))));
+            let kind = ChangeKind::ImagePushed { digest, tag, content };
+            let time = time(i64::try_from(number).unwrap() * 1000);
+            surroundings.store.writer.apply(&Change { repository, time, kind }).await.unwrap();
+        }
     }
 }
 
-/// API Gateway in front of the function, for the requests of an SDK.
-fn gateway(function: &Arc<Function>) -> SharedHttpClient {
-    let function = Arc::clone(function);
-    SharedHttpClient::new(InProcess(move |request: HttpRequest| {
-        let function = Arc::clone(&function);
-        async move {
-            let body = str::from_utf8(request.body().bytes().unwrap()).unwrap();
-            let headers = request.headers().iter();
-            let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned()));
-            let event = request_with_keys(&request.uri().parse().unwrap(), headers, body);
-            let (_, answer) = function.invoke(&event).await;
-            let status = u16::try_from(answer["statusCode"].as_u64().unwrap()).unwrap();
-            let body = SdkBody::from(answer["body"].as_str().unwrap());
-            let mut response = HttpResponse::new(status.try_into().unwrap(), body);
-            for (name, value) in answer["headers"].as_object().unwrap() {
-                let value = value.as_str().unwrap().to_owned();
-                response.headers_mut().insert(name.clone(), value);
-            }
-            Ok(response)
-        }
-    }))
+/// What the scripts of `tools` return of such an image.
+fn details(number: u64) -> Value {
+    json!({
+        "digest": digest(number),
+        "tags": [format!("v{number}")],
+        "size": number,
+        "pushedAt": time(i64::try_from(number).unwrap() * 1000).as_milliseconds() / 1000,
+        "mediaType": OCI_IMAGE,
+    })
 }
 
 /// The status and the body of a response.
@@ -142,14 +125,14 @@ async fn sdks_that_sign_for_ecr_are_served() {
     let secret = create_secret(&surroundings, &keys());
     let variables = [("CALLERS_SECRET_ARN", secret.as_str())];
     let function = Arc::new(surroundings.function_with("describe-images", &variables));
+    let gateway = Gateway::start(Arc::clone(&function)).await;
     let expected = [3, 2, 1].map(|number| digest(number).to_string());
-    for endpoint in ENDPOINTS {
+    for endpoint in PATHS.map(|path| format!("{}{path}", gateway.url)) {
         let configuration = aws_sdk_ecr::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::from_static(REGION))
             .credentials_provider(reader())
-            .endpoint_url(endpoint)
-            .http_client(gateway(&function));
+            .endpoint_url(&endpoint);
         let client = aws_sdk_ecr::Client::from_conf(configuration.build());
         let request = client.describe_images().repository_name("my-repository-name");
         let mut found = Vec::new();
@@ -168,7 +151,7 @@ async fn sdks_that_sign_for_ecr_are_served() {
         command
             .arg("-B")
             .arg(script)
-            .args([&function.url, endpoint, "my-repository-name"])
+            .args([&endpoint, "my-repository-name"])
             .envs([("AWS_ACCESS_KEY_ID", "IMGCREADER")])
             .envs([("AWS_SECRET_ACCESS_KEY", "secret of the reader")]);
         let ended = tokio::task::block_in_place(|| Ended::run(&mut command));
@@ -184,6 +167,71 @@ async fn sdks_that_sign_for_ecr_are_served() {
     let log = format!("{lines:?}");
     for secret in ["secret of", "Signature"] {
         assert!(!log.contains(secret), "{secret} in {log}");
+    }
+}
+
+/// What each client reads of a standalone catalog, it reads of the function.
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_sign_for_ecr_are_served() {
+    let test = "clients_that_sign_for_ecr_are_served";
+    let Some(surroundings) = Surroundings::start(test).await else { return };
+    push(&surroundings).await;
+    let secret = create_secret(&surroundings, &keys());
+    let variables = [("CALLERS_SECRET_ARN", secret.as_str())];
+    let function = Arc::new(surroundings.function_with("describe-images", &variables));
+    let gateway = Gateway::start(function).await;
+    let images = [3, 2, 1].map(details);
+    for path in ["", "/keys"] {
+        let url = format!("{}{path}", gateway.url);
+        let access = Access {
+            url: &url,
+            access_key_id: "IMGCREADER",
+            secret_access_key: "secret of the reader",
+        };
+        tokio::task::block_in_place(|| {
+            let sdks = [
+                sdks::javascript_v2(test, &access),
+                sdks::aioboto3(test, &access),
+                sdks::go_v2(test, &access),
+            ];
+            for mut sdk in sdks.into_iter().flatten() {
+                let read = json_output(sdk.args(["my-repository-name", "v2"]));
+                let expected = json!({ "pages": images, "byTag": images[1] });
+                assert_eq!(read, json!([expected, expected]), "{sdk:?}");
+            }
+            if let Some(aws) = require(test, tools().join("python/bin/aws")) {
+                for service in ["ecr", "ecr-public"] {
+                    let mut aws = access.command(&aws, &folder(test));
+                    aws.args([service, "describe-images", "--repository-name"]);
+                    aws.args(["my-repository-name", "--page-size", "2", "--output", "json"]);
+                    let read = json_output(&mut aws);
+                    let read = read["imageDetails"].as_array().unwrap().iter();
+                    let digests = read.map(|image| &image["imageDigest"]);
+                    let expected = images.iter().map(|image| &image["digest"]);
+                    assert!(digests.eq(expected), "{service}");
+                }
+            }
+            let data = json!({
+                "aws_ecr_image": {
+                    "tagged": { "repository_name": "my-repository-name", "image_tag": "v2" },
+                    "newest": { "repository_name": "my-repository-name", "most_recent": true },
+                },
+                "aws_ecr_repositories": { "all": {} },
+            });
+            let output = json!({
+                "tagged": { "value": "${data.aws_ecr_image.tagged.image_digest}" },
+                "newest": { "value": "${data.aws_ecr_image.newest.image_digest}" },
+                "registry": { "value": "${data.aws_ecr_image.newest.registry_id}" },
+                "all": { "value": "${data.aws_ecr_repositories.all.names}" },
+            });
+            if let Some(read) = terraform::read(test, &access, &data, &output) {
+                let value = |name: &str| read[name]["value"].clone();
+                assert_eq!(value("tagged"), images[1]["digest"]);
+                assert_eq!(value("newest"), images[0]["digest"]);
+                assert_eq!(value("registry"), REGISTRY);
+                assert_eq!(value("all"), json!(["my-repository-name"]));
+            }
+        });
     }
 }
 
@@ -332,14 +380,17 @@ async fn nobody_is_served_whom_neither_iam_nor_a_signature_names() {
             assert_eq!((status, &refused["__type"]), (400, &expected), "{path}");
         }
     }
-    // Whatever the query is, the function goes on. `lambda_http` panics if it is not in a URI.
-    let queries = ["a=%", "a=%zz", "a={}|^`", "X-Amz-Signature=%ff"].map(|query| (query, 200));
-    for (query, expected) in [("a=<b>", 500), ("a b", 500)].into_iter().chain(queries) {
-        let mut event = request_with_keys(&url.parse().unwrap(), [], BODY);
-        event["rawQueryString"] = json!(query);
-        let (status, answer) = with_keys.invoke(&event).await;
-        assert_eq!(status, expected, "{query}: {answer}");
-        assert_ne!(answer["statusCode"], 200, "{query}");
+    // Whatever the path and the query are, also if they cannot be in a URI.
+    for text in
+        ["a=%", "a=%zz", "a={}|^`", "X-Amz-Signature=%ff", "a=<b>", "a b", "\u{e4}", "#?", "\"\\"]
+    {
+        for member in ["rawPath", "rawQueryString"] {
+            let mut event = request_with_keys(&url.parse().unwrap(), [], BODY);
+            let prefix = if member == "rawPath" { "/" } else { "" };
+            event[member] = json!(format!("{prefix}{text}"));
+            let (status, refused) = response(&with_keys, &event).await;
+            assert_eq!(status, 400, "{member} {text}: {refused}");
+        }
     }
     // A secret that cannot be read serves nobody, and says no more than that.
     let variables = [(
@@ -350,4 +401,6 @@ async fn nobody_is_served_whom_neither_iam_nor_a_signature_names() {
     let (status, failed) = response(&unreadable, &signed(url, &reader(), "ecr", BODY)).await;
     assert_eq!((status, &failed["__type"]), (500, &json!("ServerException")));
     assert!(!failed.to_string().contains("secret"), "{failed}");
+    let metrics = unreadable.metrics(&["Secret"]);
+    assert_eq!((&metrics["SecretReadsFailed"], &metrics["Secret"]), (&json!(1), &json!("Callers")));
 }

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use super::{resources, transformed};
+use crate::deployment::root;
 
 #[test]
 fn everything_for_access_keys_follows_its_parameter() {
@@ -94,4 +95,86 @@ fn the_api_of_access_keys_has_one_route() {
     let default = |name: &str| template["Parameters"][name]["Default"].as_u64().unwrap();
     assert!(default("KeyRequestsPerSecond") < default("RequestsPerSecond"));
     assert!(default("KeyRequestBurst") < default("RequestBurst"));
+}
+
+/// The alarms of requests watch this API, too, if it is there.
+#[test]
+fn the_alarms_of_requests_watch_the_api_of_access_keys() {
+    let test = "the_alarms_of_requests_watch_the_api_of_access_keys";
+    let Some(template) = transformed(test, &[]) else { return };
+    let alarms = resources(&template, "AWS::CloudWatch::Alarm");
+    let metric = |name: &str, api: &str| {
+        json!({
+            "Namespace": "AWS/ApiGateway",
+            "MetricName": name,
+            "Dimensions": [{ "Name": "ApiId", "Value": { "Ref": api } }],
+        })
+    };
+    for (name, expected) in [
+        ("RequestsFailAlarm", &[("5xx", "Sum"), ("Count", "Sum")][..]),
+        ("RequestsAreSlowAlarm", &[("Latency", "p99")]),
+    ] {
+        let metrics = alarms[name]["Metrics"].as_array().unwrap();
+        let is_conditional = |metric: &&Value| metric.get("Fn::If").is_some();
+        let stats = |metrics: &[&Value]| -> Vec<Value> {
+            metrics.iter().filter_map(|metric| metric.get("MetricStat").cloned()).collect()
+        };
+        let (with, always): (Vec<_>, Vec<_>) = metrics.iter().partition(is_conditional);
+        let with: Vec<&Value> = with.iter().map(|metric| &metric["Fn::If"][1]).collect();
+        for (metrics, api) in [(&always, "HttpApi"), (&with, "KeysApi")] {
+            let expected = expected.iter().map(
+                |(name, stat)| json!({ "Metric": metric(name, api), "Period": 300, "Stat": stat }),
+            );
+            assert_eq!(stats(metrics), expected.collect::<Vec<_>>(), "{name}: {api}");
+        }
+        for metric in metrics.iter().filter(is_conditional) {
+            assert_eq!(metric["Fn::If"][0], "HasAccessKeys");
+            assert_eq!(metric["Fn::If"][2], json!({ "Ref": "AWS::NoValue" }));
+        }
+        // The worse of the two, which needs the ids of both.
+        let expression = &metrics[0]["Expression"]["Fn::Sub"];
+        assert_eq!(expression[0], "MAX([FILL(iam, 0)${Keys}])");
+        let keys = json!({ "Fn::If": ["HasAccessKeys", ", FILL(keys, 0)", ""] });
+        assert_eq!(expression[1]["Keys"], keys);
+        let ids: Vec<&Value> = always.iter().chain(&with).map(|metric| &metric["Id"]).collect();
+        for id in ["iam", "keys"] {
+            assert!(ids.contains(&&json!(id)), "{name}: {ids:?}");
+        }
+        let is_returned = |metric: &&&Value| metric["ReturnData"] != false;
+        assert_eq!(always.iter().chain(&with).filter(is_returned).count(), 1, "{name}");
+    }
+    let percentages: Vec<&Value> = alarms["RequestsFailAlarm"]["Metrics"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|metric| metric.pointer("/Fn::If/1").unwrap_or(metric))
+        .filter(|metric| metric["Expression"].is_string())
+        .map(|metric| &metric["Expression"])
+        .collect();
+    assert_eq!(percentages, ["100 * failed / requests", "100 * keysFailed / keysRequests"]);
+
+    let unreadable = alarms["AccessKeysAreUnreadableAlarm"];
+    assert_eq!(template["Resources"]["AccessKeysAreUnreadableAlarm"]["Condition"], "HasAccessKeys");
+    assert_eq!(unreadable["MetricName"], "SecretReadsFailed");
+    let dimensions = json!([
+        { "Name": "Stack", "Value": { "Ref": "AWS::StackName" } },
+        { "Name": "Secret", "Value": "Callers" },
+    ]);
+    assert_eq!(unreadable["Dimensions"], dimensions);
+    // It comes while the keys are still in use.
+    let seconds = unreadable["Period"].as_u64().unwrap();
+    assert!(seconds < describe_images::access_keys::MAX_AGE.as_secs());
+    // What the alarms cost that access keys add.
+    let added: usize = alarms
+        .values()
+        .map(|alarm| {
+            let metrics = alarm["Metrics"].as_array().map_or(&[][..], Vec::as_slice).iter();
+            let with = metrics.filter(|metric| metric["Fn::If"][0] == "HasAccessKeys");
+            with.filter(|metric| metric["Fn::If"][1].get("MetricStat").is_some()).count()
+        })
+        .sum::<usize>()
+        + 1;
+    let operations = std::fs::read_to_string(root().join("docs/operations.md")).unwrap();
+    let costs = format!("their secret is 0.40 $, {added} more metrics of alarms 0.{added}0 $");
+    assert!(operations.contains(&costs), "{costs}");
 }

@@ -1,6 +1,7 @@
 //! The permissions of `infra/deployer.yaml`, and the deployment from CI.
 
 use std::collections::BTreeSet;
+use std::process::{Command, Stdio};
 
 use end_to_end::harness::{Moto, require, temporary_folder, tools};
 use serde_json::{Value, json};
@@ -32,8 +33,8 @@ fn actions(policy: &Value) -> BTreeSet<String> {
 
 /// moto checks the actions, but not their resources and conditions.
 #[tokio::test]
-async fn sam_deploys_from_ci_with_the_permissions_of_a_deployer() {
-    let test = "sam_deploys_from_ci_with_the_permissions_of_a_deployer";
+async fn sam_deploys_and_deletes_with_the_permissions_of_a_deployer() {
+    let test = "sam_deploys_and_deletes_with_the_permissions_of_a_deployer";
     let Some((moto, _, template)) = prepared(test, "deployed-from-ci.json") else { return };
     let Some(mut sam) = tool(test, "sam") else { return };
     // SAM makes it itself, with a bucket policy, which moto does not have.
@@ -64,19 +65,44 @@ async fn sam_deploys_from_ci_with_the_permissions_of_a_deployer() {
         assert!(request.send().await.unwrap().status().is_success());
     };
     authorize("0").await;
-    sam.args(["deploy", "--config-env", "ci", "--config-file"])
-        .arg(root().join("samconfig.toml"))
-        .arg("--template-file")
-        .arg(template)
-        .stdin(std::process::Stdio::null())
-        // moto knows only this name as the host of a bucket in the path.
-        .env("AWS_ENDPOINT_URL", moto.url.replace("127.0.0.1", "localhost"))
-        .env("AWS_ACCESS_KEY_ID", text("AccessKeyId"))
-        .env("AWS_SECRET_ACCESS_KEY", text("SecretAccessKey"));
-    succeed(&mut sam);
+    let run = |sam: &mut Command, arguments: &[&str]| {
+        sam.args(arguments)
+            .arg("--config-file")
+            .arg(root().join("samconfig.toml"))
+            .stdin(Stdio::null())
+            // moto knows only this name as the host of a bucket in the path.
+            .env("AWS_ENDPOINT_URL", moto.url.replace("127.0.0.1", "localhost"))
+            .env("AWS_ACCESS_KEY_ID", text("AccessKeyId"))
+            .env("AWS_SECRET_ACCESS_KEY", text("SecretAccessKey"));
+        succeed(sam)
+    };
+    sam.arg("deploy").arg("--template-file").arg(template);
+    // moto deletes no table that is protected, although it would stay.
+    run(&mut sam, &["--config-env", "ci", "--parameter-overrides", "ProtectData=false"]);
     authorize("inf").await;
-    let describe = ["cloudformation", "describe-stacks", "--stack-name", "image-catalog"];
-    assert_eq!(moto.aws(&describe)["Stacks"][0]["StackStatus"], "CREATE_COMPLETE");
+    let describe = ["cloudformation", "describe-stacks"];
+    let status = || {
+        let described = moto.aws(&describe);
+        let mut stacks = described["Stacks"].as_array().unwrap().iter();
+        let stack = stacks.find(|stack| stack["StackName"] == "image-catalog")?;
+        Some(stack["StackStatus"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(status().unwrap(), "CREATE_COMPLETE");
+    let buckets = moto.aws(&["s3api", "list-buckets"]);
+    let bucket = buckets["Buckets"][0]["Name"].as_str().unwrap();
+    let archives = || {
+        let list = ["s3api", "list-objects-v2", "--bucket", bucket];
+        moto.aws(&list)["Contents"].as_array().map_or(0, Vec::len)
+    };
+    assert!(archives() > 0);
+
+    authorize("0").await;
+    let Some(mut sam) = tool(test, "sam") else { return };
+    let options = ["--no-prompts", "--stack-name", "image-catalog", "--region", "us-east-1"];
+    run(&mut sam, &[&["delete"][..], &options].concat());
+    authorize("inf").await;
+    assert_eq!(status().as_deref().unwrap_or("DELETE_COMPLETE"), "DELETE_COMPLETE");
+    assert_eq!(archives(), 0);
 }
 
 /// What makes, changes and deletes each type of resource.
@@ -149,8 +175,8 @@ const TYPES: [(&str, &[&str]); 21] = [
             "secretsmanager:GetRandomPassword",
         ],
     ),
-    // Of the artifacts that sam deploy uploads.
-    ("AWS::S3::Bucket", &["s3:CreateBucket", "s3:PutObject"]),
+    // Of the artifacts that sam deploy uploads, and sam delete deletes.
+    ("AWS::S3::Bucket", &["s3:CreateBucket", "s3:PutObject", "s3:DeleteObject"]),
 ];
 
 #[test]

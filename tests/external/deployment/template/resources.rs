@@ -248,7 +248,7 @@ fn alarms_have_actions_and_the_dashboard_is_json() {
         return;
     };
     let alarms = resources(&template, "AWS::CloudWatch::Alarm");
-    assert_eq!(alarms.len(), 13);
+    assert_eq!(alarms.len(), 14);
     let operations = std::fs::read_to_string(root().join("docs/operations.md")).unwrap();
     for (name, alarm) in &alarms {
         let to_topic = json!([{ "Fn::If": ["HasAlarmTopic", { "Ref": "AlarmTopicArn" }, { "Ref": "AWS::NoValue" }] }]);
@@ -278,10 +278,26 @@ fn alarms_have_actions_and_the_dashboard_is_json() {
     let [nothing, everything] = [2, 1].map(|branch| {
         let alarms = body[1]["ConditionalAlarms"]["Fn::Join"][1].as_array().unwrap();
         let alarms: String = alarms.iter().map(|alarm| with(alarm, branch)).collect();
-        let text = body[0].as_str().unwrap().replace("${ConditionalAlarms}", &alarms);
-        let metrics = with(&body[1]["WebhookMetrics"], branch);
-        serde_json::from_str::<Value>(&text.replace("${WebhookMetrics}", &metrics)).unwrap()
+        let mut text = body[0].as_str().unwrap().replace("${ConditionalAlarms}", &alarms);
+        for name in ["WebhookMetrics", "KeysRequestMetrics", "KeysLatencyMetrics"] {
+            let metrics = with(&body[1][name], branch);
+            text = text.replace(&format!("${{{name}}}"), &metrics);
+        }
+        serde_json::from_str::<Value>(&text).unwrap()
     });
+    for (title, names) in [("Requests", &["4xx", "5xx"][..]), ("Latency (milliseconds)", &[])] {
+        let metrics = |body: &Value| {
+            let widgets = body["widgets"].as_array().unwrap().iter();
+            let mut widget = widgets.filter(|widget| widget["properties"]["title"] == title);
+            widget.next().unwrap()["properties"]["metrics"].as_array().unwrap().clone()
+        };
+        let of_keys: Vec<_> = metrics(&everything).split_off(metrics(&nothing).len());
+        assert_eq!(of_keys.len(), 2, "{title}: {of_keys:?}");
+        assert_eq!(of_keys[0][3], "${KeysApi}", "{title}");
+        for (metric, name) in of_keys.iter().zip(names) {
+            assert_eq!(metric[1], *name, "{title}");
+        }
+    }
     assert_eq!(nothing["widgets"][0]["properties"]["alarms"].as_array().unwrap().len(), 10);
     let body = everything;
     let widgets = body["widgets"].as_array().unwrap();
