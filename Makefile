@@ -1,6 +1,6 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: test check tools lint deny verify instructions
+.PHONY: test check tools lint deny verify bench instructions
 
 # The features are the same everywhere: others would build everything anew.
 TEST := cargo test --workspace --no-fail-fast --features end-to-end/external
@@ -49,6 +49,12 @@ tools:
 lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --features end-to-end/external -- -D warnings
+
+# What the catalog takes, over what it would take at least, and beside others: docs/performance.md.
+# `make bench GROUPS=pages` measures one group of it.
+bench:
+	tests/install-tools target/tools bench
+	cargo bench --workspace --features end-to-end/external --bench performance -- $(GROUPS)
 
 # The number of instructions that later changes are compared with.
 instructions:
