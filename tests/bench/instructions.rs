@@ -119,8 +119,8 @@ fn replaying(responses: Responses) -> aws_sdk_dynamodb::Client {
     aws_sdk_dynamodb::Client::from_conf(engine_client(client).build())
 }
 
-/// The repetitions of a scenario, by their numbers, on a repository with images.
-fn scenario(name: &str, client: aws_sdk_dynamodb::Client) -> Box<dyn FnMut(u64)> {
+/// A repetition of a scenario, on a repository with images.
+fn scenario(name: &str, client: aws_sdk_dynamodb::Client) -> Box<dyn FnMut()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let table = Table { client, name: TABLE.to_owned() };
     let registry = RegistryId::parse(REGISTRY).unwrap();
@@ -131,13 +131,13 @@ fn scenario(name: &str, client: aws_sdk_dynamodb::Client) -> Box<dyn FnMut(u64)>
                 .map(|number| json!({ "imageTag": tag(number), "imageDigest": digest(number) }))
                 .collect();
             let body = json!({ "repositoryName": REPOSITORY, "imageIds": images }).to_string();
-            Box::new(move |_| {
+            Box::new(move || {
                 DescribeImagesRequest::parse(Service::Ecr, &registry, body.as_bytes()).unwrap();
             })
         }
         "list" => {
             let (reader, repository) = (Reader::new(table), repository(REPOSITORY));
-            Box::new(move |_| {
+            Box::new(move || {
                 runtime.block_on(async {
                     let filter = Filter::default();
                     let filter = Filter { image_status: Some(ImageStatus::Active), ..filter };
@@ -166,7 +166,7 @@ fn scenario(name: &str, client: aws_sdk_dynamodb::Client) -> Box<dyn FnMut(u64)>
                 json!({ "repositoryName": REPOSITORY, "imageIds": [{ "imageTag": tag(7) }] })
             };
             let request = request(&body);
-            Box::new(move |_| {
+            Box::new(move || {
                 answer(&request);
             })
         }
@@ -174,8 +174,10 @@ fn scenario(name: &str, client: aws_sdk_dynamodb::Client) -> Box<dyn FnMut(u64)>
             let subscriptions = Secret::known(Subscriptions::default());
             let ingest = Ingest::new(table, REGION.to_owned(), subscriptions, None, Vec::new());
             let origin = Origin::new(Source::Ecr, registry, time(0));
-            Box::new(move |number| {
-                let event = push_event(REPOSITORY, IMAGES + number).to_string();
+            let event = |number| push_event(REPOSITORY, IMAGES + number).to_string();
+            let mut events: VecDeque<String> = (0..=REPETITIONS).map(event).collect();
+            Box::new(move || {
+                let event = events.pop_front().unwrap();
                 let ingested = runtime.block_on(ingest.ingest(&origin, event.as_bytes()));
                 assert_eq!(ingested.unwrap().report.applied, 1);
             })
@@ -191,9 +193,9 @@ fn request(body: &Value) -> Request<String> {
 
 /// Counted in the process that runs under callgrind. There is one function of this name.
 #[inline(never)]
-fn measured(work: &mut dyn FnMut(u64)) {
-    for number in 1..=REPETITIONS {
-        work(number);
+fn measured(work: &mut dyn FnMut()) {
+    for _ in 0..REPETITIONS {
+        work();
     }
 }
 
@@ -207,7 +209,7 @@ fn replay() {
     // repetition.
     Keyring::generate_key().unwrap();
     let mut work = scenario(&std::env::var(SCENARIO).unwrap(), replaying(Arc::clone(&responses)));
-    work(0);
+    work();
     measured(&mut work);
     assert!(responses.lock().unwrap().is_empty());
 }
@@ -230,7 +232,7 @@ async fn record(folder: &Path) -> BTreeMap<&'static str, PathBuf> {
         let recorder = recording(engine, Arc::clone(&responses));
         tokio::task::spawn_blocking(move || {
             let mut work = scenario(name, recorder);
-            (0..=REPETITIONS).for_each(&mut work);
+            (0..=REPETITIONS).for_each(|_| work());
         })
         .await
         .unwrap();
