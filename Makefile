@@ -51,10 +51,10 @@ lint:
 	cargo clippy --workspace --all-targets --features end-to-end/external -- -D warnings
 
 # What the catalog takes, over what it would take at least, and beside others: docs/performance.md.
-# `make bench GROUPS=pages` measures one group of it.
+# `make bench ONLY=pages` measures one group of it.
 bench:
 	tests/install-tools target/tools bench
-	cargo bench --workspace --features end-to-end/external --bench performance -- $(GROUPS)
+	cargo bench --workspace --features end-to-end/external --bench performance -- $(ONLY)
 
 # The number of instructions that later changes are compared with.
 instructions:
