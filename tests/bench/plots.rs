@@ -85,7 +85,7 @@ fn draw_throughput(throughput: &[Throughput], file: &Path) {
                 connections.push(it.connections);
             }
         }
-        let most = of_request.iter().map(|it| it.requests_per_second).fold(0.0, f64::max) * 1.25;
+        let most = of_request.iter().map(|it| it.requests_per_second).fold(0.0, f64::max) * 1.4;
         let mut chart = ChartBuilder::on(area)
             .margin(10)
             .caption(format!("{request}: requests/s by connections"), (FONT, 14))
@@ -93,7 +93,13 @@ fn draw_throughput(throughput: &[Throughput], file: &Path) {
             .y_label_area_size(56)
             .build_cartesian_2d(0.0..connections.len() as f64, 0.0..most)
             .unwrap();
-        chart.configure_mesh().disable_x_mesh().disable_x_axis().draw().unwrap();
+        chart
+            .configure_mesh()
+            .disable_x_mesh()
+            .disable_x_axis()
+            .y_label_formatter(&|rate| format!("{rate:.0}"))
+            .draw()
+            .unwrap();
         let width = 0.8 / servers.len() as f64;
         for (number, server) in servers.iter().enumerate() {
             let color = COLORS[number % COLORS.len()];
@@ -119,7 +125,7 @@ fn draw_throughput(throughput: &[Throughput], file: &Path) {
             Text::new(connections.to_string(), (group as f64 + 0.45, -most * 0.03), style)
         });
         chart.draw_series(names).unwrap();
-        chart.configure_series_labels().background_style(WHITE).border_style(BLACK).draw().unwrap();
+        chart.configure_series_labels().position(SeriesLabelPosition::UpperRight).draw().unwrap();
     }
     area.present().unwrap();
 }

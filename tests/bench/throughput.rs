@@ -65,7 +65,7 @@ pub(crate) fn measure(runtime: &Runtime, report: &mut Report) {
                 });
                 if *server != program.name {
                     let what = format!(
-                        "{request}, requests a second over {server}, {connections} connections"
+                        "{request}, requests a second over {server}, connections: {connections}"
                     );
                     report.ratio(&what, bar, &ours.over(samples), rates(&ours, samples));
                 }

@@ -40,20 +40,25 @@ pub(crate) fn measure(runtime: &Runtime, report: &mut Report) {
         }
         let filter = Filter { image_status: Some(ImageStatus::Active), tag_status: None };
         let page = store.page(&repository(REPOSITORY), &filter, None, 100).await.unwrap();
-        report.exact("page of 100", 5.0, page.consumed_capacity, "read units");
+        report.exact("page of 100, units", 5.0, page.consumed_capacity, "read units");
 
         let untagged = write(push(1_000, 1_000, None)).await;
-        report.exact("push without a tag", 5.0, untagged, "write units");
+        report.exact("push without a tag, units", 5.0, untagged, "write units");
         let tagged = write(push(1_001, 1_001, Some("latest"))).await;
-        report.exact("push under a new tag", 7.0, tagged, "write units");
+        report.exact("push under a new tag, units", 7.0, tagged, "write units");
 
         let mut moves = Vec::new();
         for number in 0..MOVES + MEASURED {
             moves.push(write(push(1_002 + number % 2, 1_002 + number, Some("latest"))).await);
         }
-        report.exact("push that moves a tag for the second time", 11.0, moves[1], "write units");
+        report.exact(
+            "push that moves a tag for the second time, units",
+            11.0,
+            moves[1],
+            "write units",
+        );
         let last: f64 = moves.iter().rev().take(MEASURED as usize).sum::<f64>() / MEASURED as f64;
-        let what = format!("the same, mean of {MEASURED} pushes after {MOVES} moves");
+        let what = format!("the same, units, mean of {MEASURED} pushes after {MOVES} moves");
         report.exact(&what, 11.0, last, "write units");
     });
 }
