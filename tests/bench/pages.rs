@@ -25,6 +25,8 @@ use crate::wrk::{self, Load};
 
 const REPOSITORY: &str = "team/app";
 const IMAGES: u64 = 1_100;
+/// The image that is looked up.
+const LOOKED_UP: u64 = 50;
 
 /// A store in memory, filled through the catalog's own ingestion, and its engine.
 pub(crate) async fn filled(images: u64) -> (Engine, Store) {
@@ -56,7 +58,7 @@ pub(crate) fn page_of(images: usize) -> Value {
 }
 
 pub(crate) fn look_up() -> Value {
-    json!({ "repositoryName": REPOSITORY, "imageIds": [{ "imageTag": tag(500) }] })
+    json!({ "repositoryName": REPOSITORY, "imageIds": [{ "imageTag": tag(LOOKED_UP) }] })
 }
 
 fn api(store: &Store) -> Arc<Api> {
@@ -221,7 +223,7 @@ fn look_ups(runtime: &Runtime, report: &mut Report, store: &Store) {
 
 /// The key of the history of the tag.
 async fn key_of_tag(store: &Store) -> Item {
-    let name = tag(500).to_string();
+    let name = tag(LOOKED_UP).to_string();
     let scan = store.table.client.scan().table_name(&store.table.name);
     let mut items = scan.into_paginator().items().send();
     while let Some(item) = items.try_next().await.unwrap() {

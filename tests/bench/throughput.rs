@@ -9,7 +9,8 @@ use crate::servers::{self, Server};
 use crate::wrk::{self, Load};
 
 const REPOSITORY: &str = "team/app";
-const IMAGES: u64 = 1_000;
+/// As many as a page has: MiniStack returns all images, whatever `maxResults` is.
+const IMAGES: u64 = 100;
 const SECONDS: usize = 2;
 
 /// Connections, and the bars over MiniStack.
@@ -32,10 +33,15 @@ pub(crate) fn measure(runtime: &Runtime, report: &mut Report) {
         }
     }
     let requests = [
-        ("page of 100", Load::new("page", &page_of(100)), PAGES),
-        ("tag", Load::new("tag", &look_up()), TAGS),
+        ("page of 100", 100, Load::new("page", &page_of(100)), PAGES),
+        ("tag", 1, Load::new("tag", &look_up()), TAGS),
     ];
-    for (request, load, bars) in &requests {
+    let servers = || emulators.iter().filter_map(|(_, server)| server.as_ref()).chain([&program]);
+    for (request, images, load, bars) in &requests {
+        for server in servers() {
+            // What is compared is the same work.
+            assert_eq!(runtime.block_on(load.images(&server.url)), *images, "{}", server.name);
+        }
         for (connections, bar) in *bars {
             let measure = |server: Option<&Server>| {
                 server.map_or(f64::NAN, |server| {
@@ -49,12 +55,12 @@ pub(crate) fn measure(runtime: &Runtime, report: &mut Report) {
                     measure(fakecloud)
                 }],
             );
-            let servers = [
+            let measured = [
                 (Some(&program), &ours, Bar::None),
                 (ministack, &of_ministack, Bar::AtLeast(bar)),
                 (fakecloud, &of_fakecloud, Bar::None),
             ];
-            for (server, samples, bar) in servers {
+            for (server, samples, bar) in measured {
                 let Some(Server { name: server, .. }) = server else { continue };
                 let requests_per_second = samples.median();
                 report.throughput.push(Throughput {

@@ -7,28 +7,49 @@ use std::process::Command;
 use end_to_end::harness::folder;
 use serde_json::Value;
 
+const TARGET: &str = "AmazonEC2ContainerRegistry_V20150921.DescribeImages";
+
+/// It is no valid signature. The emulators take the service from it, and do not check it.
+const SIGNATURE: &str = "AWS4-HMAC-SHA256 \
+    Credential=test/20260101/us-east-1/ecr/aws4_request, SignedHeaders=host, Signature=00";
+
 /// The same request, sent again and again.
 #[derive(Debug)]
 pub(crate) struct Load {
+    body: Value,
     script: PathBuf,
 }
 
 impl Load {
-    /// DescribeImages with this body. The signature is no valid one. The emulators take the service
-    /// from it, and do not check it.
+    /// DescribeImages with this body.
     pub(crate) fn new(name: &str, body: &Value) -> Self {
         let script = folder(&format!("wrk-{name}")).join("request.lua");
         let text = format!(
             r#"wrk.method = "POST"
 wrk.path = "/"
 wrk.headers["Content-Type"] = "application/x-amz-json-1.1"
-wrk.headers["X-Amz-Target"] = "AmazonEC2ContainerRegistry_V20150921.DescribeImages"
-wrk.headers["Authorization"] = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/ecr/aws4_request, SignedHeaders=host, Signature=00"
+wrk.headers["X-Amz-Target"] = "{TARGET}"
+wrk.headers["Authorization"] = "{SIGNATURE}"
 wrk.body = [==[{body}]==]
 "#
         );
         fs::write(&script, text).unwrap();
-        Self { script }
+        Self { body: body.clone(), script }
+    }
+
+    /// How many images a server returns.
+    pub(crate) async fn images(&self, url: &str) -> usize {
+        let response = reqwest::Client::new()
+            .post(url)
+            .header("content-type", "application/x-amz-json-1.1")
+            .header("x-amz-target", TARGET)
+            .header("authorization", SIGNATURE)
+            .body(self.body.to_string())
+            .send()
+            .await
+            .unwrap();
+        let response: Value = response.json().await.unwrap();
+        response["imageDetails"].as_array().unwrap().len()
     }
 
     /// The requests a second that a server answers.
