@@ -75,7 +75,7 @@ pub(crate) fn measure(runtime: &Runtime, report: &mut Report) {
 fn pages(runtime: &Runtime, report: &mut Report, engine: &Engine, store: &Store) {
     let api = api(store);
     let client = &store.table.client;
-    let program = wrk::is_installed().then(|| servers::program(runtime, REPOSITORY, IMAGES));
+    let program = wrk::is_installed().then(|| servers::program(runtime, &[(REPOSITORY, IMAGES)]));
     for images in [100, 1_000] {
         let request = request(&page_of(images));
         let query_of_page = query_of_page(runtime, engine, images);

@@ -25,12 +25,18 @@ pub(crate) struct Server {
     _process: KilledOnDrop,
 }
 
-/// The standalone program in memory, with images in a repository.
-pub(crate) fn program(runtime: &Runtime, repository: &str, images: u64) -> Server {
+/// The name of a repository, and how many images it has.
+pub(crate) type Repository = (&'static str, u64);
+
+/// The standalone program in memory, with images in repositories.
+pub(crate) fn program(runtime: &Runtime, repositories: &[Repository]) -> Server {
     let mut command = command(&folder("program"));
     command.arg("--in-memory");
     let Process { child, http, url, .. } = Process::start(command);
-    let events: Vec<Value> = (0..images).map(|number| push_event(repository, number)).collect();
+    let pushes = |&(repository, images): &Repository| {
+        (0..images).map(move |number| push_event(repository, number))
+    };
+    let events: Vec<Value> = repositories.iter().flat_map(pushes).collect();
     runtime.block_on(async {
         for events in events.chunks(BATCH) {
             let response = http.post(format!("{url}/events/ecr")).json(events).send().await;
@@ -41,7 +47,7 @@ pub(crate) fn program(runtime: &Runtime, repository: &str, images: u64) -> Serve
 }
 
 /// MiniStack; `None` if it is not installed.
-pub(crate) fn ministack(runtime: &Runtime, repository: &str, images: u64) -> Option<Server> {
+pub(crate) fn ministack(runtime: &Runtime, repositories: &[Repository]) -> Option<Server> {
     let program = find(&tools().join("ministack/bin/ministack"))?;
     let port = free_port();
     let mut command = Command::new(program);
@@ -49,11 +55,11 @@ pub(crate) fn ministack(runtime: &Runtime, repository: &str, images: u64) -> Opt
         .env("GATEWAY_PORT", port.to_string())
         .env("MINISTACK_HOST", "127.0.0.1")
         .env("MINISTACK_ACCOUNT_ID", REGISTRY);
-    Some(emulator("MiniStack", command, port, runtime, repository, images))
+    Some(emulator("MiniStack", command, port, runtime, repositories))
 }
 
 /// fakecloud; `None` if it is not installed.
-pub(crate) fn fakecloud(runtime: &Runtime, repository: &str, images: u64) -> Option<Server> {
+pub(crate) fn fakecloud(runtime: &Runtime, repositories: &[Repository]) -> Option<Server> {
     let program = find(&tools().join("fakecloud/bin/fakecloud"))?;
     let port = free_port();
     let mut command = Command::new(program);
@@ -63,7 +69,7 @@ pub(crate) fn fakecloud(runtime: &Runtime, repository: &str, images: u64) -> Opt
         "--account-id",
         REGISTRY,
     ]);
-    Some(emulator("fakecloud", command, port, runtime, repository, images))
+    Some(emulator("fakecloud", command, port, runtime, repositories))
 }
 
 fn emulator(
@@ -71,8 +77,7 @@ fn emulator(
     mut command: Command,
     port: u16,
     runtime: &Runtime,
-    repository: &str,
-    images: u64,
+    repositories: &[Repository],
 ) -> Server {
     let folder = folder(name);
     let log = fs::File::create(folder.join("log")).unwrap();
@@ -89,11 +94,13 @@ fn emulator(
     runtime.block_on(async {
         wait_until_ready(&url).await;
         let client = aws_sdk_ecr::Client::from_conf(configuration);
-        client.create_repository().repository_name(repository).send().await.unwrap();
-        for number in 0..images {
-            let put = client.put_image().repository_name(repository);
-            let put = put.image_manifest(manifest(number).to_string()).image_tag(tag(number));
-            put.send().await.unwrap();
+        for &(repository, images) in repositories {
+            client.create_repository().repository_name(repository).send().await.unwrap();
+            for number in 0..images {
+                let put = client.put_image().repository_name(repository);
+                let put = put.image_manifest(manifest(number).to_string()).image_tag(tag(number));
+                put.send().await.unwrap();
+            }
         }
     });
     Server { name, url, _process: process }

@@ -1,5 +1,6 @@
 //! Requests a second, beside the emulators of AWS that have DescribeImages.
 
+use serde_json::json;
 use tokio::runtime::Runtime;
 
 use crate::pages::{look_up, page_of};
@@ -8,40 +9,42 @@ use crate::rounds::{Samples, in_turns, long_rounds};
 use crate::servers::{self, Server};
 use crate::wrk::{self, Load};
 
-const REPOSITORY: &str = "team/app";
-/// As many as a page has: MiniStack returns all images, whatever `maxResults` is.
-const IMAGES: u64 = 100;
+/// MiniStack returns all images of a repository, whatever `maxResults` is. The second repository has
+/// as many as a page.
+const REPOSITORIES: [servers::Repository; 2] = [("team/app", 1_000), ("team/small", 100)];
 const SECONDS: usize = 2;
 
 /// Connections, and the bars over MiniStack.
-const PAGES: [(usize, f64); 3] = [(1, 4.0), (16, 7.0), (64, 7.0)];
-const TAGS: [(usize, f64); 3] = [(1, 1.4), (16, 3.0), (64, 3.0)];
+const PAGES: [(usize, Bar); 3] =
+    [(1, Bar::AtLeast(4.0)), (16, Bar::AtLeast(7.0)), (64, Bar::AtLeast(7.0))];
+const SMALL_PAGES: [(usize, Bar); 3] = [(1, Bar::None), (16, Bar::None), (64, Bar::None)];
+const TAGS: [(usize, Bar); 3] =
+    [(1, Bar::AtLeast(1.4)), (16, Bar::AtLeast(3.0)), (64, Bar::AtLeast(3.0))];
 
 pub(crate) fn measure(runtime: &Runtime, report: &mut Report) {
     if !wrk::is_installed() {
         report.skipped.push("Nothing was measured through HTTP: there is no wrk.".to_owned());
         return;
     }
-    let program = servers::program(runtime, REPOSITORY, IMAGES);
+    let program = servers::program(runtime, &REPOSITORIES);
     let emulators = [
-        ("MiniStack", servers::ministack(runtime, REPOSITORY, IMAGES)),
-        ("fakecloud", servers::fakecloud(runtime, REPOSITORY, IMAGES)),
+        ("MiniStack", servers::ministack(runtime, &REPOSITORIES)),
+        ("fakecloud", servers::fakecloud(runtime, &REPOSITORIES)),
     ];
     for (name, server) in &emulators {
         if server.is_none() {
             report.skipped.push(format!("{name} was not measured: it is not installed."));
         }
     }
+    let small_page = json!({ "repositoryName": REPOSITORIES[1].0, "maxResults": 100 });
     let requests = [
-        ("page of 100", 100, Load::new("page", &page_of(100)), PAGES),
+        ("page of 100 of 1,000", 100, Load::new("page", &page_of(100)), PAGES),
+        ("page of 100 of 100", 100, Load::new("small-page", &small_page), SMALL_PAGES),
         ("tag", 1, Load::new("tag", &look_up()), TAGS),
     ];
-    let servers = || emulators.iter().filter_map(|(_, server)| server.as_ref()).chain([&program]);
     for (request, images, load, bars) in &requests {
-        for server in servers() {
-            // What is compared is the same work.
-            assert_eq!(runtime.block_on(load.images(&server.url)), *images, "{}", server.name);
-        }
+        let returned = |server: &Server| runtime.block_on(load.images(&server.url));
+        assert_eq!(returned(&program), *images);
         for (connections, bar) in *bars {
             let measure = |server: Option<&Server>| {
                 server.map_or(f64::NAN, |server| {
@@ -57,23 +60,28 @@ pub(crate) fn measure(runtime: &Runtime, report: &mut Report) {
             );
             let measured = [
                 (Some(&program), &ours, Bar::None),
-                (ministack, &of_ministack, Bar::AtLeast(bar)),
+                (ministack, &of_ministack, bar),
                 (fakecloud, &of_fakecloud, Bar::None),
             ];
             for (server, samples, bar) in measured {
-                let Some(Server { name: server, .. }) = server else { continue };
-                let requests_per_second = samples.median();
+                let Some(server) = server else { continue };
                 report.throughput.push(Throughput {
                     request,
-                    server,
+                    server: server.name,
                     connections,
-                    requests_per_second,
+                    requests_per_second: samples.median(),
                 });
-                if *server != program.name {
+                if server.name != program.name {
                     let what = format!(
-                        "{request}, requests a second over {server}, connections: {connections}"
+                        "{request}, requests a second over {}, connections: {connections}",
+                        server.name
                     );
-                    report.ratio(&what, bar, &ours.over(samples), rates(&ours, samples));
+                    let mut figures = rates(&ours, samples);
+                    let returned = returned(server);
+                    if returned != *images {
+                        figures += &format!("; it returns {returned} images");
+                    }
+                    report.ratio(&what, bar, &ours.over(samples), figures);
                 }
             }
         }
