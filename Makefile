@@ -1,12 +1,13 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: test check tools lint deny verify
+.PHONY: test check tools lint deny verify bench instructions
 
 # The features are the same everywhere: others would build everything anew.
 TEST := cargo test --workspace --no-fail-fast --features end-to-end/external
 
-# These mostly wait for programs that they build and start, so they run beside the others.
-BESIDE := deployment:: amazon_ecr::
+# These mostly wait for programs that they build and start, or count instructions, of which a busy
+# machine takes no more. So they run beside the others.
+BESIDE := deployment:: amazon_ecr:: instructions_
 
 # Each runs for a number of seconds, so they run at the same time, and beside the others.
 FUZZ := fuzz::
@@ -19,7 +20,7 @@ test: export FUZZ_SECONDS = 20
 test: tools
 	$(TEST) --no-run
 	status=0; \
-	RUST_TEST_THREADS=16 $(TEST) --test external -- $(BESIDE) > target/test-output-beside 2>&1 & \
+	RUST_TEST_THREADS=16 $(TEST) --test external --test instructions -- $(BESIDE) > target/test-output-beside 2>&1 & \
 	beside=$$!; \
 	RUST_TEST_THREADS=16 $(TEST) --test quick -- $(FUZZ) > target/test-output-fuzz 2>&1 & \
 	fuzz=$$!; \
@@ -48,6 +49,16 @@ tools:
 lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --features end-to-end/external -- -D warnings
+
+# What the catalog takes, over what it would take at least, and beside others: docs/performance.md.
+# `make bench ONLY=pages` measures one group of it.
+bench:
+	tests/install-tools target/tools bench
+	cargo bench --workspace --features end-to-end/external --bench performance -- $(ONLY)
+
+# The number of instructions that later changes are compared with.
+instructions:
+	WRITE_BASELINE=1 $(TEST) --test instructions
 
 # The licences, the sources and the duplicates of the dependencies.
 deny: tools
