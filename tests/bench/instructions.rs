@@ -42,7 +42,7 @@ const BASELINE: &str = "instructions.json";
 /// How many instructions more than in the baseline are accepted, in percent.
 const MAX_MORE: u64 = 5;
 
-const REPETITIONS: u64 = 20;
+const REPETITIONS: u64 = 100;
 
 /// In the environment of the process that callgrind runs.
 const SCENARIO: &str = "SCENARIO";

@@ -4,12 +4,9 @@
 //! <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_DescribeImages.html>
 //! <https://docs.aws.amazon.com/AmazonECRPublic/latest/APIReference/API_DescribeImages.html>
 
-use std::sync::LazyLock;
-
-use catalog::identifier::{DIGEST_PATTERN, InvalidIdentifier, whole};
+use catalog::identifier::{DIGEST_PATTERN, InvalidIdentifier, matches_digest_pattern};
 use catalog::reader::{Filter, ImageIdentifier};
 use catalog::{Digest, RegistryId, Repository, Service, Tag};
-use regex_lite::Regex;
 use serde_json::value::RawValue;
 
 use crate::constraints::{self, invalid, member};
@@ -139,8 +136,7 @@ impl RequestedImage {
 
 /// Parses a digest; `None` if it is valid, but longer than those of the catalog.
 fn parse_digest(text: &str) -> Result<Option<Digest>, ApiError> {
-    static PATTERN: LazyLock<Regex> = LazyLock::new(|| whole(DIGEST_PATTERN));
-    if PATTERN.is_match(text) {
+    if matches_digest_pattern(text) {
         Ok(Digest::parse(text).ok())
     } else {
         Err(invalid("imageDigest", InvalidIdentifier::Pattern(DIGEST_PATTERN)))
