@@ -21,6 +21,8 @@ async fn main() -> Result<(), Error> {
     let subscriptions = environment.secret("SUBSCRIPTIONS_SECRET_ARN", |versions| {
         Ok(Subscriptions::parse(&versions.current)?)
     })?;
+    // Every webhook is authenticated with them, and the init phase has more of a processor.
+    subscriptions.preload().await;
     let client = aws_sdk_sqs::Client::new(&environment.configuration);
     let function = Arc::new(ReceiveWebhook::new(subscriptions, client, variable("QUEUE_URL")?));
     lambda_http::run(service_fn(move |request: Request| {

@@ -30,14 +30,14 @@ pub struct StoredSecret<T> {
 }
 
 enum Source {
-    SecretsManager { client: Client, id: String },
+    SecretsManager { client: Client, id: String, with_previous: bool },
     File(PathBuf),
 }
 
 /// The versions of a secret.
 pub struct Versions {
     pub current: String,
-    /// Empty if the secret was never changed, and of a file.
+    /// Empty if the secret was never changed, and if only the current one is read.
     pub previous: String,
 }
 
@@ -54,7 +54,7 @@ impl<T> Secret<T> {
 
     /// A secret by its name or ARN. It is read when it is first used.
     pub fn stored(client: Client, id: String, parse: fn(&Versions) -> Result<T, Error>) -> Self {
-        Self::read_from(Source::SecretsManager { client, id }, parse)
+        Self::read_from(Source::SecretsManager { client, id, with_previous: false }, parse)
     }
 
     /// A file. It is read when it is first used.
@@ -75,12 +75,32 @@ impl<T> Secret<T> {
         }
     }
 
+    /// The same, with the previous version of a secret of AWS Secrets Manager.
+    #[must_use]
+    pub fn with_previous(mut self) -> Self {
+        if let Self::Stored(StoredSecret {
+            source: Source::SecretsManager { with_previous, .. },
+            ..
+        }) = &mut self
+        {
+            *with_previous = true;
+        }
+        self
+    }
+
     /// The value, at most five minutes old or as old as [`Self::read_every`] allows, or the last
     /// one that could be read.
     pub async fn value(&self) -> Result<Arc<T>, Error> {
         match self {
             Self::Known(value) => Ok(Arc::clone(value)),
             Self::Stored(secret) => secret.value().await,
+        }
+    }
+
+    /// Reads the value before it is needed. If it cannot be read now, its first use reads it.
+    pub async fn preload(&self) {
+        if let (Self::Stored(secret), Err(error)) = (self, self.value().await) {
+            tracing::warn!(secret = %secret.source, %error, "the secret cannot be read");
         }
     }
 }
@@ -113,28 +133,34 @@ impl<T> StoredSecret<T> {
 
 impl Source {
     async fn versions(&self) -> Result<Versions, Error> {
-        let (client, id) = match self {
-            Self::SecretsManager { client, id } => (client, id),
+        let (client, id, with_previous) = match self {
+            Self::SecretsManager { client, id, with_previous } => (client, id, *with_previous),
             Self::File(path) => {
                 let current = std::fs::read_to_string(path)?;
                 return Ok(Versions { current, previous: String::new() });
             }
         };
         let version = |stage| client.get_secret_value().secret_id(id).version_stage(stage).send();
-        let current = version("AWSCURRENT").await.map_err(|error| causes(&error))?;
-        let previous = match version("AWSPREVIOUS").await {
-            Ok(previous) => previous.secret_string.unwrap_or_default(),
-            // A secret that was never changed has no previous version.
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(|error| error.is_resource_not_found_exception()) =>
-            {
-                String::new()
+        let previous = async {
+            if !with_previous {
+                return Ok(String::new());
             }
-            Err(error) => return Err(causes(&error).into()),
+            match version("AWSPREVIOUS").await {
+                Ok(previous) => Ok(previous.secret_string.unwrap_or_default()),
+                // A secret that was never changed has no previous version.
+                Err(error)
+                    if error
+                        .as_service_error()
+                        .is_some_and(|error| error.is_resource_not_found_exception()) =>
+                {
+                    Ok(String::new())
+                }
+                Err(error) => Err(error),
+            }
         };
-        Ok(Versions { current: current.secret_string.unwrap_or_default(), previous })
+        let (current, previous) = tokio::join!(version("AWSCURRENT"), previous);
+        let current = current.map_err(|error| causes(&error))?.secret_string.unwrap_or_default();
+        Ok(Versions { current, previous: previous.map_err(|error| causes(&error))? })
     }
 }
 
