@@ -16,7 +16,7 @@ use std::path::Path;
 
 use catalog::{Change, ChangeKind};
 use describe_images::page_token::Keyring;
-use end_to_end::harness::{Store, digest, print, repository, tag, temporary_folder, time};
+use end_to_end::harness::{Store, digest, print, repository, tag, time};
 use image_catalog::aws::dynamodb::Engine;
 use serde_json::json;
 
@@ -38,6 +38,8 @@ fn rounds() -> usize {
 #[tokio::main]
 async fn main() {
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../target");
+    let folder = target.join("bench");
+    fs::create_dir_all(&folder).unwrap();
     let engine = Engine::in_memory().unwrap();
     let store = Store::new(engine.client()).await;
     for number in 1..=IMAGES {
@@ -53,7 +55,7 @@ async fn main() {
         store.writer.apply(&change).await.unwrap();
     }
     let key = Keyring::generate_key().unwrap();
-    let services = Services::start(engine, key, &temporary_folder()).await;
+    let services = Services::start(engine, key, &folder).await;
     let release = target.join("release");
     let item = [("PARTITION", "123456789012/team/app"), ("SORT", "repository")];
     // The last one is what the others are compared with.
@@ -101,8 +103,7 @@ async fn main() {
     }
     lines.push(report::sizes(&functions));
     lines.iter().for_each(print);
-    fs::create_dir_all(target.join("bench")).unwrap();
-    fs::write(target.join("bench/cold-start.md"), lines.join("\n") + "\n").unwrap();
+    fs::write(folder.join("cold-start.md"), lines.join("\n") + "\n").unwrap();
 }
 
 /// A request as an HTTP API of Amazon API Gateway forwards it.
