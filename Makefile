@@ -1,6 +1,6 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: test check tools lint deny verify bench instructions
+.PHONY: test check tools lint deny verify bench bench-cold instructions
 
 # The features are the same everywhere: others would build everything anew.
 TEST := cargo test --workspace --no-fail-fast --features end-to-end/external
@@ -67,3 +67,10 @@ deny: tools
 # What a deployed catalog answers, compared with Amazon ECR: make verify ENDPOINT=https://…
 verify:
 	infra/verify.py $(ENDPOINT)
+
+# How the function DescribeImages starts, beside a hello world: target/bench/cold-start.md. The
+# share of a processor is set as root only.
+bench-cold:
+	cargo build --release -p describe-images -p hello-world
+	cargo build --workspace --features end-to-end/external --bin cold-start
+	target/debug/cold-start

@@ -29,12 +29,13 @@ async fn main() -> Result<(), Error> {
     let telemetry = Telemetry::init(&METRIC_UNITS)?;
     let environment = Environment::load().await;
     let table = environment.table()?;
-    table.claim_format().await?;
     let subscriptions =
         environment.secret("Subscriptions", "SUBSCRIPTIONS_SECRET_ARN", |text| {
             Ok(Subscriptions::parse(text)?)
         })?;
-    match subscriptions.value().await {
+    let (format, subscribed) = tokio::join!(table.claim_format(), subscriptions.value());
+    format?;
+    match subscribed {
         Ok(subscriptions) => log_missing_registry_urls(&subscriptions),
         // The first message that needs them fails, and is delivered again.
         Err(error) => tracing::warn!(%error, "the subscriptions cannot be read"),

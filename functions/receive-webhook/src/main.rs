@@ -22,6 +22,8 @@ async fn main() -> Result<(), Error> {
         environment.secret("Subscriptions", "SUBSCRIPTIONS_SECRET_ARN", |text| {
             Ok(Subscriptions::parse(text)?)
         })?;
+    // Every webhook is authenticated with them, and the init phase has more of a processor.
+    subscriptions.preload().await;
     let client = aws_sdk_sqs::Client::new(&environment.configuration);
     let function = Arc::new(ReceiveWebhook::new(subscriptions, client, variable("QUEUE_URL")?));
     http_api::run(service_fn(move |request: Request| {

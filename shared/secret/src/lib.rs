@@ -144,6 +144,13 @@ impl<T> Secret<T> {
             Self::Stored(secret) => secret.value().await,
         }
     }
+
+    /// Reads the value before it is needed. If it cannot be read now, its first use reads it.
+    pub async fn preload(&self) {
+        if let (Self::Stored(secret), Err(error)) = (self, self.value().await) {
+            tracing::warn!(secret = %secret.source, %error, "the secret cannot be read");
+        }
+    }
 }
 
 impl<T> StoredSecret<T> {
@@ -191,25 +198,29 @@ impl Source {
             Self::File(path) => return Ok(std::fs::read_to_string(path)?),
         };
         let version = |stage| client.get_secret_value().secret_id(id).version_stage(stage).send();
-        let current = version("AWSCURRENT").await.map_err(|error| causes(&error))?;
-        let current = current.secret_string.unwrap_or_default();
-        if !has_previous {
-            return Ok(current);
-        }
-        match version("AWSPREVIOUS").await {
-            Ok(previous) => {
-                Ok(format!("{current}\n{}", previous.secret_string.unwrap_or_default()))
+        let previous = async {
+            if !has_previous {
+                return Ok(None);
             }
-            // A secret that was never changed has no previous version.
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(|error| error.is_resource_not_found_exception()) =>
-            {
-                Ok(current)
+            match version("AWSPREVIOUS").await {
+                Ok(previous) => Ok(previous.secret_string),
+                // A secret that was never changed has no previous version.
+                Err(error)
+                    if error
+                        .as_service_error()
+                        .is_some_and(|error| error.is_resource_not_found_exception()) =>
+                {
+                    Ok(None)
+                }
+                Err(error) => Err(error),
             }
-            Err(error) => Err(causes(&error).into()),
-        }
+        };
+        let (current, previous) = tokio::join!(version("AWSCURRENT"), previous);
+        let current = current.map_err(|error| causes(&error))?.secret_string.unwrap_or_default();
+        Ok(match previous.map_err(|error| causes(&error))? {
+            Some(previous) => format!("{current}\n{previous}"),
+            None => current,
+        })
     }
 
     fn count_failure(&self) {

@@ -11,6 +11,7 @@ mod other_accounts;
 mod payloads;
 mod receive_webhook;
 mod reconcile;
+mod start;
 mod surroundings;
 
 use std::time::Duration;

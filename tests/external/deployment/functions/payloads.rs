@@ -63,6 +63,21 @@ pub(super) fn request(body: &str) -> Value {
     })
 }
 
+/// A webhook as the HTTP API forwards it, which authorizes nobody.
+pub(super) fn webhook(source: &str, authorization: &str, body: &str) -> Value {
+    let mut event = request(body);
+    for place in ["/rawPath", "/requestContext/http/path"] {
+        *event.pointer_mut(place).unwrap() = json!(format!("/events/{source}"));
+    }
+    event["routeKey"] = json!("POST /events/{source}");
+    event["requestContext"]["authorizer"].take();
+    event["headers"] =
+        json!({ "authorization": authorization, "content-type": "application/json" });
+    event["body"] = json!(body);
+    event["isBase64Encoded"] = json!(false);
+    event
+}
+
 /// A request as the API of access keys forwards it: API Gateway authorizes nobody there.
 pub(super) fn request_with_keys(
     url: &Uri,

@@ -7,7 +7,7 @@ use catalog::Timestamp;
 use end_to_end::harness::{print, repository, sample};
 use serde_json::json;
 
-use super::payloads::{batch, failed, request};
+use super::payloads::{batch, failed, webhook};
 use super::surroundings::Surroundings;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -16,19 +16,7 @@ async fn receive_webhook_puts_webhooks_into_the_queue() {
     let Some(surroundings) = Surroundings::start(test).await else { return };
     let function = surroundings.function("receive-webhook");
     let body = sample("harbor/push-artifact.json");
-    let webhook = |authorization: &str| {
-        let mut event = request(&body);
-        for place in ["/rawPath", "/requestContext/http/path"] {
-            *event.pointer_mut(place).unwrap() = json!("/events/harbor");
-        }
-        event["routeKey"] = json!("POST /events/{source}");
-        event["requestContext"]["authorizer"].take();
-        event["headers"] =
-            json!({ "authorization": authorization, "content-type": "application/json" });
-        event["body"] = json!(body);
-        event["isBase64Encoded"] = json!(false);
-        event
-    };
+    let webhook = |authorization| webhook("harbor", authorization, &body);
     let received = || surroundings.received(&surroundings.queue_url);
 
     let (_, refused) = function.invoke(&webhook("token of nobody")).await;

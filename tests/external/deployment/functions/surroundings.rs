@@ -131,10 +131,12 @@ impl Surroundings {
             _ => "IngestEvents",
         };
         let started = Instant::now();
+        let has_started = Arc::<AtomicBool>::default();
+        let runtime_api = runtime_api(&url, Arc::clone(&has_started));
         let process = Command::new(root().join("target/sam").join(folder).join("bootstrap"))
             .env_clear()
             .envs([
-                ("AWS_LAMBDA_RUNTIME_API", format!("{}/.rt/{name}", with_deadlines(&url)).as_str()),
+                ("AWS_LAMBDA_RUNTIME_API", format!("{runtime_api}/.rt/{name}").as_str()),
                 ("AWS_LAMBDA_FUNCTION_NAME", name),
                 ("AWS_LAMBDA_FUNCTION_VERSION", "1"),
                 ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512"),
@@ -169,6 +171,7 @@ impl Surroundings {
             _emulator: KilledOnDrop(emulator),
             log,
             started,
+            has_started,
             url,
         }
     }
@@ -222,10 +225,17 @@ pub(super) struct Function {
     pub(super) _emulator: KilledOnDrop,
     pub(super) log: PathBuf,
     pub(super) started: Instant,
+    /// The init phase has ended: it has requested an event.
+    has_started: Arc<AtomicBool>,
     pub(super) url: String,
 }
 
 impl Function {
+    /// Waits until its init phase has ended.
+    pub(super) fn wait_until_started(&self) {
+        wait_until("the function", START_LIMIT, || self.has_started.load(Ordering::Relaxed));
+    }
+
     /// Invokes it, and waits for its response: a status and a payload.
     pub(super) async fn invoke(&self, event: &Value) -> (u16, Value) {
         let request = reqwest::Client::new().post(&self.url).body(event.to_string());
@@ -299,9 +309,45 @@ impl Wire {
     }
 }
 
+/// The requests that a function sends, of all services.
+#[derive(Default, Clone)]
+pub(super) struct Requests(Arc<Mutex<Vec<String>>>);
+
+impl Requests {
+    /// A proxy to a service that records the operations.
+    pub(super) fn to(&self, upstream: &str) -> String {
+        let requests = Arc::clone(&self.0);
+        let record = move |bytes: Vec<u8>| {
+            let text = String::from_utf8_lossy(&bytes).to_lowercase();
+            // A request without an operation is one of another protocol.
+            for head in text.split("\r\n\r\n").filter(|part| part.contains(" http/1.1\r\n")) {
+                let target = head.split("x-amz-target: ").nth(1);
+                let target = target.and_then(|target| target.lines().next()).unwrap_or(head);
+                requests.lock().unwrap().push(target.rsplit('.').next().unwrap().to_owned());
+            }
+            bytes
+        };
+        proxy(TcpListener::bind("127.0.0.1:0").unwrap(), upstream, record, |bytes| bytes)
+    }
+
+    /// Those since the last call, sorted.
+    pub(super) fn take(&self) -> Vec<String> {
+        let mut requests = std::mem::take(&mut *self.0.lock().unwrap());
+        requests.sort();
+        requests
+    }
+}
+
 /// The emulator sends every invocation the deadline 600000, ten minutes after the beginning of
-/// 1970. Lambda sends the real time. This is a proxy to the emulator that sends the real time.
-pub(super) fn with_deadlines(emulator: &str) -> String {
+/// 1970. Lambda sends the real time. This is a proxy to the emulator that sends the real time. It
+/// also notes that the function requests an event.
+fn runtime_api(emulator: &str, has_started: Arc<AtomicBool>) -> String {
+    let note = move |bytes: Vec<u8>| {
+        if String::from_utf8_lossy(&bytes).contains("/runtime/invocation/next ") {
+            has_started.store(true, Ordering::Relaxed);
+        }
+        bytes
+    };
     let set_deadline = |bytes: Vec<u8>| {
         let text = String::from_utf8_lossy(&bytes);
         let deadline =
@@ -312,5 +358,5 @@ pub(super) fn with_deadlines(emulator: &str) -> String {
         )
         .into_bytes()
     };
-    proxy(TcpListener::bind("127.0.0.1:0").unwrap(), emulator, |bytes| bytes, set_deadline)
+    proxy(TcpListener::bind("127.0.0.1:0").unwrap(), emulator, note, set_deadline)
 }
