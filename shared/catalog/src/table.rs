@@ -28,37 +28,33 @@
 //! ones in the same order.
 
 mod error;
+mod format;
+mod items;
 mod keys;
+mod pending;
 mod query;
 
 use std::collections::HashMap;
 use std::time::Duration;
 
+use crate::change::MAX_CLOCK_LEAD;
+use crate::history::LATENESS_WINDOW;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::create_table::CreateTableError;
 use aws_sdk_dynamodb::operation::describe_table::DescribeTableError;
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement,
     KeyType, KeysAndAttributes, Projection, ProjectionType, ReturnConsumedCapacity,
-    ReturnValuesOnConditionCheckFailure, ScalarAttributeType, TableStatus, TimeToLiveSpecification,
+    ScalarAttributeType, TableStatus, TimeToLiveSpecification,
 };
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
-use crate::change::MAX_CLOCK_LEAD;
-use crate::draft;
-use crate::history::LATENESS_WINDOW;
-use crate::identifier::Repository;
-use crate::packed;
-use crate::repository::RepositoryDescription;
-use crate::row::Row;
-use crate::time::Timestamp;
 
 pub use self::error::{StoreError, causes};
+pub use self::format::FORMAT;
+pub(crate) use self::items::*;
+pub use self::items::{HISTORY, IMAGE, PRIVATE};
 pub(crate) use self::keys::*;
+pub(crate) use self::pending::*;
 pub(crate) use self::query::{Partition, Query};
 
 /// An item of DynamoDB.
@@ -77,51 +73,11 @@ pub const EXPIRES_AT: &str = "expiresAt";
 /// The number of writes to an item, the condition of the next one.
 pub const VERSION: &str = "version";
 
-/// The format of the table's items. A program does not read or write a table of another format.
-pub const FORMAT: u64 = 6;
-
-/// The partition key and the sort key of the item that holds the format, and its attribute. No
-/// repository's partition has its name: those have a slash.
-const FORMAT_ITEM: &str = "format";
-
-/// The partition key of pending lookups, and the attribute that contains one. No repository's
-/// partition has this name: those have a slash.
-const PENDING: &str = "pending";
-const LOOKUP: &str = "lookup";
-/// The time of a pending lookup, in milliseconds since the beginning of 1970.
-const LOOKUP_TIME: &str = "time";
-/// How often a pending lookup was tried in vain.
-const ATTEMPTS: &str = "attempts";
-/// When a pending lookup is to be tried again, in milliseconds since the beginning of 1970.
-const RETRY_AT: &str = "retryAt";
-
-/// The partition key of a signed delivery begins with this, and has no slash. Each has a partition of
-/// its own.
-const DELIVERY: &str = "delivery";
-/// The attribute of the time at which a delivery was received first.
-const RECEIVED_AT: &str = "receivedAt";
-
-/// Pending lookups of one page.
-const PENDING_PAGE_SIZE: i32 = 100;
-
 /// How long the items of deleted images and tags are kept, for late events.
 pub const TOMBSTONE_LIFETIME: Duration = LATENESS_WINDOW.saturating_add(MAX_CLOCK_LEAD);
 
 /// Manifests of an index, which are in one item.
 pub(crate) const MAX_MANIFESTS: usize = 1000;
-
-/// The attribute of a history, packed.
-pub const HISTORY: &str = "history";
-
-/// The attribute of the description of a repository, packed.
-const DESCRIPTION: &str = "description";
-
-/// The attribute of a segment that holds its events.
-const EVENTS: &str = "events";
-
-/// The attributes of a row that hold the members of both services, and those of the private one.
-pub const IMAGE: &str = "image";
-pub const PRIVATE: &str = "private";
 
 /// Keys of one BatchGetItem request.
 const BATCH_GET_KEYS: usize = 100;
@@ -139,149 +95,6 @@ pub(crate) fn key(partition: &str, sort: &str) -> Item {
 /// The sort key of an item.
 pub(crate) fn sort_of(item: &Item) -> &str {
     item.get(SORT).and_then(|sort| sort.as_s().ok()).map_or("", String::as_str)
-}
-
-/// Not less than the bytes of an item's texts and binaries, which are nearly all of it.
-pub(crate) fn approximate_bytes(item: &Item) -> usize {
-    let bytes = |value: &AttributeValue| match value {
-        AttributeValue::S(text) => text.len(),
-        AttributeValue::B(bytes) => bytes.as_ref().len(),
-        _ => 32,
-    };
-    item.iter().map(|(name, value)| name.len() + bytes(value)).sum()
-}
-
-/// A binary attribute.
-fn binary(bytes: Vec<u8>) -> AttributeValue {
-    AttributeValue::B(Blob::new(bytes))
-}
-
-/// An item that cannot be read.
-fn invalid(item: &Item, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
-    StoreError::Item { sort: sort_of(item).to_owned(), error: error.into() }
-}
-
-/// Reads a packed attribute.
-fn unpack<T: DeserializeOwned>(item: &Item, name: &str) -> Result<T, StoreError> {
-    let Some(AttributeValue::B(bytes)) = item.get(name) else {
-        return Err(invalid(item, format!("it has no {name}")));
-    };
-    packed::unpack(bytes.as_ref()).map_err(|error| invalid(item, error))
-}
-
-/// The item of a history.
-pub(crate) fn history_item(
-    partition: &str,
-    sort: &str,
-    history: &impl Serialize,
-    version: u64,
-) -> Item {
-    let mut item = key(partition, sort);
-    item.insert(HISTORY.to_owned(), binary(packed::pack(history)));
-    item.insert(VERSION.to_owned(), AttributeValue::N(version.to_string()));
-    item
-}
-
-/// The history in an item.
-pub(crate) fn history<T: DeserializeOwned>(item: &Item) -> Result<T, StoreError> {
-    unpack(item, HISTORY)
-}
-
-/// The history in an item, with what the next write of the item depends on.
-pub(crate) fn stored_history<T: DeserializeOwned>(
-    item: &Item,
-) -> Result<draft::Item<T>, StoreError> {
-    let version = item.get(VERSION).and_then(|version| version.as_n().ok()?.parse().ok());
-    let expires = item.contains_key(EXPIRES_AT);
-    Ok(draft::Item { version: version.unwrap_or_default(), expires, history: history(item)? })
-}
-
-/// The item of the description of a repository.
-pub(crate) fn description_item(
-    partition: &str,
-    sort: &str,
-    description: &RepositoryDescription,
-) -> Item {
-    let mut item = key(partition, sort);
-    item.insert(DESCRIPTION.to_owned(), binary(packed::pack(description)));
-    item
-}
-
-/// The description of a repository in an item.
-pub(crate) fn description(item: &Item) -> Result<RepositoryDescription, StoreError> {
-    unpack(item, DESCRIPTION)
-}
-
-/// The item of a segment.
-pub(crate) fn segment_item(partition: &str, sort: &str, events: Vec<u8>) -> Item {
-    let mut item = key(partition, sort);
-    item.insert(EVENTS.to_owned(), binary(events));
-    item
-}
-
-/// The events in the item of a segment.
-pub(crate) fn segment(mut item: Item) -> Result<Vec<u8>, StoreError> {
-    match item.remove(EVENTS) {
-        Some(AttributeValue::B(events)) => Ok(events.into_inner()),
-        _ => Err(invalid(&item, "it has no events")),
-    }
-}
-
-/// The item of a row. Those of a status are in the index, too.
-pub(crate) fn row_item(repository: &Repository, range: Range, row: &Row) -> Item {
-    let mut item = key(&partition(repository), &image_sort(range, &row.order));
-    if range != Range::OnceArchived {
-        let partition = tag_status_partition(repository, row.tag_status());
-        item.insert(REPOSITORY_TAG_STATUS.to_owned(), text(partition));
-    }
-    item.insert(IMAGE.to_owned(), text(&row.members));
-    if let Some(members) = &row.private_members {
-        item.insert(PRIVATE.to_owned(), text(members));
-    }
-    item
-}
-
-/// The row in an item.
-pub(crate) fn row(mut item: Item) -> Result<Row, StoreError> {
-    let order = sort_of(&item).split_once('#').map(|(_, order)| order.to_owned());
-    let mut take = |name: &str| match item.remove(name) {
-        Some(AttributeValue::S(text)) => Some(text),
-        _ => None,
-    };
-    match (order, take(IMAGE), take(PRIVATE)) {
-        (Some(order), Some(members), private_members) => {
-            Ok(Row { order, members, private_members })
-        }
-        _ => Err(invalid(&item, "it is no image")),
-    }
-}
-
-/// The lookup in the item of a pending one.
-pub(crate) fn pending_lookup(item: &Item) -> AttributeValue {
-    item.get(LOOKUP).cloned().unwrap_or(AttributeValue::Null(true))
-}
-
-/// How often a pending lookup was tried in vain, and when it is to be tried again.
-pub(crate) fn pending_attempts(item: &Item) -> (u32, Option<Timestamp>) {
-    let number = |name: &str| item.get(name)?.as_n().ok()?.parse::<i64>().ok();
-    let attempts = number(ATTEMPTS).and_then(|attempts| u32::try_from(attempts).ok());
-    let retry_at = number(RETRY_AT).and_then(|time| Timestamp::from_milliseconds(time).ok());
-    (attempts.unwrap_or_default(), retry_at)
-}
-
-/// Writes a value as an attribute.
-pub(crate) fn to_attribute<T: Serialize>(value: &T) -> Result<AttributeValue, StoreError> {
-    serde_dynamo::to_attribute_value(value)
-        .map_err(|error| StoreError::Attribute { sort: PENDING.to_owned(), error })
-}
-
-/// Reads the attribute of the item with this sort key.
-pub(crate) fn from_attribute<T: DeserializeOwned>(
-    sort: &str,
-    attribute: AttributeValue,
-) -> Result<T, StoreError> {
-    serde_dynamo::from_attribute_value(attribute)
-        .map_err(|error| StoreError::Item { sort: sort.to_owned(), error: Box::new(error) })
 }
 
 #[derive(Debug, Clone)]
@@ -360,185 +173,6 @@ impl Table {
             Err(error) if !self.expires().await? => Err(error.into()),
             _ => Ok(()),
         }
-    }
-
-    /// For a program that only reads: fails if the table has another format. A table without a
-    /// format is empty.
-    pub async fn check_format(&self) -> Result<(), StoreError> {
-        match self.format().await? {
-            Some(found) if found != FORMAT.to_string() => {
-                Err(StoreError::Format { found: format!("format {found}") })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// For a program that writes: writes the format of an empty table, and fails if the table has
-    /// another one.
-    pub async fn claim_format(&self) -> Result<(), StoreError> {
-        if self.format().await?.is_none() {
-            let scanned = self
-                .client
-                .scan()
-                .table_name(&self.name)
-                .consistent_read(true)
-                .limit(1)
-                .send()
-                .await?;
-            if scanned.items().is_empty() {
-                self.put_format().await?;
-            } else if self.format().await?.is_none() {
-                return Err(StoreError::Format { found: "items and no format".to_owned() });
-            }
-        }
-        self.check_format().await
-    }
-
-    async fn format(&self) -> Result<Option<String>, StoreError> {
-        let found = self
-            .client
-            .get_item()
-            .table_name(&self.name)
-            .set_key(Some(key(FORMAT_ITEM, FORMAT_ITEM)))
-            .consistent_read(true)
-            .send()
-            .await?;
-        Ok(found.item.map(|item| match item.get(FORMAT_ITEM) {
-            Some(AttributeValue::N(number)) => number.clone(),
-            other => format!("{other:?}"),
-        }))
-    }
-
-    /// Another process may be first.
-    async fn put_format(&self) -> Result<(), StoreError> {
-        let put = self
-            .client
-            .put_item()
-            .table_name(&self.name)
-            .set_item(Some(key(FORMAT_ITEM, FORMAT_ITEM)))
-            .item(FORMAT_ITEM, AttributeValue::N(FORMAT.to_string()))
-            .condition_expression("attribute_not_exists(#sort)")
-            .expression_attribute_names("#sort", SORT)
-            .send()
-            .await;
-        unless_condition_failed(put)
-    }
-
-    /// Writes a pending lookup, unless there is a later one of this id.
-    pub(crate) async fn put_pending(
-        &self,
-        id: &str,
-        time: Timestamp,
-        lookup: AttributeValue,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let expires_at = now.as_seconds() + TOMBSTONE_LIFETIME.as_secs().cast_signed();
-        let time = AttributeValue::N(time.as_milliseconds().to_string());
-        let put = self
-            .client
-            .put_item()
-            .table_name(&self.name)
-            .set_item(Some(key(PENDING, id)))
-            .item(LOOKUP, lookup)
-            .item(LOOKUP_TIME, time.clone())
-            .item(EXPIRES_AT, AttributeValue::N(expires_at.to_string()))
-            .condition_expression("attribute_not_exists(#time) OR #time <= :time")
-            .expression_attribute_names("#time", LOOKUP_TIME)
-            .expression_attribute_values(":time", time)
-            .send()
-            .await;
-        unless_condition_failed(put)
-    }
-
-    /// A page of the items of pending lookups, those after an id if there is one.
-    pub(crate) async fn list_pending(&self, after: Option<&str>) -> Result<Vec<Item>, StoreError> {
-        let listed = self
-            .client
-            .query()
-            .table_name(&self.name)
-            .key_condition_expression("#repository = :pending")
-            .expression_attribute_names("#repository", REPOSITORY)
-            .expression_attribute_values(":pending", text(PENDING))
-            .set_exclusive_start_key(after.map(|id| key(PENDING, id)))
-            .consistent_read(true)
-            .limit(PENDING_PAGE_SIZE)
-            .send()
-            .await?;
-        Ok(listed.items.unwrap_or_default())
-    }
-
-    /// Writes the attempts of a pending lookup if it is still this one.
-    pub(crate) async fn postpone_pending(
-        &self,
-        item: Item,
-        attempts: u32,
-        retry_at: Timestamp,
-    ) -> Result<(), StoreError> {
-        let lookup = pending_lookup(&item);
-        let put = self
-            .client
-            .put_item()
-            .table_name(&self.name)
-            .set_item(Some(item))
-            .item(ATTEMPTS, AttributeValue::N(attempts.to_string()))
-            .item(RETRY_AT, AttributeValue::N(retry_at.as_milliseconds().to_string()))
-            .condition_expression("#lookup = :lookup")
-            .expression_attribute_names("#lookup", LOOKUP)
-            .expression_attribute_values(":lookup", lookup)
-            .send()
-            .await;
-        unless_condition_failed(put)
-    }
-
-    /// Removes a pending lookup if it is still this one.
-    pub(crate) async fn remove_pending(
-        &self,
-        id: &str,
-        lookup: AttributeValue,
-    ) -> Result<(), StoreError> {
-        let removed = self
-            .client
-            .delete_item()
-            .table_name(&self.name)
-            .set_key(Some(key(PENDING, id)))
-            .condition_expression("#lookup = :lookup")
-            .expression_attribute_names("#lookup", LOOKUP)
-            .expression_attribute_values(":lookup", lookup)
-            .send()
-            .await;
-        unless_condition_failed(removed)
-    }
-
-    /// Writes when a delivery was received, unless that is known. Returns the time that is known.
-    pub(crate) async fn put_delivery(
-        &self,
-        id: &str,
-        received_at: Timestamp,
-    ) -> Result<Timestamp, StoreError> {
-        let put = self
-            .client
-            .put_item()
-            .table_name(&self.name)
-            .set_item(Some(key(&format!("{DELIVERY}#{id}"), DELIVERY)))
-            .item(RECEIVED_AT, AttributeValue::N(received_at.as_milliseconds().to_string()))
-            .condition_expression("attribute_not_exists(#sort)")
-            .expression_attribute_names("#sort", SORT)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
-        let known = match put {
-            Ok(_) => return Ok(received_at),
-            Err(error) => match error.as_service_error() {
-                Some(PutItemError::ConditionalCheckFailedException(failed)) => failed.item.clone(),
-                _ => return Err(error.into()),
-            },
-        };
-        let known = known.as_ref().and_then(|item| item.get(RECEIVED_AT)?.as_n().ok());
-        let known = known.and_then(|time| Timestamp::from_milliseconds(time.parse().ok()?).ok());
-        known.ok_or_else(|| StoreError::Item {
-            sort: DELIVERY.to_owned(),
-            error: "it has no time".into(),
-        })
     }
 
     async fn expires(&self) -> Result<bool, StoreError> {

@@ -36,9 +36,15 @@ impl Timestamp {
 
     /// The moment this many milliseconds after the beginning of 1970.
     pub fn from_milliseconds(milliseconds: i64) -> Result<Self, InvalidTimestamp> {
-        jiff::Timestamp::from_millisecond(milliseconds)
-            .map_err(|_| InvalidTimestamp(milliseconds.to_string()))
-            .and_then(Self::try_from)
+        // `from_millisecond` does not have the last second as a whole.
+        let nanosecond = i32::try_from(milliseconds.rem_euclid(1000) * 1_000_000);
+        nanosecond
+            .ok()
+            .and_then(|nanosecond| {
+                jiff::Timestamp::new(milliseconds.div_euclid(1000), nanosecond).ok()
+            })
+            .and_then(|time| Self::try_from(time).ok())
+            .ok_or_else(|| InvalidTimestamp(milliseconds.to_string()))
     }
 
     /// This much later, or the last moment that there is.

@@ -79,7 +79,7 @@ async fn everything(table: &Table) -> (Vec<String>, String) {
 #[tokio::test]
 async fn a_table_of_another_format_is_left_alone() {
     for (format, found) in
-        [(Some(1), "format 1"), (Some(6), "format 6"), (None, "items and no format")]
+        [(Some(1), "format 1"), (Some(7), "format 7"), (None, "items and no format")]
     {
         let folder = folder("another_format");
         let table = open_table(&folder).await;
@@ -131,10 +131,10 @@ async fn a_new_table_has_the_format_of_the_program() {
     let folder = folder("new_format");
     Process::start_with_data(&folder).stop();
     let (items, _) = everything(&open_table(&folder).await).await;
-    let format = [("format", number(5)), ("repository", text("format")), ("sort", text("format"))];
+    let format = [("format", number(6)), ("repository", text("format")), ("sort", text("format"))];
     let format: BTreeMap<_, _> = format.into_iter().collect();
     assert_eq!(items, [format!("{format:?}")]);
-    assert_eq!(FORMAT, 5);
+    assert_eq!(FORMAT, 6);
 }
 
 /// A reader creates neither the table nor its format.
@@ -145,14 +145,14 @@ async fn a_reader_refuses_a_table_of_another_format() {
     table.check_format().await.unwrap_err();
     table.create_if_missing().await.unwrap();
     table.check_format().await.unwrap();
-    put(&table, "format", "format", "format", number(6)).await;
+    put(&table, "format", "format", "format", number(7)).await;
     let error = table.check_format().await.unwrap_err().to_string();
     assert!(
-        error.contains("the table has format 6") && error.contains("works with format 5"),
+        error.contains("the table has format 7") && error.contains("works with format 6"),
         "{error}"
     );
     let error = table.claim_format().await.unwrap_err().to_string();
-    assert!(error.contains("the table has format 6"), "{error}");
+    assert!(error.contains("the table has format 7"), "{error}");
     assert_eq!(everything(&table).await.0.len(), 1);
 }
 
