@@ -4,9 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Instant;
 
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
 use catalog::change::Content;
 use catalog::image::Image;
 use catalog::reader::{Filter, ImageIdentifier};
+use catalog::table::{HISTORY, Item, REPOSITORY, SORT};
 use catalog::writer::Applied;
 use catalog::{Change, ChangeKind, Repository, Writer};
 use end_to_end::harness::{Store, digest, histories, item_bytes, print, repository, tag, time};
@@ -14,6 +17,7 @@ use end_to_end::reference::model;
 use end_to_end::reference::table::{
     check_histories, check_late_deletion, check_long_histories, expire, push, runtime,
 };
+use futures_util::future::join_all;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -347,4 +351,36 @@ async fn a_deletion_that_came_too_late_costs_no_later_push_anything() {
         before.read_units, after.read_units
     ));
     assert!(after.read_units <= before.read_units + 2.0);
+}
+
+/// The changes that wait for a repository are written together.
+#[tokio::test]
+async fn a_change_that_fails_does_not_fail_those_that_wait_with_it() {
+    let repository = repository("app");
+    let text = |text: String| AttributeValue::S(text);
+    let unreadable = Item::from([
+        (REPOSITORY.to_owned(), text(repository.to_string())),
+        (SORT.to_owned(), text(format!("digest#{}", digest(9)))),
+        (HISTORY.to_owned(), AttributeValue::B(Blob::new([0xff]))),
+    ]);
+    let push = |number| Change {
+        repository: repository.clone(),
+        time: time(0),
+        kind: ChangeKind::ImagePushed {
+            digest: digest(number),
+            tag: None,
+            content: Content::default(),
+        },
+    };
+    let changes: Vec<Change> = (1..=9).map(push).collect();
+    for first in 0..changes.len() {
+        let store = Store::in_memory().await;
+        let put = store.table.client.put_item().table_name(&store.table.name);
+        put.set_item(Some(unreadable.clone())).send().await.unwrap();
+        let in_order: Vec<&Change> = changes[first..].iter().chain(&changes[..first]).collect();
+        let results = join_all(in_order.iter().map(|change| store.writer.apply(change))).await;
+        for (change, result) in in_order.into_iter().zip(results) {
+            assert_eq!(result.is_ok(), *change != changes[8], "{change:?}: {result:?}");
+        }
+    }
 }

@@ -51,6 +51,11 @@ impl Memory {
         effect
     }
 
+    /// Whether the item of a tag expires.
+    pub fn expires(&self, tag: &Tag) -> bool {
+        self.tags.get(tag).is_some_and(|(item, _)| item.expires)
+    }
+
     /// Removes expired items.
     pub fn expire(&mut self, now: Timestamp) {
         let stays =

@@ -245,17 +245,16 @@ impl Ingest {
                 interpreted.push((label, meaning));
             }
             let ingested = interpreted.into_iter().map(|(label, meaning)| async move {
-                match meaning {
-                    Ok(meaning) => (label, self.ingest_event(origin, meaning).await),
-                    Err(error) => (label, Err(error.into())),
-                }
+                let mut event = IngestedEvent::default();
+                let outcome = match meaning {
+                    Ok(meaning) => self.ingest_event(origin, meaning, &mut event).await,
+                    Err(error) => Err(error.into()),
+                };
+                (label, event, outcome)
             });
-            for (label, result) in join_all(ingested).await {
-                let outcome = result.map(|event| {
-                    lookups.extend(event.lookups);
-                    consumption.add(&event.consumption);
-                    event.outcome
-                });
+            for (label, event, outcome) in join_all(ingested).await {
+                lookups.extend(event.lookups);
+                consumption.add(&event.consumption);
                 let outcome = report.add(number, outcome);
                 let name = outcome.as_ref().map_or("Failed", |outcome| outcome);
                 counter!("Events", "Type" => label, "Outcome" => name).increment(1);
@@ -300,13 +299,13 @@ impl Ingest {
         &self,
         origin: &Origin,
         meaning: Meaning,
-    ) -> Result<IngestedEvent, IngestError> {
-        let mut event = IngestedEvent::default();
+        event: &mut IngestedEvent,
+    ) -> Result<Outcome, IngestError> {
         let effects = match meaning {
             Meaning::Effects(effects) => effects,
             Meaning::Ignored(reason) => {
                 tracing::debug!(reason, "ignored an event");
-                return Ok(IngestedEvent { outcome: Outcome::Ignored, ..event });
+                return Ok(Outcome::Ignored);
             }
         };
         if let Some(subscription) = &origin.subscription
@@ -337,17 +336,18 @@ impl Ingest {
             };
             changes.extend(change.map(|change| (change.received_at(origin.received_at), uri)));
         }
+        let mut outcome = Outcome::Applied;
         for changes in changes.chunks(CONCURRENT_CHANGES) {
             let applied =
                 changes.iter().map(|(change, uri)| apply(&self.writer, change, uri.as_deref()));
             for ((change, _), applied) in changes.iter().zip(try_join_all(applied).await?) {
                 event.consumption.add(&Consumption::new(change.time, applied));
                 if applied.too_late {
-                    event.outcome = Outcome::TooLate;
+                    outcome = Outcome::TooLate;
                 }
             }
         }
-        Ok(event)
+        Ok(outcome)
     }
 
     /// Completes lookups until the time is up. Those that may be completed later are kept.
@@ -414,17 +414,15 @@ pub(crate) async fn apply(
     Ok(applied)
 }
 
-/// An event that was applied or ignored.
+/// What an event leaves, also if one of its changes was not applied.
 #[derive(Debug, Default)]
 struct IngestedEvent {
-    outcome: Outcome,
     lookups: Vec<Lookup>,
     consumption: Consumption,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 enum Outcome {
-    #[default]
     Applied,
     Ignored,
     TooLate,

@@ -69,6 +69,19 @@ impl Change {
         self
     }
 
+    /// The number of manifests that it lists.
+    #[must_use]
+    pub(crate) fn manifests(&self) -> usize {
+        match &self.kind {
+            ChangeKind::ImagePushed { content, .. }
+            | ChangeKind::ImageObserved { content, .. }
+            | ChangeKind::ImageFound { content, .. } => {
+                content.manifests.as_ref().map_or(0, Vec::len)
+            }
+            _ => 0,
+        }
+    }
+
     /// The digest of a manifest whose size may follow from the change.
     #[must_use]
     pub fn sized(&self) -> Option<&Digest> {

@@ -287,10 +287,12 @@ impl Draft<'_> {
         self.load_tag_segments(tag, &numbers)?;
         let history = &mut self.tags.entry(tag.clone()).or_insert_with(|| Drafted::new(None)).now;
         if history.has_expired(moved) {
+            // Whether the tag's item expires depends on the image that has the tag.
+            let target = history.target().cloned();
+            self.load(&target, [])?;
             return Ok(Effect::TooLate);
         }
         let neighbours = history.insert(moved);
-        // Whether the tag's item expires depends on the image that has the tag.
         let target = history.target().cloned();
         let previous = neighbours.before.and_then(|before| before.digest);
         self.load(previous.iter().chain(&target), [])?;

@@ -73,11 +73,7 @@ impl Writer {
     /// Applies a change. One that failed can be applied again. Changes of one repository that are
     /// applied at the same time are written together, as far as they fit into one transaction.
     pub async fn apply(&self, change: &Change) -> Result<Applied, StoreError> {
-        if let ChangeKind::ImagePushed { content, .. }
-        | ChangeKind::ImageObserved { content, .. }
-        | ChangeKind::ImageFound { content, .. } = &change.kind
-            && content.manifests.as_ref().is_some_and(|manifests| manifests.len() > MAX_MANIFESTS)
-        {
+        if change.manifests() > MAX_MANIFESTS {
             return Err(StoreError::ItemTooLarge);
         }
         if change.kind == ChangeKind::RepositoryDeleted {
@@ -100,11 +96,12 @@ impl Writer {
                     }
                     return Ok(place.applied().unwrap_or_default());
                 }
-                // Those that are left out get a turn of their own. So does each whose own error
-                // this may be.
+                // Those that are left out get a turn of their own.
                 Err(StoreError::ItemTooLarge) if together.len() > 1 => {
                     together.truncate(together.len() / 2);
                 }
+                // It may be the error of another one.
+                Err(_) if together.len() > 1 => together.truncate(1),
                 Err(error) => return Err(error),
             }
         }
@@ -217,7 +214,7 @@ impl Writer {
                     }
                 }
             };
-            // A change that was too late once was not applied.
+            // A change that was too late in one round was not applied there.
             effects.resize(drafted_effects.len(), Effect::Applied);
             for (effect, drafted) in effects.iter_mut().zip(drafted_effects) {
                 if drafted == Effect::TooLate {
@@ -225,7 +222,9 @@ impl Writer {
                 }
             }
             let writes = Writes::new(&self.table, repository, &drafted, now)?;
-            if matches!(work, Work::Changes([_, _, ..])) && !writes.fit_into_one_transaction() {
+            let are_several = matches!(work, Work::Changes([_, _, ..]));
+            let fit = drafted.unused_tags.is_empty() && writes.fit_into_one_transaction();
+            if are_several && !fit {
                 return Err(StoreError::ItemTooLarge);
             }
             let transactions = writes.transactions();

@@ -53,10 +53,12 @@ fn what_comes_too_late_is_reported() {
         let at = time(0).plus(DAY);
         assert_eq!(memory.apply(&change(at, kind.clone()), now), Effect::TooLate, "{kind:?}");
         assert_eq!(memory.images(), before);
+        assert!(!memory.expires(&tag("latest")), "an image has the tag after {kind:?}");
     }
     // A tag without events is added; a tag that was pushed again since stays where it is.
     assert_eq!(memory.apply(&push(time(0).plus(DAY), 1, "release"), now), Effect::Applied);
     assert_eq!(memory.apply(&push(time(0).plus(DAY), 1, "latest"), now), Effect::TooLate);
+    assert!(!memory.expires(&tag("latest")));
     let images = memory.images().unwrap();
     let tags = |number: u64| {
         let image = images.iter().find(|image| image.image_digest == digest(number)).unwrap();

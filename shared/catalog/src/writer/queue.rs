@@ -12,6 +12,7 @@ use tokio::sync::OwnedMutexGuard;
 use super::Applied;
 use crate::change::Change;
 use crate::identifier::Repository;
+use crate::table::MAX_MANIFESTS;
 
 /// The repositories with a writer.
 #[derive(Debug, Clone, Default)]
@@ -82,7 +83,13 @@ impl Turn {
         if let Some(queue) = queues.get_mut(&self.repository) {
             // Another writer may have taken it, and failed.
             queue.waiting.retain(|waiting| !Arc::ptr_eq(waiting, own));
-            let count = queue.waiting.len().min(most - 1);
+            // The sizes of all manifests are read.
+            let mut manifests = own.change.manifests();
+            let fit = queue.waiting.iter().take(most - 1).take_while(|waiting| {
+                manifests += waiting.change.manifests();
+                manifests <= MAX_MANIFESTS
+            });
+            let count = fit.count();
             taken.extend(queue.waiting.drain(..count));
         }
         taken

@@ -60,11 +60,12 @@ impl Writes {
         Ok(writes)
     }
 
-    /// Whether one transaction can have all writes but those of the manifests.
+    /// Whether one transaction can have all writes.
     pub(super) fn fit_into_one_transaction(&self) -> bool {
         let items = self.histories.iter().filter_map(|write| write.put.as_ref());
         let bytes: usize = items.map(|put| table::approximate_bytes(put.item())).sum();
-        self.histories.len() <= TRANSACTION_WRITES && bytes <= TRANSACTION_BYTES
+        let writes = self.histories.len() + self.manifests.len();
+        writes <= TRANSACTION_WRITES && bytes <= TRANSACTION_BYTES
     }
 
     /// The writes as transactions, in order.
