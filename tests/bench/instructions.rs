@@ -39,6 +39,9 @@ use self::images::{digest, push_event, tag};
 /// In this folder: the instructions of each name.
 const BASELINE: &str = "instructions.json";
 
+/// As many more are always accepted: what takes 10,000 varies by some hundreds with random numbers.
+const MIN_MORE: u64 = 2_000;
+
 /// How many instructions more than in the baseline are accepted, in percent.
 const MAX_MORE: u64 = 5;
 
@@ -290,7 +293,7 @@ fn instructions_are_at_most_5_percent_more_than_in_the_baseline() {
         let before = baseline[&name];
         let percent = (count as f64 / before as f64 - 1.0) * 100.0;
         print(format!("{name}: {count} instructions, {percent:+.1} % of the baseline's {before}"));
-        if count * 100 > before * (100 + MAX_MORE) {
+        if count > before + (before * MAX_MORE / 100).max(MIN_MORE) {
             more.push(name);
         }
     }
