@@ -39,7 +39,7 @@ use self::images::{digest, push_event, tag};
 /// In this folder: the instructions of each name.
 const BASELINE: &str = "instructions.json";
 
-/// As many more are always accepted: what takes 10,000 varies by some hundreds with random numbers.
+/// As many more are always accepted: what takes 10,000 varies by 1,000 with random numbers.
 const MIN_MORE: u64 = 2_000;
 
 /// How many instructions more than in the baseline are accepted, in percent.
