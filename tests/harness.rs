@@ -21,7 +21,8 @@ pub use self::docker_registry::{DockerRegistry, Notifications};
 pub use self::dynamodb_local::DynamoDbLocal;
 pub use self::fixtures::{
     DOCKER_CONFIGURATION, DOCKER_IMAGE, DOCKER_LIST, OCI_CONFIGURATION, OCI_IMAGE, OCI_INDEX,
-    OCI_LAYER, REGION, REGISTRY, digest, histories, item_bytes, repository, sample, tag, time,
+    OCI_LAYER, REGION, REGISTRY, api_gateway_event, digest, histories, item_bytes, repository,
+    sample, tag, time,
 };
 pub use self::in_process::{InProcess, configuration, engine_client, json_response, operation};
 pub use self::moto::Moto;

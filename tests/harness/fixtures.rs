@@ -4,6 +4,7 @@ use std::path::Path;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use catalog::{Digest, RegistryId, Repository, RepositoryName, Service, Tag, Timestamp};
+use serde_json::{Value, json};
 
 /// The default registry.
 pub const REGISTRY: &str = "123456789012";
@@ -65,6 +66,63 @@ pub fn item_bytes(item: &catalog::table::Item) -> usize {
         }
     }
     item.iter().map(|(name, value)| name.len() + value_bytes(value)).sum()
+}
+
+/// A request as an HTTP API of API Gateway forwards it, with a body of an unknown media type,
+/// signed by a caller of the account 123456789012.
+pub fn api_gateway_event(body: &str) -> Value {
+    json!({
+        "version": "2.0",
+        "routeKey": "POST /",
+        "rawPath": "/",
+        "rawQueryString": "",
+        "headers": {
+            "accept-encoding": "identity",
+            "authorization": "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20261122/us-east-1/execute-api/aws4_request, \
+                              SignedHeaders=content-type;host;x-amz-date;x-amz-target, Signature=f0e8bdb8",
+            "content-length": body.len().to_string(),
+            "content-type": "application/x-amz-json-1.1",
+            "host": "a1b2c3d4e5.execute-api.us-east-1.amazonaws.com",
+            "user-agent": "aws-cli/2.9.19",
+            "x-amz-date": "20261122T000000Z",
+            "x-amz-target": "AmazonEC2ContainerRegistry_V20150921.DescribeImages",
+            "x-amzn-trace-id": "Root=1-6b027aa6-c79ebf6436c562e47069506c",
+            "x-forwarded-for": "192.0.2.1",
+            "x-forwarded-port": "443",
+            "x-forwarded-proto": "https"
+        },
+        "requestContext": {
+            "accountId": "123456789012",
+            "apiId": "a1b2c3d4e5",
+            "authorizer": {
+                "iam": {
+                    "accessKey": "AKIDEXAMPLE",
+                    "accountId": "123456789012",
+                    "callerId": "AIDAEXAMPLE",
+                    "cognitoIdentity": null,
+                    "principalOrgId": "o-example",
+                    "userArn": "arn:aws:iam::123456789012:user/reader",
+                    "userId": "AIDAEXAMPLE"
+                }
+            },
+            "domainName": "a1b2c3d4e5.execute-api.us-east-1.amazonaws.com",
+            "domainPrefix": "a1b2c3d4e5",
+            "http": {
+                "method": "POST",
+                "path": "/",
+                "protocol": "HTTP/1.1",
+                "sourceIp": "192.0.2.1",
+                "userAgent": "aws-cli/2.9.19"
+            },
+            "requestId": "JKJaXmPLvHcESHA=",
+            "routeKey": "POST /",
+            "stage": "$default",
+            "time": "22/Nov/2026:00:00:00 +0000",
+            "timeEpoch": 1_795_305_600_000_u64
+        },
+        "body": aws_smithy_types::base64::encode(body),
+        "isBase64Encoded": true
+    })
 }
 
 /// A sample event, by its path in `fixtures/events/`.

@@ -102,11 +102,12 @@ impl Row {
         })
     }
 
-    /// Its digest, and its push time in milliseconds; `None` if the row is not one of the catalog's.
-    fn parse_order(&self) -> Option<(&str, Timestamp)> {
-        let (time, digest) = self.order.split_once('#')?;
-        let (_, digest) = digest.split_once('#')?;
-        Some((digest, Timestamp::from_newest_first(time)?))
+    /// Its digest, and its push time in milliseconds.
+    fn parse_order(&self) -> Result<(&str, Timestamp), StoreError> {
+        let mut parts = self.order.splitn(3, '#');
+        let time = parts.next().and_then(Timestamp::from_newest_first);
+        let digest = parts.nth(1);
+        digest.zip(time).ok_or_else(|| self.invalid("its sort key has no time"))
     }
 
     fn invalid(&self, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
@@ -115,8 +116,7 @@ impl Row {
 
     /// The position in a listing.
     pub fn position(&self) -> Result<Position, StoreError> {
-        let (digest, pushed_at) =
-            self.parse_order().ok_or_else(|| self.invalid("its sort key has no time"))?;
+        let (digest, pushed_at) = self.parse_order()?;
         Ok(Position {
             pushed_at_milliseconds: pushed_at.as_milliseconds(),
             is_index: self.order.contains("#0#"),
@@ -136,8 +136,7 @@ impl Row {
 
     /// Writes the image as a member of `imageDetails`, in JSON.
     pub fn write_json(&self, repository: &Repository, json: &mut String) -> Result<(), StoreError> {
-        let (digest, pushed_at) =
-            self.parse_order().ok_or_else(|| self.invalid("its sort key has no time"))?;
+        let (digest, pushed_at) = self.parse_order()?;
         let Repository { service, registry, name } = repository;
         let (registry, name) = (registry.as_str(), name.as_str());
         // No identifier has a character that JSON escapes.

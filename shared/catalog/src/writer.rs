@@ -222,9 +222,9 @@ impl Writer {
                 }
             }
             let writes = Writes::new(&self.table, repository, &drafted, now)?;
-            let are_several = matches!(work, Work::Changes([_, _, ..]));
-            let fit = drafted.unused_tags.is_empty() && writes.fit_into_one_transaction();
-            if are_several && !fit {
+            if matches!(work, Work::Changes([_, _, ..]))
+                && !(drafted.unused_tags.is_empty() && writes.fit_into_one_transaction())
+            {
                 return Err(StoreError::ItemTooLarge);
             }
             let transactions = writes.transactions();

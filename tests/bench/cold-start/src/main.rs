@@ -16,9 +16,8 @@ use std::path::Path;
 
 use catalog::{Change, ChangeKind};
 use describe_images::page_token::Keyring;
-use end_to_end::harness::{Store, digest, print, repository, tag, time};
+use end_to_end::harness::{Store, api_gateway_event, digest, print, repository, tag, time};
 use image_catalog::aws::dynamodb::Engine;
-use serde_json::json;
 
 use crate::function::Function;
 use crate::quota::Quota;
@@ -64,21 +63,21 @@ async fn main() {
             name: "describe-images",
             binary: release.join("describe-images"),
             variables: Vec::new(),
-            event: request(r#"{"repositoryName":"team/app"}"#),
+            event: api_gateway_event(r#"{"repositoryName":"team/app"}"#),
             expected: "imageDetails",
         },
         Function {
             name: "warmed hello world",
             binary: release.join("hello-world"),
             variables: [&item[..], &[("WARMED", "true")]].concat(),
-            event: request("{}"),
+            event: api_gateway_event("{}"),
             expected: "hello",
         },
         Function {
             name: "hello world",
             binary: release.join("hello-world"),
             variables: item.to_vec(),
-            event: request("{}"),
+            event: api_gateway_event("{}"),
             expected: "hello",
         },
     ];
@@ -104,48 +103,4 @@ async fn main() {
     lines.push(report::sizes(&functions));
     lines.iter().for_each(print);
     fs::write(folder.join("cold-start.md"), lines.join("\n") + "\n").unwrap();
-}
-
-/// A request as an HTTP API of Amazon API Gateway forwards it.
-fn request(body: &str) -> serde_json::Value {
-    json!({
-        "version": "2.0",
-        "routeKey": "POST /",
-        "rawPath": "/",
-        "rawQueryString": "",
-        "headers": {
-            "content-length": body.len().to_string(),
-            "content-type": "application/x-amz-json-1.1",
-            "host": "a1b2c3d4e5.execute-api.us-east-1.amazonaws.com",
-            "user-agent": "aws-cli/2.9.19",
-            "x-amz-target": "AmazonEC2ContainerRegistry_V20150921.DescribeImages",
-        },
-        "requestContext": {
-            "accountId": "123456789012",
-            "apiId": "a1b2c3d4e5",
-            "authorizer": { "iam": {
-                "accessKey": "AKIDEXAMPLE",
-                "accountId": "123456789012",
-                "callerId": "AIDAEXAMPLE",
-                "userArn": "arn:aws:iam::123456789012:user/reader",
-                "userId": "AIDAEXAMPLE",
-            } },
-            "domainName": "a1b2c3d4e5.execute-api.us-east-1.amazonaws.com",
-            "domainPrefix": "a1b2c3d4e5",
-            "http": {
-                "method": "POST",
-                "path": "/",
-                "protocol": "HTTP/1.1",
-                "sourceIp": "192.0.2.1",
-                "userAgent": "aws-cli/2.9.19",
-            },
-            "requestId": "JKJaXmPLvHcESHA=",
-            "routeKey": "POST /",
-            "stage": "$default",
-            "time": "22/Nov/2026:00:00:00 +0000",
-            "timeEpoch": 1_795_305_600_000_u64,
-        },
-        "body": body,
-        "isBase64Encoded": false,
-    })
 }

@@ -9,13 +9,13 @@ use catalog::change::Content;
 use catalog::{Change, ChangeKind, Repository, Service};
 use end_to_end::harness::signer::signature_headers;
 use end_to_end::harness::{
-    Ended, OCI_IMAGE, REGION, REGISTRY, clean_command, digest, folder, repository, require, tag,
-    temporary_folder, time, tools,
+    Ended, OCI_IMAGE, REGION, REGISTRY, api_gateway_event, clean_command, digest, folder,
+    repository, require, tag, temporary_folder, time, tools,
 };
 use serde_json::{Value, json};
 
 use super::gateway::Gateway;
-use super::payloads::{request, request_with_keys};
+use super::payloads::request_with_keys;
 use super::surroundings::{Function, Surroundings};
 use crate::tools::{Access, json_output, sdks, terraform};
 
@@ -338,7 +338,7 @@ async fn nobody_is_served_whom_neither_iam_nor_a_signature_names() {
         json!({ "lambda": { "accountId": "123456789012" } }),
     ];
     for authorizer in authorizers {
-        let mut event = request(BODY);
+        let mut event = api_gateway_event(BODY);
         event["requestContext"]["authorizer"] = authorizer.clone();
         for (function, expected) in [
             (&with_keys, "UnrecognizedClientException"),

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use end_to_end::harness::print;
+use end_to_end::harness::{api_gateway_event, print};
 use serde_json::json;
 
-use super::payloads::{batch, failed, here, pushed, pushed_index, request};
+use super::payloads::{batch, failed, here, pushed, pushed_index};
 use super::surroundings::Surroundings;
 use crate::deployment::built;
 
@@ -22,8 +22,8 @@ async fn events_of_other_triggers_get_a_clear_error() {
             batch(&[("message", pushed(1))]),
             "expects a JSON payload from Amazon API Gateway",
         ),
-        ("ingest-events", request("{}"), "missing field `Records`"),
-        ("reconcile", request("{}"), "missing field `Records`"),
+        ("ingest-events", api_gateway_event("{}"), "missing field `Records`"),
+        ("reconcile", api_gateway_event("{}"), "missing field `Records`"),
     ] {
         let function = surroundings.function(name);
         let (status, response) = function.invoke(&event).await;

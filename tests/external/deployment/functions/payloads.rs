@@ -2,70 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use end_to_end::harness::{REGION, digest, sample};
+use end_to_end::harness::{REGION, api_gateway_event, digest, sample};
 use http::Uri;
 use serde_json::{Value, json};
 
-/// A request as an HTTP API of API Gateway forwards it, with a body of an unknown media type,
-/// signed by a caller of the account 123456789012.
-pub(super) fn request(body: &str) -> Value {
-    json!({
-        "version": "2.0",
-        "routeKey": "POST /",
-        "rawPath": "/",
-        "rawQueryString": "",
-        "headers": {
-            "accept-encoding": "identity",
-            "authorization": "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20261122/us-east-1/execute-api/aws4_request, \
-                              SignedHeaders=content-type;host;x-amz-date;x-amz-target, Signature=f0e8bdb8",
-            "content-length": body.len().to_string(),
-            "content-type": "application/x-amz-json-1.1",
-            "host": "a1b2c3d4e5.execute-api.us-east-1.amazonaws.com",
-            "user-agent": "aws-cli/2.9.19",
-            "x-amz-date": "20261122T000000Z",
-            "x-amz-target": "AmazonEC2ContainerRegistry_V20150921.DescribeImages",
-            "x-amzn-trace-id": "Root=1-6b027aa6-c79ebf6436c562e47069506c",
-            "x-forwarded-for": "192.0.2.1",
-            "x-forwarded-port": "443",
-            "x-forwarded-proto": "https"
-        },
-        "requestContext": {
-            "accountId": "123456789012",
-            "apiId": "a1b2c3d4e5",
-            "authorizer": {
-                "iam": {
-                    "accessKey": "AKIDEXAMPLE",
-                    "accountId": "123456789012",
-                    "callerId": "AIDAEXAMPLE",
-                    "cognitoIdentity": null,
-                    "principalOrgId": "o-example",
-                    "userArn": "arn:aws:iam::123456789012:user/reader",
-                    "userId": "AIDAEXAMPLE"
-                }
-            },
-            "domainName": "a1b2c3d4e5.execute-api.us-east-1.amazonaws.com",
-            "domainPrefix": "a1b2c3d4e5",
-            "http": {
-                "method": "POST",
-                "path": "/",
-                "protocol": "HTTP/1.1",
-                "sourceIp": "192.0.2.1",
-                "userAgent": "aws-cli/2.9.19"
-            },
-            "requestId": "JKJaXmPLvHcESHA=",
-            "routeKey": "POST /",
-            "stage": "$default",
-            "time": "22/Nov/2026:00:00:00 +0000",
-            "timeEpoch": 1_795_305_600_000_u64
-        },
-        "body": base64(body),
-        "isBase64Encoded": true
-    })
-}
-
 /// A webhook as the HTTP API forwards it, which authorizes nobody.
 pub(super) fn webhook(source: &str, authorization: &str, body: &str) -> Value {
-    let mut event = request(body);
+    let mut event = api_gateway_event(body);
     for place in ["/rawPath", "/requestContext/http/path"] {
         *event.pointer_mut(place).unwrap() = json!(format!("/events/{source}"));
     }
@@ -84,7 +27,7 @@ pub(super) fn request_with_keys(
     headers: impl IntoIterator<Item = (String, String)>,
     body: &str,
 ) -> Value {
-    let mut event = request(body);
+    let mut event = api_gateway_event(body);
     event["rawPath"] = json!(url.path());
     event["rawQueryString"] = json!(url.query().unwrap_or_default());
     let host = url.host().unwrap();
@@ -108,10 +51,6 @@ pub(super) fn request_with_keys(
     context["http"]["path"] = json!(url.path());
     context.as_object_mut().unwrap().remove("authorizer");
     event
-}
-
-pub(super) fn base64(text: &str) -> String {
-    aws_smithy_types::base64::encode(text)
 }
 
 /// The attributes of a message. Those of notifications contain the subscription.

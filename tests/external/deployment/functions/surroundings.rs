@@ -12,12 +12,11 @@ use std::time::{Duration, Instant};
 
 use catalog::{Change, ChangeKind, Timestamp};
 use end_to_end::harness::{
-    DynamoDbLocal, KilledOnDrop, Moto, REGION, REGISTRY, START_LIMIT, Store, digest, free_port,
-    proxy, repository, tag, temporary_folder, time, wait_until,
+    DynamoDbLocal, KilledOnDrop, Moto, REGION, REGISTRY, START_LIMIT, Store, api_gateway_event,
+    digest, free_port, proxy, repository, tag, temporary_folder, time, wait_until,
 };
 use serde_json::{Value, json};
 
-use super::payloads::request;
 use super::{MAX_PAYLOAD, TIMEOUT};
 use crate::deployment::{built, root, tool};
 
@@ -248,7 +247,7 @@ impl Function {
 
     /// The response of API Gateway: the status, and the body.
     pub(super) async fn request(&self, body: &str) -> (u64, Value) {
-        let (status, response) = self.invoke(&request(body)).await;
+        let (status, response) = self.invoke(&api_gateway_event(body)).await;
         assert_eq!(status, 200, "{response}");
         assert_eq!(response["isBase64Encoded"], false);
         assert_eq!(response["headers"]["content-type"], "application/x-amz-json-1.1");
