@@ -351,7 +351,7 @@ impl Draft<'_> {
         }
         let unused_tags = self.load_unused_tags()?;
         let mut writes = Writes { unused_tags, ..Writes::default() };
-        self.extend_segments()?;
+        self.load_merged_segments()?;
         for (digest, mut image) in std::mem::take(&mut self.images) {
             let segments = image.now.compact(horizon);
             // A segment is written with its item, whose version is the condition of the
@@ -392,24 +392,22 @@ impl Draft<'_> {
         Ok(writes)
     }
 
-    /// Loads the segments into which events are to be moved.
-    fn extend_segments(&mut self) -> Result<(), Missing> {
+    /// Loads the segments that are merged when the logs are compacted.
+    fn load_merged_segments(&mut self) -> Result<(), Missing> {
         let mut missing = Missing::default();
         let images = self.images.iter();
-        let images: Vec<(Digest, u32)> = images
-            .filter_map(|(digest, image)| Some((digest.clone(), image.now.segment_to_extend()?)))
-            .collect();
-        for (digest, number) in images {
-            if let Err(segments) = self.load_image_segments(&digest, &[number]) {
+        let images: Vec<(Digest, Vec<u32>)> =
+            images.map(|(digest, image)| (digest.clone(), image.now.segments_to_merge())).collect();
+        for (digest, numbers) in images {
+            if let Err(segments) = self.load_image_segments(&digest, &numbers) {
                 missing.segments.extend(segments.segments);
             }
         }
         let tags = self.tags.iter();
-        let tags: Vec<(Tag, u32)> = tags
-            .filter_map(|(tag, history)| Some((tag.clone(), history.now.segment_to_extend()?)))
-            .collect();
-        for (tag, number) in tags {
-            if let Err(segments) = self.load_tag_segments(&tag, &[number]) {
+        let tags: Vec<(Tag, Vec<u32>)> =
+            tags.map(|(tag, history)| (tag.clone(), history.now.segments_to_merge())).collect();
+        for (tag, numbers) in tags {
+            if let Err(segments) = self.load_tag_segments(&tag, &numbers) {
                 missing.segments.extend(segments.segments);
             }
         }

@@ -377,8 +377,9 @@ impl ImageHistory {
         })
     }
 
-    pub(crate) fn segment_to_extend(&self) -> Option<u32> {
-        self.events.segment_to_extend(&self.initial_state())
+    /// The segments that are merged when the log is compacted, and that are not loaded.
+    pub(crate) fn segments_to_merge(&self) -> Vec<u32> {
+        self.events.segments_to_merge(&self.initial_state())
     }
 
     /// Compacts the log, and returns the segments to write.

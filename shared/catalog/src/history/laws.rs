@@ -166,7 +166,7 @@ impl StoredTag {
             self.load(number);
         }
         let neighbours = self.history.insert(moved);
-        if let Some(number) = self.history.segment_to_extend() {
+        for number in self.history.segments_to_merge() {
             self.load(number);
         }
         for segment in self.history.compact(at(-1)) {

@@ -99,8 +99,9 @@ impl TagHistory {
         self.moves.events().last()
     }
 
-    pub(crate) fn segment_to_extend(&self) -> Option<u32> {
-        self.moves.segment_to_extend(&LastMove::default())
+    /// The segments that are merged when the log is compacted, and that are not loaded.
+    pub(crate) fn segments_to_merge(&self) -> Vec<u32> {
+        self.moves.segments_to_merge(&LastMove::default())
     }
 
     /// Compacts the log, and returns the segments to write.

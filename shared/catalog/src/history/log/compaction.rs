@@ -8,11 +8,14 @@ use crate::packed::pack;
 use crate::time::Timestamp;
 
 /// Of the events of an item that are not live. Beyond that, they are moved into a segment.
-const MAX_RECENT_BYTES: usize = 768;
+const MAX_RECENT_BYTES: usize = 640;
 /// The newest events stay in the item, so that an event that is a little late needs no segment.
-const MIN_RECENT_BYTES: usize = 256;
-/// Up to this size, events are added to the last segment.
-const MIN_SEGMENT_BYTES: usize = 8 * 1024;
+const MIN_RECENT_BYTES: usize = 128;
+/// If at least so many of the last segments have at most so many bytes each, they are merged with the
+/// next one. An event is written about once for each of these, and once when it leaves the item.
+const MERGED: [(usize, u32); 2] = [(14, 8 * 1024), (7, 1024)];
+/// A segment of more than twice as many bytes is split into such segments.
+const SPLIT_SEGMENT_BYTES: usize = 16 * 1024;
 
 impl<E: Event, S: Clone + PartialEq + Default> Log<E, S> {
     /// Moves events into segments, expires what is older than the horizon, and returns the segments
@@ -61,18 +64,40 @@ impl<E: Event, S: Clone + PartialEq + Default> Log<E, S> {
         Some(Segment { number, bytes: 0 })
     }
 
-    /// The number of the last segment, if events are to be moved into it and it is not loaded.
-    pub(crate) fn segment_to_extend<R: Replay<Event = E, State = S>>(
+    /// The segments that are to be merged with the events that are to be moved, and that are not
+    /// loaded.
+    pub(crate) fn segments_to_merge<R: Replay<Event = E, State = S>>(
         &self,
         replay: &R,
-    ) -> Option<u32> {
-        if !self.is_changed {
-            return None;
+    ) -> Vec<u32> {
+        let not_loaded = self.not_loaded(self.first_merged());
+        let is_due = !not_loaded.is_empty() && self.is_changed;
+        if is_due && self.end_of_moved(replay).is_some() { not_loaded } else { Vec::new() }
+    }
+
+    /// The segments from a checkpoint on that are not loaded.
+    fn not_loaded(&self, first: usize) -> Vec<u32> {
+        self.log.checkpoints[first..]
+            .iter()
+            .filter_map(|checkpoint| Some(checkpoint.segment?.number))
+            .filter(|number| !self.loaded.contains_key(number))
+            .collect()
+    }
+
+    /// The index of the first checkpoint whose segment is merged with the next one. So the item has
+    /// few checkpoints.
+    fn first_merged(&self) -> usize {
+        let checkpoints = &self.log.checkpoints;
+        for (segments, bytes) in MERGED {
+            let is_small = |checkpoint: &&Checkpoint<E, S>| {
+                checkpoint.segment.is_some_and(|segment| segment.bytes <= bytes)
+            };
+            let small = checkpoints.iter().rev().take_while(is_small).count();
+            if small >= segments {
+                return checkpoints.len() - small;
+            }
         }
-        let segment = self.log.checkpoints.last()?.segment?;
-        let is_loaded = self.loaded.contains_key(&segment.number);
-        let has_room = (segment.bytes as usize) < self.max_segment_bytes();
-        (has_room && !is_loaded && self.end_of_moved(replay).is_some()).then_some(segment.number)
+        checkpoints.len()
     }
 
     /// The position up to which events are to be moved, if the item has too many.
@@ -96,34 +121,22 @@ impl<E: Event, S: Clone + PartialEq + Default> Log<E, S> {
         None
     }
 
-    /// The more segments there are, the larger they may be, because the item has a checkpoint for
-    /// each.
-    fn max_segment_bytes(&self) -> usize {
-        (MIN_SEGMENT_BYTES * (1 + self.log.checkpoints.len() / 32)).min(4 * MIN_SEGMENT_BYTES)
-    }
-
     fn add_checkpoint<R: Replay<Event = E, State = S>>(&mut self, replay: &R) {
         let Some(until) = self.end_of_moved(replay) else { return };
-        let max_bytes = self.max_segment_bytes();
-        let is_loaded = |segment: Segment| self.loaded.contains_key(&segment.number);
-        match self.log.checkpoints.last_mut() {
-            Some(last)
-                if last.segment.is_some_and(|segment| {
-                    is_loaded(segment) && (segment.bytes as usize) < max_bytes
-                }) =>
-            {
-                last.until = until;
-            }
-            _ => {
-                let segment = self.new_segment();
-                self.log.checkpoints.push(Checkpoint { until, state: S::default(), segment });
+        let first = self.first_merged();
+        if self.not_loaded(first).is_empty() {
+            // Nothing refers to the items of these segments any longer. They expire.
+            let merged = self.log.checkpoints.split_off(first);
+            for segment in merged.into_iter().filter_map(|checkpoint| checkpoint.segment) {
+                self.loaded.remove(&segment.number);
             }
         }
+        let segment = self.new_segment();
+        self.log.checkpoints.push(Checkpoint { until, state: S::default(), segment });
     }
 
     /// Splits segments that late events made too large.
     fn split_segments(&mut self) {
-        let max_bytes = self.max_segment_bytes();
         let mut place = self.first_loaded();
         while place < self.log.checkpoints.len() {
             let first =
@@ -139,11 +152,11 @@ impl<E: Event, S: Clone + PartialEq + Default> Log<E, S> {
                 })
                 .collect();
             let bytes: usize = events.iter().map(|event| event.bytes()).sum();
-            if bytes > 2 * max_bytes && events.len() > 1 {
+            if bytes > 2 * SPLIT_SEGMENT_BYTES && events.len() > 1 {
                 let mut half = 0;
                 let middle = events[..events.len() - 1].iter().position(|event| {
                     half += event.bytes();
-                    half >= max_bytes
+                    half >= SPLIT_SEGMENT_BYTES
                 });
                 let middle = middle.unwrap_or_default();
                 let until = Cut::between(events[middle], Some(events[middle + 1]));
