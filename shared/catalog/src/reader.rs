@@ -9,8 +9,6 @@ mod repositories;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
-
 use crate::history::{ImageHistory, Move, RepositoryHistory, TagHistory};
 use crate::identifier::{Digest, Repository, Tag};
 use crate::image::{Image, ImageStatus, Position, TagStatus};
@@ -253,20 +251,10 @@ impl Reader {
         repository: &Repository,
         is_consistent: bool,
     ) -> Result<(Option<RepositoryHistory>, f64), StoreError> {
-        let output = self
-            .table
-            .client
-            .get_item()
-            .table_name(&self.table.name)
-            .set_key(Some(table::key(&table::partition(repository), table::REPOSITORY_ITEM)))
-            .consistent_read(is_consistent)
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .send()
-            .await?;
-        let capacity = output.consumed_capacity.and_then(|capacity| capacity.capacity_units);
-        let item = output.item.as_ref();
-        let history: Option<RepositoryHistory> = item.map(table::history).transpose()?;
-        Ok((history.filter(RepositoryHistory::exists), capacity.unwrap_or_default()))
+        let key = table::key(&table::partition(repository), table::REPOSITORY_ITEM);
+        let (item, capacity) = self.table.get_item(key, is_consistent).await?;
+        let history: Option<RepositoryHistory> = item.as_ref().map(table::history).transpose()?;
+        Ok((history.filter(RepositoryHistory::exists), capacity))
     }
 }
 

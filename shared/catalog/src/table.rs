@@ -189,6 +189,25 @@ impl Table {
         Query::new(self, partition, (prefix.to_owned(), format!("{prefix}~")))
     }
 
+    /// Gets the item with a key, if it exists. Also returns the read units.
+    pub(crate) async fn get_item(
+        &self,
+        key: Item,
+        consistent: bool,
+    ) -> Result<(Option<Item>, f64), StoreError> {
+        let output = self
+            .client
+            .get_item()
+            .table_name(&self.name)
+            .set_key(Some(key))
+            .consistent_read(consistent)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await?;
+        let capacity = output.consumed_capacity.and_then(|capacity| capacity.capacity_units);
+        Ok((output.item, capacity.unwrap_or_default()))
+    }
+
     /// Gets the items that exist, in any order. Keys that DynamoDB did not process are requested
     /// again. Also returns the read units.
     pub(crate) async fn get(
@@ -198,6 +217,10 @@ impl Table {
         consistent: bool,
     ) -> Result<(Vec<Item>, f64), StoreError> {
         let mut waiting: Vec<Item> = sorts.into_iter().map(|sort| key(partition, &sort)).collect();
+        if waiting.len() == 1 {
+            let (item, capacity) = self.get_item(waiting.remove(0), consistent).await?;
+            return Ok((item.into_iter().collect(), capacity));
+        }
         let mut found = Vec::with_capacity(waiting.len());
         let mut capacity = 0.0;
         let mut backoff = Backoff::new();

@@ -39,7 +39,13 @@ fn reads() -> [(&'static str, Value); 3] {
     [
         ("GetItem", json!({ "repositoryName": "empty" })),
         ("Query", json!({ "repositoryName": "app" })),
-        ("BatchGetItem", json!({ "repositoryName": "app", "imageIds": [{ "imageTag": "v1" }] })),
+        (
+            "BatchGetItem",
+            json!({
+                "repositoryName": "app",
+                "imageIds": [{ "imageTag": "v1" }, { "imageTag": "v2" }],
+            }),
+        ),
     ]
 }
 
@@ -140,8 +146,11 @@ async fn r45_keys_that_are_never_processed_are_throttling() {
         })
     };
     let wire = Wire::of(Catalog::start_with(store.await, &Keyring::generate_key().unwrap()).await);
-    wire.push("app", time(0), 1, Some("v1")).await;
-    let request = json!({ "repositoryName": "app", "imageIds": [{ "imageTag": "v1" }] });
+    for tag in ["v1", "v2"] {
+        wire.push("app", time(0), 1, Some(tag)).await;
+    }
+    let image_ids = json!([{ "imageTag": "v1" }, { "imageTag": "v2" }]);
+    let request = json!({ "repositoryName": "app", "imageIds": image_ids });
     unprocessed.store(3, Ordering::Relaxed);
     assert_eq!(wire.ecr(request.clone()).await.digests(), digests([1]), "they are requested again");
     assert_eq!(unprocessed.load(Ordering::Relaxed), 0);

@@ -36,15 +36,8 @@ impl Table {
     }
 
     async fn format(&self) -> Result<Option<String>, StoreError> {
-        let found = self
-            .client
-            .get_item()
-            .table_name(&self.name)
-            .set_key(Some(key(FORMAT_ITEM, FORMAT_ITEM)))
-            .consistent_read(true)
-            .send()
-            .await?;
-        Ok(found.item.map(|item| match item.get(FORMAT_ITEM) {
+        let (found, _) = self.get_item(key(FORMAT_ITEM, FORMAT_ITEM), true).await?;
+        Ok(found.map(|item| match item.get(FORMAT_ITEM) {
             Some(AttributeValue::N(number)) => number.clone(),
             other => format!("{other:?}"),
         }))
