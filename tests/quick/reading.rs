@@ -1,6 +1,8 @@
 //! Reads a repository while it changes, also from late replicas. A read finds and lists everything
 //! that exists from its begin to its end.
 
+mod beside_writes;
+mod kept;
 mod stale;
 
 use std::sync::Arc;
@@ -11,21 +13,25 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use catalog::reader::Filter;
 use catalog::table::{Item, REPOSITORY, REPOSITORY_TAG_STATUS, SORT, TAG_STATUS_INDEX};
 use catalog::{Change, Repository};
-use end_to_end::harness::{Random, Store, digest, repository, time};
+use end_to_end::harness::{Random, Store, digest, folder, repository, time};
 use end_to_end::reference::reading::moves::Move;
 use end_to_end::reference::reading::run::{
     Figures, MAX_AGE, MAX_LATENESS, ONE_AT_A_TIME, Plan, READERS, Wrong, reads, run_on,
 };
 use end_to_end::reference::reading::{self, by_digest, by_tag};
+use image_catalog::aws::dynamodb::Engine;
 
 use self::stale::StaleEngine;
 
-/// Runs a test on both engines, one after the other. Prints all figures, and then fails if there
+/// Runs a test on each engine, one after the other. Prints all figures, and then fails if there
 /// are errors.
 async fn run(plan: Plan) {
     let _one_at_a_time = ONE_AT_A_TIME.lock().await;
     let embedded = Store::in_memory().await;
     let mut errors = run_on("embedded engine", embedded, Duration::ZERO, &plan).await;
+    let file = folder("reading").join("database");
+    let in_file = Store::new(Engine::open(&file).unwrap().client()).await;
+    errors.extend(run_on("embedded engine in a file", in_file, Duration::ZERO, &plan).await);
     let late = Store::new(StaleEngine::new(Random(1)).client()).await;
     errors.extend(run_on("late replicas", late, MAX_LATENESS, &plan).await);
     assert!(errors.is_empty(), "{errors:#?}");

@@ -13,6 +13,7 @@ use secret::Secret;
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::cache::ResponseCache;
 use crate::caller::{Caller, Permissions};
 use crate::describe_image_tags::{self, describe_image_tags};
 use crate::describe_images::{Described, describe_images};
@@ -39,6 +40,7 @@ pub struct Api {
     keyring: Secret<Keyring>,
     default_registry: RegistryId,
     region: String,
+    cache: Option<ResponseCache>,
 }
 
 /// What the log contains about a request, as far as it was decoded.
@@ -51,11 +53,12 @@ struct Decoded {
     repository: Option<Repository>,
 }
 
-struct Answer {
-    body: String,
+#[derive(Clone)]
+pub(crate) struct Answer {
+    pub(crate) body: String,
     /// The images, the pairs of digest and tag, the tags, the repositories, or the registries.
-    items: usize,
-    consumed_capacity: f64,
+    pub(crate) items: usize,
+    pub(crate) consumed_capacity: f64,
 }
 
 impl Api {
@@ -68,7 +71,13 @@ impl Api {
         default_registry: RegistryId,
         region: String,
     ) -> Self {
-        Self { reader, keyring, default_registry, region }
+        Self { reader, keyring, default_registry, region, cache: None }
+    }
+
+    /// The same, with a cache of responses.
+    #[must_use]
+    pub fn with_cache(self, cache: ResponseCache) -> Self {
+        Self { cache: Some(cache), ..self }
     }
 
     /// Answers a request. Errors are responses, too. `caller` is who signed the request.
@@ -124,10 +133,14 @@ impl Api {
             Operation::DescribeImages => {
                 let request = DescribeImagesRequest::parse(service, registry, body)?;
                 authorize(&request.repository)?;
-                let keyring = self.keyring().await?;
-                let described = describe_images(&self.reader, &keyring, &request).await?;
-                let Described { json, images, consumed_capacity } = described;
-                Ok(Answer { body: json, items: images, consumed_capacity })
+                let answer = async {
+                    let keyring = self.keyring().await?;
+                    let described = describe_images(&self.reader, &keyring, &request).await?;
+                    let Described { json, images, consumed_capacity } = described;
+                    Ok(Answer { body: json, items: images, consumed_capacity })
+                };
+                let Some(cache) = &self.cache else { return answer.await };
+                cache.get_or((service, registry.clone(), body.to_vec()), answer).await
             }
             Operation::ListImages => {
                 let request = list_images::parse(registry, body)?;

@@ -8,12 +8,14 @@
 //! - [`caller`]: who sent the request, and what they may read
 //! - `describe_images`, `list_images`, `describe_image_tags`, `describe_registries`,
 //!   `describe_repositories`, `list_tags_for_resource`: the operations
+//! - [`cache`]: responses that are kept until the store changes
 //! - `pairs`: pages of images and tags, of two operations
 //! - [`page_token`]: seals and opens page tokens
 //! - [`error`]: every error and its wire form
 
 pub mod access_keys;
 pub mod api;
+pub mod cache;
 pub mod caller;
 mod constraints;
 mod describe_image_tags;

@@ -1,10 +1,12 @@
 //! The files that the process reads and keeps: the database, the keys of page tokens, and the
 //! subscriptions.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::os::unix::fs::{
+    DirBuilderExt as _, FileExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
+use std::path::{Path, PathBuf};
 
 use aws_config::BehaviorVersion;
 use catalog::Table;
@@ -12,6 +14,7 @@ use catalog::table::StoreError;
 use describe_images::page_token::{InvalidKeyring, Keyring};
 use registries::Subscriptions;
 use registries::subscription::InvalidSubscriptions;
+use uuid::Uuid;
 
 use crate::aws::dynamodb::{Engine, EngineError};
 use crate::aws::scheduler;
@@ -19,6 +22,13 @@ use crate::options::Options;
 
 const DATABASE_FILE: &str = "catalog.sqlite";
 const KEYS_FILE: &str = "page-token-keys";
+
+/// In the header of a SQLite file, the versions of the format that are necessary to write and to
+/// read it: those of a database with a WAL. Two processes that open a database without one at the
+/// same time would both make the change, and one of them fail.
+/// <https://www.sqlite.org/fileformat2.html#file_format_version_numbers>
+const WAL_VERSIONS: [u8; 2] = [2, 2];
+const VERSIONS_OFFSET: u64 = 18;
 
 /// The name of the variable with the address of another DynamoDB.
 const ENDPOINT: &str = "AWS_ENDPOINT_URL_DYNAMODB";
@@ -49,13 +59,23 @@ pub enum DataError {
     Store(#[from] StoreError),
 }
 
-/// Opens the table of the options, and creates it if it does not exist. Also returns where it is.
-pub async fn open_table(options: &Options) -> Result<(Table, String), DataError> {
+/// A table that is open.
+#[derive(Debug)]
+pub struct OpenTable {
+    pub table: Table,
+    /// If it is the embedded one.
+    pub engine: Option<Engine>,
+    /// For messages.
+    pub location: String,
+}
+
+/// Opens the table of the options, and creates it if it does not exist.
+pub async fn open_table(options: &Options) -> Result<OpenTable, DataError> {
     let (client, engine, location) = open_dynamodb(options).await?;
     let table = Table { client, name: options.table.clone() };
     table.create_if_missing().await?;
-    engine.map(|engine| tokio::spawn(scheduler::remove_expired(engine)));
-    Ok((table, location))
+    engine.clone().map(|engine| tokio::spawn(scheduler::remove_expired(engine)));
+    Ok(OpenTable { table, engine, location })
 }
 
 /// Opens the table of the options if it exists. Messages of a queue are deleted there once they are
@@ -116,36 +136,37 @@ pub async fn open_engine(directory: &Path, table: &str) -> Result<Engine, DataEr
     let file = directory.join(DATABASE_FILE);
     let failed = |error| DataError::File { path: file.display().to_string(), error };
     if !file.try_exists().map_err(failed)? {
-        let draft = directory.join(format!("{DATABASE_FILE}.{}", std::process::id()));
-        let failed = |error| DataError::File { path: draft.display().to_string(), error };
-        remove_database(&draft).map_err(failed)?;
-        // SQLite gives the files beside it the same permissions.
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft).map_err(failed)?;
+        let draft = draft_of(&file);
         create_database(&draft, table).await?;
+        let failed = |error| DataError::File { path: draft.display().to_string(), error };
         publish(&draft, &file).map_err(failed)?;
     }
     warn_of_permissions(&file);
     Ok(Engine::open(&file)?)
 }
 
-/// Creates a database with an empty table. The engine does so in steps, between which the process
-/// may end.
+/// Creates a database with an empty table. It is made in memory: in a file, each of its parts would
+/// wait for the disk. SQLite gives the files beside it the same permissions.
 async fn create_database(file: &Path, table: &str) -> Result<(), DataError> {
-    let client = Engine::open(file)?.client();
-    Ok(Table { client, name: table.to_owned() }.create_if_missing().await?)
+    let failed = |error| DataError::File { path: file.display().to_string(), error };
+    let empty = create_private(file).map_err(failed)?;
+    let engine = Engine::in_memory()?;
+    Table { client: engine.client(), name: table.to_owned() }.create_if_missing().await?;
+    engine.copy_to(file).await?;
+    empty.write_all_at(&WAL_VERSIONS, VERSIONS_OFFSET).map_err(failed)?;
+    empty.sync_all().map_err(failed)
 }
 
-/// Removes a database, and the files that SQLite keeps beside an open one.
-fn remove_database(file: &Path) -> io::Result<()> {
-    for suffix in ["", "-wal", "-shm"] {
-        let mut name = file.as_os_str().to_owned();
-        name.push(suffix);
-        match fs::remove_file(&name) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(())
+/// The name of a file while it is made. No other process has it, also of another container.
+fn draft_of(file: &Path) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(format!(".{}", Uuid::new_v4()));
+    name.into()
+}
+
+/// Creates a file that only this user may read.
+fn create_private(file: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)
 }
 
 /// Gives a file its name, unless another process was first.
@@ -175,7 +196,7 @@ pub fn open_keyring(directory: &Path) -> Result<Keyring, DataError> {
     let file = directory.join(KEYS_FILE);
     let failed = |error| DataError::File { path: file.display().to_string(), error };
     if !file.try_exists().map_err(failed)? {
-        create_keys(directory, &file)?;
+        create_keys(&file)?;
     }
     warn_of_permissions(&file);
     let text = fs::read_to_string(&file).map_err(failed)?;
@@ -185,12 +206,11 @@ pub fn open_keyring(directory: &Path) -> Result<Keyring, DataError> {
 
 /// Creates the file of keys, unless another process does so first. It is written under another
 /// name, so that no process reads a part of it.
-fn create_keys(directory: &Path, file: &Path) -> Result<(), DataError> {
+fn create_keys(file: &Path) -> Result<(), DataError> {
     let key = Keyring::generate_key().ok_or(DataError::Randomness)?;
-    let draft = directory.join(format!("{KEYS_FILE}.{}", std::process::id()));
+    let draft = draft_of(file);
     let write = || {
-        let mut writer =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+        let mut writer = create_private(&draft)?;
         writer.write_all(key.as_bytes())?;
         writer.sync_all()?;
         publish(&draft, file)

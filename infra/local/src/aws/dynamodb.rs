@@ -1,7 +1,14 @@
 //! The embedded DynamoDB engine: an HTTP client of the SDK that passes each request to a database
 //! in this process, without a socket and without another program.
 
+mod pool;
+
+use std::num::NonZero;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::available_parallelism;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::config::{BehaviorVersion, Region};
 use aws_smithy_runtime_api::client::http::{
@@ -14,13 +21,38 @@ use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 use dynoxide::actions::transact_write_items::TransactWriteItemsRequest;
 use dynoxide::{Database, DynoxideError};
+use rusqlite::OpenFlags;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+use self::pool::Pool;
+
+/// Connections that read. Each has a cache of 2 MB.
+const MAX_READERS: usize = 4;
 
 /// A DynamoDB in this process, in a SQLite file or in memory.
 #[derive(Clone)]
 pub struct Engine {
-    database: Database,
+    connections: Arc<Connections>,
+}
+
+/// The connections to one database.
+struct Connections {
+    /// Closed first: the last connection to be closed moves the WAL into the file, which one that
+    /// only reads cannot do.
+    version: Version,
+    writer: Arc<Pool>,
+    /// They see every committed change, and do not wait for the writer. `None` if the database is in
+    /// memory, where it has only one connection.
+    readers: Option<Arc<Pool>>,
+}
+
+/// What tells that the database has changed.
+enum Version {
+    /// SQLite knows of the changes of all connections and processes.
+    OfFile(Mutex<rusqlite::Connection>),
+    /// The number of requests that change a database in memory.
+    InMemory(AtomicU64),
 }
 
 impl std::fmt::Debug for Engine {
@@ -31,17 +63,55 @@ impl std::fmt::Debug for Engine {
 
 #[derive(Debug, thiserror::Error)]
 #[error("the embedded database failed")]
-pub struct EngineError(#[from] DynoxideError);
+pub enum EngineError {
+    Database(#[from] DynoxideError),
+    /// Its work could not be begun or completed.
+    Work(#[from] ConnectorError),
+}
 
 impl Engine {
     /// Opens or creates a database in a file.
     pub fn open(file: &Path) -> Result<Self, EngineError> {
-        Ok(Self { database: Database::new(&file.to_string_lossy())? })
+        let open = || Database::new(&file.to_string_lossy());
+        let writer = open()?;
+        let readers = available_parallelism().map_or(1, NonZero::get).min(MAX_READERS);
+        let readers = (0..readers).map(|_| open()).collect::<Result<_, _>>()?;
+        let version = rusqlite::Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY);
+        let version = version.map_err(DynoxideError::from)?;
+        // No request waits for another process: without the version, it reads.
+        version.busy_timeout(Duration::ZERO).map_err(DynoxideError::from)?;
+        Ok(Self::new(writer, Some(Pool::new(readers)), Version::OfFile(Mutex::new(version))))
     }
 
     /// Creates a database that ends with the process.
     pub fn in_memory() -> Result<Self, EngineError> {
-        Ok(Self { database: Database::memory()? })
+        Ok(Self::new(Database::memory()?, None, Version::InMemory(AtomicU64::new(0))))
+    }
+
+    fn new(writer: Database, readers: Option<Arc<Pool>>, version: Version) -> Self {
+        let writer = Pool::new(vec![writer]);
+        Self { connections: Arc::new(Connections { version, writer, readers }) }
+    }
+
+    /// Writes a copy of this database to an empty file.
+    pub async fn copy_to(&self, file: &Path) -> Result<(), EngineError> {
+        let file = file.to_string_lossy().into_owned();
+        let copied = self.connections.writer.run(move |database| database.vacuum_into(&file));
+        Ok(copied.await??)
+    }
+
+    /// A number that is another one after each change of the database, at the latest once the change
+    /// is answered. `None` if it cannot be read.
+    #[must_use]
+    pub fn version(&self) -> Option<u64> {
+        match &self.connections.version {
+            Version::OfFile(connection) => {
+                let connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut statement = connection.prepare_cached("PRAGMA data_version").ok()?;
+                statement.query_row([], |row| row.get(0)).ok()
+            }
+            Version::InMemory(changes) => Some(changes.load(Ordering::SeqCst)),
+        }
     }
 
     /// A client that talks to this database.
@@ -58,33 +128,77 @@ impl Engine {
     }
 
     /// Removes expired items, as DynamoDB does by itself. Returns how many.
-    pub fn remove_expired(&self) -> Result<usize, EngineError> {
-        Ok(self.database.sweep_ttl()?)
+    pub async fn remove_expired(&self) -> Result<usize, EngineError> {
+        Ok(self.change(Database::sweep_ttl).await??)
     }
 
-    fn answer(&self, operation: &str, body: &[u8]) -> Result<String, DynoxideError> {
-        let database = &self.database;
-        match operation {
-            "CreateTable" => call(body, |request| database.create_table(request)),
-            "DescribeTable" => call(body, |request| database.describe_table(request)),
-            "DescribeTimeToLive" => call(body, |request| database.describe_time_to_live(request)),
-            "UpdateTimeToLive" => call(body, |request| database.update_time_to_live(request)),
-            "GetItem" => call(body, |request| database.get_item(request)),
-            "BatchGetItem" => call(body, |request| database.batch_get_item(request)),
-            "Query" => call(body, |request| database.query(request)),
-            "PutItem" => call(body, |request| database.put_item(request)),
-            "DeleteItem" => call(body, |request| database.delete_item(request)),
-            "Scan" => call(body, |request| database.scan(request)),
-            "TransactWriteItems" => call(body, |mut request: TransactWriteItemsRequest| {
-                // The token is for requests that are repeated because the response was lost, which
-                // cannot happen here. The engine gets slower with each token.
-                request.client_request_token = None;
-                database.transact_write_items(request)
-            }),
-            _ => Err(DynoxideError::ValidationException(format!(
-                "{operation} is not used by the catalog"
-            ))),
+    /// Answers a request of the SDK.
+    async fn answer(
+        &self,
+        operation: String,
+        body: Vec<u8>,
+    ) -> Result<Result<String, DynoxideError>, ConnectorError> {
+        match operation.as_str() {
+            "GetItem" => {
+                self.read(move |database| call(&body, |request| database.get_item(request))).await
+            }
+            "BatchGetItem" => {
+                self.read(move |database| call(&body, |request| database.batch_get_item(request)))
+                    .await
+            }
+            "Query" => {
+                self.read(move |database| call(&body, |request| database.query(request))).await
+            }
+            "Scan" => {
+                self.read(move |database| call(&body, |request| database.scan(request))).await
+            }
+            _ => self.change(move |database| change(database, &operation, &body)).await,
         }
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Database) -> T + Send + 'static,
+    ) -> Result<T, ConnectorError> {
+        let Connections { readers, writer, .. } = &*self.connections;
+        readers.as_ref().unwrap_or(writer).run(read).await
+    }
+
+    async fn change<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&Database) -> T + Send + 'static,
+    ) -> Result<T, ConnectorError> {
+        let connections = Arc::clone(&self.connections);
+        let work = move |database: &Database| {
+            let result = change(database);
+            // Also of a change that failed: a part of it may have been made.
+            if let Version::InMemory(changes) = &connections.version {
+                changes.fetch_add(1, Ordering::SeqCst);
+            }
+            result
+        };
+        self.connections.writer.run(work).await
+    }
+}
+
+/// Requests about the table itself, and those that change items.
+fn change(database: &Database, operation: &str, body: &[u8]) -> Result<String, DynoxideError> {
+    match operation {
+        "CreateTable" => call(body, |request| database.create_table(request)),
+        "DescribeTable" => call(body, |request| database.describe_table(request)),
+        "DescribeTimeToLive" => call(body, |request| database.describe_time_to_live(request)),
+        "UpdateTimeToLive" => call(body, |request| database.update_time_to_live(request)),
+        "PutItem" => call(body, |request| database.put_item(request)),
+        "DeleteItem" => call(body, |request| database.delete_item(request)),
+        "TransactWriteItems" => call(body, |mut request: TransactWriteItemsRequest| {
+            // The token is for requests that are repeated because the response was lost, which
+            // cannot happen here. The engine gets slower with each token.
+            request.client_request_token = None;
+            database.transact_write_items(request)
+        }),
+        _ => Err(DynoxideError::ValidationException(format!(
+            "{operation} is not used by the catalog"
+        ))),
     }
 }
 
@@ -104,10 +218,8 @@ impl HttpConnector for Engine {
         let target = request.headers().get("x-amz-target").unwrap_or_default();
         let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
         let body = request.body().bytes().map(<[u8]>::to_vec).unwrap_or_default();
-        // The database blocks, on its lock and on its file.
-        let answer = tokio::task::spawn_blocking(move || engine.answer(&operation, &body));
         HttpConnectorFuture::new(async move {
-            let answer = answer.await.map_err(|error| ConnectorError::other(error.into(), None))?;
+            let answer = engine.answer(operation, body).await?;
             let (status, body) = match answer {
                 Ok(body) => (200, body),
                 Err(error) => (error.status_code(), error.to_json()),

@@ -19,14 +19,12 @@ pub async fn remove_expired(engine: Engine) {
     let mut interval = interval(EXPIRY_INTERVAL);
     loop {
         interval.tick().await;
-        let engine = engine.clone();
-        match tokio::task::spawn_blocking(move || engine.remove_expired()).await {
-            Ok(Ok(0)) => {}
-            Ok(Ok(items)) => tracing::info!(items, "removed expired items"),
-            Ok(Err(error)) => {
+        match engine.remove_expired().await {
+            Ok(0) => {}
+            Ok(items) => tracing::info!(items, "removed expired items"),
+            Err(error) => {
                 tracing::warn!(error = causes(&error), "expired items cannot be removed");
             }
-            Err(error) => tracing::warn!(%error, "expired items cannot be removed"),
         }
     }
 }

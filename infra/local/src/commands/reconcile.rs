@@ -72,7 +72,7 @@ pub async fn run(
         Registry::Ecr { .. } => Some(EcrClient::new(&options.aws().await)),
         Registry::Oci(_) => None,
     };
-    let (table, _) = data::open_table(options).await?;
+    let table = data::open_table(options).await?.table;
     let reconcile = Reconcile {
         reader: Reader::new(table.clone()),
         writer: Writer::new(table, Timestamp::now),

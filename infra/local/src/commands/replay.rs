@@ -97,7 +97,7 @@ pub async fn run(options: &Options, command: &ReplayOptions) -> Result<(), Box<d
     let subscriptions = options.read_subscriptions()?.unwrap_or_default();
     let table = match &command.queue {
         Some(_) => data::open_existing_table(options).await?,
-        None => data::open_table(options).await?.0,
+        None => data::open_table(options).await?.table,
     };
     let ingest = options.ingest(table, subscriptions).await;
     let registry = &options.registry;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use catalog::Reader;
 use describe_images::Api;
 use describe_images::access_keys::{self, AccessKeys, Authentication};
+use describe_images::cache::ResponseCache;
 use ingest_events::ingest::log_missing_registry_urls;
 use secret::Secret;
 use tokio::net::TcpListener;
@@ -15,8 +16,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::aws::api_gateway::Server;
 use crate::aws::connections::Limits;
 use crate::aws::scheduler;
+use crate::data::OpenTable;
 use crate::options::Options;
 use crate::{data, demo};
+
+/// Of the responses that are kept until the database changes.
+const MAX_CACHE_BYTES: usize = 8 * 1024 * 1024;
 
 /// Serves until the process receives SIGTERM or SIGINT.
 pub async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
@@ -40,7 +45,7 @@ pub async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         .await
         .map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;
 
-    let (table, location) = data::open_table(options).await?;
+    let OpenTable { table, engine, location } = data::open_table(options).await?;
     let keyring = if options.in_memory {
         data::keyring_in_memory()?
     } else {
@@ -67,13 +72,18 @@ pub async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     tokio::spawn(scheduler::retry_pending_lookups(Arc::clone(&ingest)));
     warn_of_open_access(options, listener.local_addr()?);
     print_greeting(options, listener.local_addr()?, &location);
+    let mut api = Api::new(
+        Reader::new(table),
+        Secret::known(keyring),
+        options.registry.clone(),
+        options.region.clone(),
+    );
+    // Only the embedded engine tells whether anything has changed.
+    if let Some(engine) = engine {
+        api = api.with_cache(ResponseCache::new(MAX_CACHE_BYTES, move || engine.version()));
+    }
     let server = Server {
-        api: Api::new(
-            Reader::new(table),
-            Secret::known(keyring),
-            options.registry.clone(),
-            options.region.clone(),
-        ),
+        api,
         authentication,
         ingest,
         subscriptions,
