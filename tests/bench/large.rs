@@ -7,13 +7,14 @@ use std::time::Instant;
 
 use catalog::image::ImageStatus;
 use catalog::reader::{Filter, ImageIdentifier};
-use end_to_end::harness::{Process, Store, command, folder, print, repository};
-use end_to_end::reference::cloud_trail::Call;
+use end_to_end::harness::{Process, Store, command, folder, print, repository, time};
 use image_catalog::data::open_engine;
+use ingest_events::source::Origin;
+use registries::Source;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use crate::images::{manifest, tag};
+use crate::images::{push_event, tag};
 use crate::report::{Bar, Report, times};
 use crate::rounds::{in_turns, long_rounds, variable};
 use crate::wrk::{self, Load};
@@ -23,6 +24,9 @@ const LARGE: &str = "large";
 
 /// Unless `IMAGES` in the environment is another number.
 const IMAGES: usize = 100_000;
+
+/// Events of a delivery.
+const DELIVERY: usize = 100;
 
 /// Memory while so many connections request pages.
 const CONNECTIONS: usize = 16;
@@ -58,12 +62,17 @@ fn large_folder() -> PathBuf {
     folder
 }
 
+/// By deliveries of events.
 async fn fill(store: &Store, repository_name: &str, images: u64) {
     let started = Instant::now();
-    let repository = repository(repository_name);
-    for number in 0..images {
-        let put = Call::PutImage { manifest: manifest(number), tag: Some(tag(number)) };
-        store.writer.apply(&put.change(&repository, number.cast_signed())).await.unwrap();
+    let ingest = store.ingest();
+    let origin = Origin::new(Source::Ecr, repository(repository_name).registry, time(0));
+    let numbers: Vec<u64> = (0..images).collect();
+    for numbers in numbers.chunks(DELIVERY) {
+        let events: Vec<Value> =
+            numbers.iter().map(|number| push_event(repository_name, *number)).collect();
+        let ingested = ingest.ingest(&origin, json!(events).to_string().as_bytes()).await.unwrap();
+        assert_eq!(ingested.report.applied, numbers.len());
     }
     print(format!("filled {repository_name} with {images} images in {:.0?}", started.elapsed()));
 }
@@ -88,7 +97,7 @@ fn served(report: &mut Report, data: &PathBuf, images: u64, over: &str) {
     let look_up = |name| json!({ "repositoryName": name, "imageIds": [{ "imageTag": tag(500) }] });
     let mut compare = |what: &str, small: &Value, large: &Value| {
         let [small, large] = [("small", small), ("large", large)]
-            .map(|(name, body)| Load::new(&format!("{what}-{name}"), body));
+            .map(|(name, body)| Load::never_alike(&format!("{what}-{name}"), body));
         let [large, small] = in_turns(
             long_rounds(),
             [&mut || large.seconds_per_request(&process.url), &mut || {

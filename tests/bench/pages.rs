@@ -21,6 +21,7 @@ use crate::recorder::{Recorder, query};
 use crate::report::{Bar, Report, times};
 use crate::rounds::{in_turns, rounds, seconds_per_call};
 use crate::servers;
+use crate::throughput::NEVER_ALIKE;
 use crate::wrk::{self, Load};
 
 const REPOSITORY: &str = "team/app";
@@ -94,16 +95,27 @@ fn pages(runtime: &Runtime, report: &mut Report, engine: &Engine, store: &Store)
             })
         };
         if let Some(program) = &program {
-            let load = Load::new(&format!("page-{images}"), &page_of(images));
-            let [over_http, query] = in_turns(
+            let (name, body) = (format!("page-{images}"), page_of(images));
+            let (load, read) = (Load::new(&name, &body), Load::never_alike(&name, &body));
+            let [over_http, read_over_http, query] = in_turns(
                 rounds(),
-                [&mut || load.seconds_per_request(&program.url), &mut || floor(1)],
+                [
+                    &mut || load.seconds_per_request(&program.url),
+                    &mut || read.seconds_per_request(&program.url),
+                    &mut || floor(1),
+                ],
             );
             report.ratio(
                 &format!("page of {images} through HTTP, over a Query of its rows by the SDK"),
                 Bar::AtMost(1.15),
                 &over_http.over(&query),
                 times(&over_http, &query),
+            );
+            report.ratio(
+                NEVER_ALIKE,
+                Bar::None,
+                &read_over_http.over(&query),
+                times(&read_over_http, &query),
             );
         }
         for tasks in [1, 16] {

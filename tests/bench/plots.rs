@@ -10,8 +10,12 @@ use crate::report::{Bar, Report, Throughput, rounded};
 const FONT: &str = "sans-serif";
 const MET: RGBColor = RGBColor(46, 125, 50);
 const NOT_MET: RGBColor = RGBColor(198, 40, 40);
-const COLORS: [RGBColor; 3] =
-    [RGBColor(21, 101, 192), RGBColor(239, 108, 0), RGBColor(120, 120, 120)];
+const COLORS: [RGBColor; 4] = [
+    RGBColor(21, 101, 192),
+    RGBColor(100, 181, 246),
+    RGBColor(239, 108, 0),
+    RGBColor(120, 120, 120),
+];
 
 /// Draws the plots that there are results for.
 pub(crate) fn draw(report: &Report, folder: &Path) {

@@ -6,8 +6,7 @@ use std::process::{Command, Stdio};
 
 use aws_sdk_ecr::config::{BehaviorVersion, Credentials, Region};
 use end_to_end::harness::{
-    KilledOnDrop, Process, REGION, REGISTRY, command, find, folder, free_port, tools,
-    wait_until_ready,
+    KilledOnDrop, Process, REGION, REGISTRY, find, folder, free_port, tools, wait_until_ready,
 };
 use serde_json::Value;
 use tokio::runtime::Runtime;
@@ -28,11 +27,9 @@ pub(crate) struct Server {
 /// The name of a repository, and how many images it has.
 pub(crate) type Repository = (&'static str, u64);
 
-/// The standalone program in memory, with images in repositories.
+/// The standalone program with its database in a file, with images in repositories.
 pub(crate) fn program(runtime: &Runtime, repositories: &[Repository]) -> Server {
-    let mut command = command(&folder("program"));
-    command.arg("--in-memory");
-    let Process { child, http, url, .. } = Process::start(command);
+    let Process { child, http, url, .. } = Process::start_with_data(&folder("program"));
     let pushes = |&(repository, images): &Repository| {
         (0..images).map(move |number| push_event(repository, number))
     };

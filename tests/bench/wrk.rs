@@ -13,7 +13,7 @@ const TARGET: &str = "AmazonEC2ContainerRegistry_V20150921.DescribeImages";
 const SIGNATURE: &str = "AWS4-HMAC-SHA256 \
     Credential=test/20260101/us-east-1/ecr/aws4_request, SignedHeaders=host, Signature=00";
 
-/// The same request, sent again and again.
+/// A request that is sent again and again.
 #[derive(Debug)]
 pub(crate) struct Load {
     body: Value,
@@ -23,6 +23,25 @@ pub(crate) struct Load {
 impl Load {
     /// DescribeImages with this body.
     pub(crate) fn new(name: &str, body: &Value) -> Self {
+        Self::with_script(name, body, "")
+    }
+
+    /// The same, but no two requests are alike: each has another value of a member that servers
+    /// ignore. So no response can be that of an earlier request.
+    pub(crate) fn never_alike(name: &str, body: &Value) -> Self {
+        Self::with_script(
+            &format!("{name}-never-alike"),
+            body,
+            r#"local number = 0
+function request()
+    number = number + 1
+    return wrk.format(nil, nil, nil, '{"number":' .. number .. ',' .. wrk.body:sub(2))
+end
+"#,
+        )
+    }
+
+    fn with_script(name: &str, body: &Value, more: &str) -> Self {
         let script = folder(&format!("wrk-{name}")).join("request.lua");
         let text = format!(
             r#"wrk.method = "POST"
@@ -31,7 +50,7 @@ wrk.headers["Content-Type"] = "application/x-amz-json-1.1"
 wrk.headers["X-Amz-Target"] = "{TARGET}"
 wrk.headers["Authorization"] = "{SIGNATURE}"
 wrk.body = [==[{body}]==]
-"#
+{more}"#
         );
         fs::write(&script, text).unwrap();
         Self { body: body.clone(), script }
