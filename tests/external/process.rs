@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 
 /// How long a process may take to end, or for any other step.
 const LIMIT: Duration = Duration::from_secs(5);
-const OPTIONS: [&str; 16] = [
+const OPTIONS: [&str; 17] = [
     "aws-config",
     "reconcile",
     "replay",
@@ -44,6 +44,7 @@ const OPTIONS: [&str; 16] = [
     "--ecr-lookups",
     "--table",
     "--demo",
+    "--no-page",
 ];
 
 /// An empty folder for one test, with the folder `work` in it.

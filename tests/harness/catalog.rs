@@ -105,6 +105,7 @@ impl Catalog {
             subscriptions,
             default_registry,
             default_service: Service::Ecr,
+            page: None,
         };
         let (stop, stopped) = oneshot::channel();
         let stopped = async {

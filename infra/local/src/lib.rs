@@ -5,9 +5,11 @@
 //! - [`aws`]: what runs in place of AWS's services
 //! - [`data`]: the files that the process keeps
 //! - [`demo`]: the sample images
+//! - [`page`]: the page for browsers
 
 pub mod aws;
 pub mod commands;
 pub mod data;
 pub mod demo;
 pub mod options;
+pub mod page;

@@ -77,6 +77,9 @@ pub struct Options {
     /// Fill the catalog with sample images if it is empty
     #[arg(long)]
     pub demo: bool,
+    /// Serve no page for browsers
+    #[arg(long)]
+    pub no_page: bool,
 }
 
 /// Without a command, the catalog is served.

@@ -1,4 +1,4 @@
-//! The HTTP server: both services at `/`, events at `/events/<source>`.
+//! The HTTP server: both services at `/`, events at `/events/<source>`, and the page.
 
 use std::io;
 use std::sync::Arc;
@@ -29,6 +29,7 @@ use tokio::sync::Semaphore;
 use super::body::{BodyError, discard, read};
 use super::connections::{self, Connection, Limits};
 use super::web_pages;
+use crate::page::Page;
 
 /// The HTTP server.
 #[derive(Debug)]
@@ -43,6 +44,8 @@ pub struct Server {
     pub default_registry: RegistryId,
     /// The service of events that contain none.
     pub default_service: Service,
+    /// Without it, there is no page for browsers.
+    pub page: Option<Page>,
 }
 
 /// Requests whose bodies are complete, and that are processed at the same time. The others wait. A
@@ -93,6 +96,9 @@ impl Server {
             middleware::from_fn(move |request, next| refuse_foreign(request, next, is_loopback));
         let (mut events, mut api) = (Router::new(), Router::new());
         events = events.route("/events/{source}", post(ingest));
+        if let Some(page) = &self.page {
+            api = api.route("/", page.index().fallback(answer)).merge(Page::files());
+        }
         api = api.fallback(answer);
         if self.subscriptions.is_none() {
             events = events.layer(refuse_foreign.clone());

@@ -18,6 +18,7 @@ use crate::aws::connections::Limits;
 use crate::aws::scheduler;
 use crate::data::OpenTable;
 use crate::options::Options;
+use crate::page::Page;
 use crate::{data, demo};
 
 /// Of the responses that are kept until the database changes.
@@ -89,6 +90,11 @@ pub async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         subscriptions,
         default_registry: options.registry.clone(),
         default_service: options.service,
+        page: (!options.no_page).then(|| Page {
+            requires_signature: options.callers.is_some(),
+            region: options.region.clone(),
+            signing_name: options.signing_name.clone(),
+        }),
     };
     let ended = async move {
         tokio::select! {
