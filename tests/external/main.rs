@@ -7,6 +7,7 @@ mod capacity;
 mod clients;
 mod deployment;
 mod endpoint_rules;
+mod page;
 mod process;
 mod reading;
 mod registry;

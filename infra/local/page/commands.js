@@ -23,10 +23,10 @@ export function awsCommand(service, operation, parameters) {
     return words.join(" ");
 }
 
-/** Of the repositories whose names contain a text. */
+/** The JMESPath expression of the repositories whose names contain a text. */
 export function searchQuery(text) {
-    const literal = text.replaceAll("\\", "\\\\").replaceAll("'", "\\'");
-    return `repositories[?contains(repositoryName, '${literal}')]`;
+    const literal = JSON.stringify(text).replaceAll("`", "\\`");
+    return `repositories[?contains(repositoryName, \`${literal}\`)]`;
 }
 
 /** The reference of an image by its first tag, or by its digest. */

@@ -29,7 +29,9 @@ export function copyButton(text, what, ...label) {
         viewBox: "0 0 16 16", width: "14", height: "14", "aria-hidden": "true",
     }, [
         shape("rect", { x: "5.5", y: "5.5", width: "8", height: "8", rx: "1.5" }),
-        shape("path", { d: "M10.5 3.5v-.5A1.5 1.5 0 0 0 9 1.5H3A1.5 1.5 0 0 0 1.5 3v6A1.5 1.5 0 0 0 3 10.5h.5" }),
+        shape("path", {
+            d: "M10.5 3.5v-.5A1.5 1.5 0 0 0 9 1.5H3A1.5 1.5 0 0 0 1.5 3v6A1.5 1.5 0 0 0 3 10.5h.5",
+        }),
     ]);
     return element("button", {
         type: "button", class: "copy", "data-copy": text, "aria-label": `Copy ${what}`,
@@ -58,7 +60,6 @@ export function time(seconds) {
  * own; browsers then need the roles.
  */
 export function table(caption, columns, rows) {
-    const label = (index) => columns[index].title;
     return element("table", { role: "table" },
         element("caption", { class: "unseen" }, caption),
         element("thead", { role: "rowgroup" }, element("tr", { role: "row" },
@@ -70,7 +71,7 @@ export function table(caption, columns, rows) {
                 const { name } = columns[index];
                 return index === 0
                     ? element("th", { role: "rowheader", scope: "row", class: name }, cell)
-                    : element("td", { role: "cell", class: name, "data-label": label(index) }, cell);
+                    : element("td", { role: "cell", class: name }, cell);
             }));
         })));
 }
@@ -90,9 +91,8 @@ export function pager(address, length, count, nextToken) {
         tokens.pages.set(number, address.after);
     }
     const page = (number, after) => format({ ...address, page: String(number), after });
-    const link = (label, fragment, rel) => fragment
-        ? element("a", { href: fragment, rel }, label)
-        : element("span", { "aria-hidden": "true" }, label);
+    const link = (label, fragment, rel) => element("a", fragment
+        ? { href: fragment, rel } : { role: "link", "aria-disabled": "true" }, label);
     let previous = number > 1 && tokens.pages.get(number - 1);
     previous = number === 2 ? listing : previous && page(number - 1, previous);
     const next = nextToken && page(number + 1, nextToken);

@@ -60,7 +60,7 @@ function drawImage(address, { image, repository }) {
     const timeFact = (name, seconds) => seconds !== undefined && fact(name, time(seconds));
     return [
         element("dl", {},
-            fact("Digest", element("code", { class: "digest" }, digest), copyButton(digest, "the digest")),
+            fact("Digest", element("code", {}, digest), copyButton(digest, "the digest")),
             fact("Tags", tags.length === 0 ? "Untagged" : element("ul", { class: "tag-list" },
                 tags.map((tag) => element("li", { "data-key": tag }, element("a", {
                     class: "tag", href: imageFragment(address, tag),

@@ -3,7 +3,9 @@
 import { format } from "./address.js";
 import { request } from "./catalog.js";
 import { awsCommand, pullCommand, reference } from "./commands.js";
-import { command, copyButton, element, failure, notice, number, pager, table, time } from "./elements.js";
+import {
+    command, copyButton, element, failure, notice, number, pager, table, time,
+} from "./elements.js";
 import { findings, kind, shortDigest, size, words } from "./formats.js";
 
 const PAGE_SIZE = 50;
@@ -69,8 +71,8 @@ export function draw(address, data, error) {
                 }),
                 element("button", {}, "Look up")),
             address.service === "ecr" && [
-                select("tagStatus", "Tag status", TAG_STATUSES, address.tagStatus ?? "ANY"),
-                select("imageStatus", "Image status", IMAGE_STATUSES, address.imageStatus ?? "ACTIVE"),
+                select("tagStatus", "Tag status", TAG_STATUSES, address.tagStatus),
+                select("imageStatus", "Image status", IMAGE_STATUSES, address.imageStatus),
             ]),
         element("div", { class: "content", "data-key": "images-content" },
             error ? failure(error) : data ? drawList(address, data) : []),
@@ -93,7 +95,8 @@ function facts({ repositoryUri: uri, createdAt, imageTagMutability, imageScannin
         imageScanningConfiguration?.scanOnPush && element("span", {}, "Scan on push"));
 }
 
-function select(name, label, options, value) {
+/** The first option is the default. */
+function select(name, label, options, value = Object.keys(options)[0]) {
     return element("form", { name },
         element("label", { for: name, class: "unseen" }, label),
         element("select", { id: name, name, "data-value": value },
@@ -105,15 +108,13 @@ function drawList(address, data) {
     const parts = [];
     if (images.length > 0) {
         parts.push(drawTable(address, data));
-    } else if (filterOf(address)) {
-        parts.push(notice("No match", element("p", {}, "No image passes the filters. ",
-            element("a", {
-                href: format({ ...address, tagStatus: undefined, imageStatus: "ANY" }),
-            }, "Show all images"))));
     } else {
-        parts.push(notice("No images", element("p", {},
-            address.service === "ecr" ? "This repository has no active images."
-                : "This repository has no images.")));
+        const { service, tagStatus = "ANY", imageStatus } = address;
+        const isAll = service === "ecr-public" || (tagStatus === "ANY" && imageStatus === "ANY");
+        parts.push(notice("No images", element("p", {}, isAll ? "This repository has no images."
+            : ["No image passes the filters. ", element("a", {
+                href: format({ ...address, tagStatus: undefined, imageStatus: "ANY" }),
+            }, "Show all images")])));
     }
     parts.push(pager(address, images.length, summary(data), data.nextToken));
     parts.push(command("AWS CLI", awsCommandOf(address)));
@@ -153,11 +154,14 @@ function tags(address, image) {
     const href = imageFragment(address, image.imageDigest);
     const [first, ...others] = image.imageTags ?? [];
     const more = others.length - (MAX_TAGS - 1);
+    const label = `Untagged image ${shortDigest(image.imageDigest)}`;
     return element("div", { class: "tag-list" },
         first === undefined
-            ? element("a", { href, class: "untagged", "aria-label": `Untagged image ${shortDigest(image.imageDigest)}` }, "untagged")
+            ? element("a", { href, class: "untagged", "aria-label": label }, "untagged")
             : element("a", { href, class: "tag", title: first }, first),
-        others.slice(0, MAX_TAGS - 1).map((tag) => element("span", { class: "tag", title: tag }, tag)),
+        others.slice(0, MAX_TAGS - 1).map((tag) => {
+            return element("span", { class: "tag", title: tag }, tag);
+        }),
         more > 0 && element("span", { class: "more" }, `+${more}`));
 }
 
@@ -168,9 +172,9 @@ export function imageFragment({ service, registry, repository }, image) {
 
 /** The kind of an image, and what an artifact is about. */
 export function kindOf(address, image) {
-    const { subjectManifestDigest: subject } = image;
+    const { subjectManifestDigest: subject, artifactMediaType: title } = image;
     return element("div", {},
-        element("span", { class: `mark ${kind(image)}`, title: image.artifactMediaType }, words(kind(image))),
+        element("span", { class: `mark ${kind(image)}`, title }, words(kind(image))),
         subject && [" of ", element("a", {
             href: imageFragment(address, subject), title: subject, class: "subject",
         }, shortDigest(subject).replace("sha256:", ""))]);
@@ -217,11 +221,13 @@ function pullButton(uri, image) {
 
 function awsCommandOf(address) {
     const { service, registry, repository, after } = address;
-    const filter = Object.entries(filterOf(address) ?? {}).filter(([, value]) => value);
+    const filter = Object.entries(filterOf(address) ?? {})
+        .filter(([, value]) => value)
+        .map(([name, value]) => `${name}=${value}`);
     return awsCommand(service, "describe-images", {
         "registry-id": registry,
         "repository-name": repository,
-        filter: filter.length > 0 ? filter.map(([name, value]) => `${name}=${value}`).join(",") : undefined,
+        filter: filter.length > 0 ? filter.join(",") : undefined,
         "max-results": PAGE_SIZE,
         "next-token": after,
     });

@@ -73,7 +73,7 @@ function navigate() {
     load("navigation");
 }
 
-/** Reads what is to be shown, and shows it. The cause is a `navigation`, `typing` or a `refresh`. */
+/** Reads what is to be shown, and shows it. The cause is `navigation`, `typing` or `refresh`. */
 async function load(cause) {
     clearTimeout(refreshing);
     reading.abort();
@@ -128,13 +128,15 @@ async function load(cause) {
 function draw(cause) {
     const view = viewOf(address);
     const { data, error, time } = content;
-    const stale = data && error && element("p", { class: "stale", role: "alert", "data-key": "stale" },
-        error.name && element("strong", {}, error.name), ` ${error.message} `,
-        `What follows is of ${exactTime(time)}.`);
+    const stale = data && error && element("p", {
+        class: "stale", role: "alert", "data-key": "stale",
+    }, error.name && element("strong", {}, error.name),
+        ` ${error.message} What follows is of ${exactTime(time)}.`);
     const keys = () => [...main.querySelectorAll("tbody tr")].map((row) => row.dataset.key);
     const before = new Set(keys());
     const hadFocus = main.contains(document.activeElement);
-    patchChildren(main, [stale, ...view.draw(address, data, data ? undefined : error)].filter(Boolean));
+    const drawn = view.draw(address, data, data ? undefined : error);
+    patchChildren(main, stale ? [stale, ...drawn] : drawn);
     for (const control of main.querySelectorAll("[data-value]")) {
         if (cause === "navigation" || control !== document.activeElement) {
             control.value = control.dataset.value;
@@ -220,8 +222,8 @@ const SUBMITTED = {
 
 const CHANGED = {
     registry: (registry) => go({ registry: registry.trim() }),
-    tagStatus: (value) => filter({ tagStatus: value === "ANY" ? undefined : value }),
-    imageStatus: (value) => filter({ imageStatus: value === "ACTIVE" ? undefined : value }),
+    tagStatus: (tagStatus) => filter({ tagStatus }),
+    imageStatus: (imageStatus) => filter({ imageStatus }),
 };
 
 /** Goes to an address in the same service and registry. */

@@ -1,7 +1,7 @@
 // Draws only differences, so that focus, selection and scroll position stay.
 //
-// Children with the attribute `data-key` are recognized by it wherever they are, the others by their
-// place.
+// Children with the attribute `data-key` are recognized by it wherever they are, the others by
+// their place.
 
 /** Makes a node like another one, which must not be used afterwards. */
 export function patch(node, fresh) {

@@ -3,7 +3,9 @@
 import { SERVICES, format } from "./address.js";
 import { request } from "./catalog.js";
 import { awsCommand, searchQuery } from "./commands.js";
-import { command, copyButton, element, failure, notice, number, pager, table, time } from "./elements.js";
+import {
+    command, copyButton, element, failure, notice, number, pager, table, time,
+} from "./elements.js";
 import { words } from "./formats.js";
 import { endSearch, search } from "./search.js";
 
@@ -78,19 +80,22 @@ function drawList(address, data) {
     } else if (!address.search) {
         parts.push(drawEmpty(address));
     } else if (data.isDone) {
+        const all = number(data.read, "repository", "repositories");
         parts.push(notice("No match", element("p", {},
-            `None of ${number(data.read, "repository", "repositories")} has “${address.search}” `
-            + "in its name.")));
+            `None of ${all} has “${address.search}” in its name.`)));
     }
-    if (!address.search) {
-        parts.push(pager(address, repositories.length, summary(data), data.nextToken));
-    } else {
-        parts.push(element("p", { class: "pager" }, element("span", { class: "count" },
-            !data.isDone ? `Searching: ${number(data.read, "repository", "repositories")} read`
-                : `${summary(data)}${data.isComplete ? "" : ". Others follow; type more of the name."}`)));
-    }
+    parts.push(address.search ? drawProgress(data)
+        : pager(address, repositories.length, summary(data), data.nextToken));
     parts.push(command("AWS CLI", awsCommandOf(address)));
     return parts;
+}
+
+function drawProgress(data) {
+    const { read, isDone, isComplete } = data;
+    const found = isComplete ? summary(data)
+        : `${summary(data)}. Others follow; type more of the name.`;
+    return element("p", { class: "pager" }, element("span", { class: "count" },
+        isDone ? found : `Searching: ${number(read, "repository", "repositories")} read`));
 }
 
 function drawTable(address, repositories) {

@@ -50,8 +50,9 @@ async function readMore(signal) {
     const page = await request(service, "DescribeRepositories", members, signal);
     // Another search may have begun, which reads the same page.
     signal.throwIfAborted();
-    for (const repository of page.repositories) {
-        const { repositoryName, registryId, repositoryUri, createdAt, imageTagMutability } = repository;
+    for (const {
+        repositoryName, registryId, repositoryUri, createdAt, imageTagMutability,
+    } of page.repositories) {
         known.repositories.push({
             repositoryName, registryId, repositoryUri, createdAt, imageTagMutability,
         });

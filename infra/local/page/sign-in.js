@@ -7,9 +7,9 @@ export function draw(error) {
     if (!canSign) {
         return element("section", { class: "sign-in", "data-key": "sign-in" },
             element("h1", { tabindex: "-1" }, "This page cannot sign here"),
-            element("p", {}, "Requests to this catalog must be signed. Browsers let a page sign only "
-                + "if it comes from an https address, or from localhost."),
-            element("p", {}, "Open the catalog through a proxy with TLS, or through an SSH tunnel:"),
+            element("p", {}, "Requests to this catalog must be signed. Browsers let a page sign "
+                + "only if it comes from an https address, or from localhost."),
+            element("p", {}, "Open the catalog through a proxy with TLS, or an SSH tunnel:"),
             element("p", {}, element("code", {},
                 `ssh -L 5015:localhost:${location.port || 80} ${location.hostname}`)),
             element("p", {}, "Then open ", element("code", {}, "http://localhost:5015"), "."));
@@ -29,7 +29,8 @@ export function draw(error) {
 
 function field(name, label, attributes, hint) {
     return element("p", {},
-        element("label", { for: name }, label, hint && element("span", { class: "hint" }, ` ${hint}`)),
+        element("label", { for: name }, label,
+            hint && element("span", { class: "hint" }, ` ${hint}`)),
         element("input", {
             id: name, name, autocomplete: "off", autocapitalize: "off", spellcheck: "false",
             ...attributes,

@@ -61,5 +61,6 @@ function bytes(text) {
 }
 
 function hexadecimal(buffer) {
-    return Array.from(new Uint8Array(buffer), (byte) => byte.toString(16).padStart(2, "0")).join("");
+    const digits = (byte) => byte.toString(16).padStart(2, "0");
+    return Array.from(new Uint8Array(buffer), digits).join("");
 }

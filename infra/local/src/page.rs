@@ -11,7 +11,7 @@ use axum::http::header::{
     X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, StatusCode};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, get};
 
 /// What the page may load, and who may embed it. No script may write markup.
@@ -48,8 +48,6 @@ const FILES: [(&str, &str); 15] = files![
 /// What the page must know to send requests.
 #[derive(Debug, Clone)]
 pub struct Page {
-    /// Whether requests must be signed.
-    pub requires_signature: bool,
     /// The region that signatures must be for.
     pub region: String,
     /// The service that signatures must be for, if it is not that of the request.
@@ -57,13 +55,16 @@ pub struct Page {
 }
 
 impl Page {
-    /// `GET /`; other methods of this path are left to the caller.
-    pub(crate) fn index<S: Clone + Send + Sync + 'static>(&self) -> MethodRouter<S> {
+    /// `GET /`. `requires_signature` is whether requests to the API must be signed.
+    pub(crate) fn index<S: Clone + Send + Sync + 'static>(
+        &self,
+        requires_signature: bool,
+    ) -> MethodRouter<S> {
         let signing_name = self.signing_name.as_deref().unwrap_or_default();
         let html = include_str!("../page/index.html")
             .replace("{{region}}", &escape(&self.region))
             .replace("{{signing-name}}", &escape(signing_name))
-            .replace("{{requires-signature}}", &self.requires_signature.to_string());
+            .replace("{{requires-signature}}", &requires_signature.to_string());
         serve("text/html; charset=utf-8", html)
     }
 
@@ -89,30 +90,25 @@ fn serve<S: Clone + Send + Sync + 'static>(
     let hash = digest(&SHA256, &content);
     let hash: String = hash.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
     let tag = format!("\"{hash}\"");
-    get(move |headers: HeaderMap| ready(respond(&headers, media_type, content, tag)))
+    get(move |headers: HeaderMap| ready(respond(&headers, media_type, content, &tag)))
 }
 
-fn respond(
-    headers: &HeaderMap,
-    media_type: &'static str,
-    content: Bytes,
-    tag: String,
-) -> impl IntoResponse {
-    let headers_of_all = [
-        (CONTENT_SECURITY_POLICY, POLICY.to_owned()),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
-        (REFERRER_POLICY, "no-referrer".to_owned()),
-        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin".to_owned()),
-        // A browser asks each time whether its copy is current.
-        (CACHE_CONTROL, "no-cache".to_owned()),
-        (ETAG, tag.clone()),
-    ];
-    let response = if has_tag(headers, &tag) {
+fn respond(headers: &HeaderMap, media_type: &'static str, content: Bytes, tag: &str) -> Response {
+    let response = if has_tag(headers, tag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         ([(CONTENT_TYPE, media_type)], content).into_response()
     };
-    (headers_of_all, response)
+    let headers = [
+        (CONTENT_SECURITY_POLICY, POLICY),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (REFERRER_POLICY, "no-referrer"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        // A browser asks each time whether its copy is current.
+        (CACHE_CONTROL, "no-cache"),
+        (ETAG, tag),
+    ];
+    (headers, response).into_response()
 }
 
 /// Whether the browser has the file with this tag.

@@ -97,7 +97,8 @@ impl Server {
         let (mut events, mut api) = (Router::new(), Router::new());
         events = events.route("/events/{source}", post(ingest));
         if let Some(page) = &self.page {
-            api = api.route("/", page.index().fallback(answer)).merge(Page::files());
+            let index = page.index(self.authentication.is_some());
+            api = api.route("/", index.fallback(answer)).merge(Page::files());
         }
         api = api.fallback(answer);
         if self.subscriptions.is_none() {

@@ -91,7 +91,6 @@ pub async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         default_registry: options.registry.clone(),
         default_service: options.service,
         page: (!options.no_page).then(|| Page {
-            requires_signature: options.callers.is_some(),
             region: options.region.clone(),
             signing_name: options.signing_name.clone(),
         }),
