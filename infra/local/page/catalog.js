@@ -1,7 +1,5 @@
 // The API of the catalog, and the access key of its caller.
 
-import { sign } from "./signature.js";
-
 const TARGETS = {
     ecr: "AmazonEC2ContainerRegistry_V20150921",
     "ecr-public": "SpencerFrontendService",
@@ -62,6 +60,7 @@ export async function request(service, operation, members, signal) {
         "x-amz-target": `${TARGETS[service]}.${operation}`,
     };
     if (requiresSignature) {
+        const { sign } = await import("./signature.js");
         const { host, ...signed } = await sign({
             headers: { ...headers, host: location.host },
             body,

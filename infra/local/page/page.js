@@ -108,9 +108,9 @@ async function load(cause) {
             requestAccessKey(error);
             return;
         }
-        delay = Math.min(2 * delay, MAX_REFRESH_MILLISECONDS);
-        const keepsData = cause === "refresh" && TEMPORARY_ERRORS.has(error.name);
-        content = keepsData ? { ...content, error } : { error };
+        const isTemporary = TEMPORARY_ERRORS.has(error.name);
+        delay = isTemporary ? Math.min(2 * delay, MAX_REFRESH_MILLISECONDS) : REFRESH_MILLISECONDS;
+        content = isTemporary && cause === "refresh" ? { ...content, error } : { error };
     }
     draw(cause);
     main.setAttribute("aria-busy", "false");

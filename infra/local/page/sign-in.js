@@ -1,7 +1,9 @@
 // The form for an access key.
 
 import { element } from "./elements.js";
-import { canSign } from "./signature.js";
+
+/** Browsers have Web Crypto only in pages from https or from this computer. */
+const canSign = globalThis.crypto?.subtle !== undefined;
 
 export function draw(error) {
     if (!canSign) {

@@ -5,9 +5,6 @@
 const ALGORITHM = "AWS4-HMAC-SHA256";
 const TERMINATOR = "aws4_request";
 
-/** Browsers have Web Crypto only in pages from https or from this computer. */
-export const canSign = globalThis.crypto?.subtle !== undefined;
-
 /**
  * The headers of a request, with its signature. `headers` has the name `host`, which the browser
  * itself sends.

@@ -20,6 +20,9 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
                       frame-ancestors 'none'; require-trusted-types-for 'script'; \
                       trusted-types 'none'";
 
+/// A file that is opened by itself may load nothing.
+const FILE_POLICY: &str = "default-src 'none'";
+
 macro_rules! files {
     ($($name:literal),* $(,)?) => {
         [$(($name, include_str!(concat!("../page/", $name)))),*]
@@ -65,7 +68,7 @@ impl Page {
             .replace("{{region}}", &escape(&self.region))
             .replace("{{signing-name}}", &escape(signing_name))
             .replace("{{requires-signature}}", &requires_signature.to_string());
-        serve("text/html; charset=utf-8", html)
+        serve("text/html; charset=utf-8", POLICY, html)
     }
 
     /// `GET /page/…`.
@@ -76,7 +79,7 @@ impl Page {
                 Some((_, "css")) => "text/css; charset=utf-8",
                 _ => "image/svg+xml",
             };
-            router.route(&format!("/page/{name}"), serve(media_type, content))
+            router.route(&format!("/page/{name}"), serve(media_type, FILE_POLICY, content))
         })
     }
 }
@@ -84,23 +87,26 @@ impl Page {
 /// Serves a file, unless the browser has it.
 fn serve<S: Clone + Send + Sync + 'static>(
     media_type: &'static str,
+    policy: &'static str,
     content: impl Into<Bytes>,
 ) -> MethodRouter<S> {
     let content = content.into();
     let hash = digest(&SHA256, &content);
     let hash: String = hash.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
     let tag = format!("\"{hash}\"");
-    get(move |headers: HeaderMap| ready(respond(&headers, media_type, content, &tag)))
+    get(move |headers: HeaderMap| {
+        let response = if has_tag(&headers, &tag) {
+            StatusCode::NOT_MODIFIED.into_response()
+        } else {
+            ([(CONTENT_TYPE, media_type)], content).into_response()
+        };
+        ready(add_headers(response, policy, &tag))
+    })
 }
 
-fn respond(headers: &HeaderMap, media_type: &'static str, content: Bytes, tag: &str) -> Response {
-    let response = if has_tag(headers, tag) {
-        StatusCode::NOT_MODIFIED.into_response()
-    } else {
-        ([(CONTENT_TYPE, media_type)], content).into_response()
-    };
+fn add_headers(response: Response, policy: &str, tag: &str) -> Response {
     let headers = [
-        (CONTENT_SECURITY_POLICY, POLICY),
+        (CONTENT_SECURITY_POLICY, policy),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (REFERRER_POLICY, "no-referrer"),
         (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
