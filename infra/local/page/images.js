@@ -47,9 +47,9 @@ export async function describeRepository({ service, registry, repository }, sign
     return response.repositories[0];
 }
 
-export function summary({ imageDetails }) {
-    return number(imageDetails.length, "image");
-}
+export const count = (length) => number(length, "image");
+
+export const summary = ({ imageDetails }) => count(imageDetails.length);
 
 /** The filter of DescribeImages; Amazon ECR Public has none. */
 function filterOf({ service, tagStatus, imageStatus }) {

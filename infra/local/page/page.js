@@ -2,7 +2,7 @@
 
 import { firstPage, format, parse } from "./address.js";
 import { CatalogError, credentials, requiresSignature, setCredentials } from "./catalog.js";
-import { element, number } from "./elements.js";
+import { element } from "./elements.js";
 import { exactTime } from "./formats.js";
 import * as image from "./image.js";
 import * as images from "./images.js";
@@ -157,7 +157,7 @@ function showNew(keys) {
     if (keys.length === 0 || address.after) {
         return;
     }
-    announcer.textContent = `${number(keys.length, "new row")}`;
+    announcer.textContent = `New: ${viewOf(address).count(keys.length)}`;
     if (matchMedia("(prefers-reduced-motion: reduce)").matches) {
         return;
     }

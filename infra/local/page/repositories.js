@@ -26,9 +26,11 @@ export async function read(address, signal, progress) {
     return request(service, "DescribeRepositories", members, signal);
 }
 
+export const count = (length) => number(length, "repository", "repositories");
+
 export function summary({ repositories, isComplete }) {
-    const count = number(repositories.length, "repository", "repositories");
-    return isComplete === false ? `The first ${count} that match` : count;
+    const found = count(repositories.length);
+    return isComplete === false ? `The first ${found} that match` : found;
 }
 
 export function draw(address, data, error) {
@@ -80,9 +82,8 @@ function drawList(address, data) {
     } else if (!address.search) {
         parts.push(drawEmpty(address));
     } else if (data.isDone) {
-        const all = number(data.read, "repository", "repositories");
         parts.push(notice("No match", element("p", {},
-            `None of ${all} has “${address.search}” in its name.`)));
+            `None of ${count(data.read)} has “${address.search}” in its name.`)));
     }
     parts.push(address.search ? drawProgress(data)
         : pager(address, repositories.length, summary(data), data.nextToken));
@@ -95,7 +96,7 @@ function drawProgress(data) {
     const found = isComplete ? summary(data)
         : `${summary(data)}. Others follow; type more of the name.`;
     return element("p", { class: "pager" }, element("span", { class: "count" },
-        isDone ? found : `Searching: ${number(read, "repository", "repositories")} read`));
+        isDone ? found : `Searching: ${count(read)} read`));
 }
 
 function drawTable(address, repositories) {

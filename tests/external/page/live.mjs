@@ -41,7 +41,7 @@ async function test(open) {
   assert.ok(await page.evaluate((key) => {
     return document.querySelector(`[data-key="${key}"]`).isSame;
   }, key), 'the row is not drawn anew');
-  assert.equal(await page.locator('#announcer').innerText(), '1 new row');
+  assert.equal(await page.locator('#announcer').innerText(), 'New: 1 image');
 
   // A tag that moves, in a row that is shown.
   await send(events.move);
