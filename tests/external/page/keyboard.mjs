@@ -69,7 +69,7 @@ async function test(open) {
   await page.keyboard.press('Enter');
   await becomes(() => focused(page), 'h1 Repositories');
   await becomes(async () => (await rows(page)).some((name) => first.includes(name)), false);
-  await page.keyboard.press('Alt+ArrowLeft');
+  await page.goBack();
   await becomes(() => rows(page), first);
 }
 
