@@ -176,8 +176,8 @@ fn expected() -> Value {
 fn run(test: &str, script: &str, catalog: impl FnOnce() -> String, arguments: &[&str]) {
     let folder = tools().join("page");
     let needed = [folder.join("node_modules/playwright-core"), "chromium".into(), "node".into()];
-    let mut found = needed.map(|program| require(test, program));
-    let [Some(_), Some(chromium), Some(node)] = &mut found else { return };
+    let found = needed.map(|program| require(test, program));
+    let [Some(_), Some(chromium), Some(node)] = &found else { return };
     let path = std::env::join_paths([tools().join("python/bin"), "/usr/bin".into(), "/bin".into()]);
     let mut command = Command::new(node);
     command
@@ -260,13 +260,12 @@ fn everything_is_accessible_and_fits_in_light_and_dark() {
 
 #[test]
 fn what_arrives_is_shown_in_place() {
-    let app = |number| digest(number);
     let events = json!({
         "push": push_event("live/app", 100, "new"),
         "move": action("PUSH", "live/app", 101, &json!({
-            "image-digest": app(60), "image-tag": "moved",
+            "image-digest": digest(60), "image-tag": "moved",
         })),
-        "deletion": action("DELETE", "live/app", 102, &json!({ "image-digest": app(30) })),
+        "deletion": action("DELETE", "live/app", 102, &json!({ "image-digest": digest(30) })),
         "later": push_event("live/later", 1, "first"),
     });
     let serving = Serving::start(async |store| {
