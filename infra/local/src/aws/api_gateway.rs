@@ -235,7 +235,7 @@ async fn ingest(
             }
         }
         None => match server.origin(source, &query) {
-            Ok(origin) => (origin, webhook::structured(&headers, &body)),
+            Ok(origin) => (origin, webhook::event(source, &headers, &body)),
             Err(error) => return refusal(StatusCode::BAD_REQUEST, &error.to_string()),
         },
     };
