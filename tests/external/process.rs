@@ -4,7 +4,9 @@
 mod attacks;
 mod aws_config;
 mod crashes;
+mod demo;
 mod figures;
+mod greeting;
 mod keys;
 mod lookups;
 mod options;

@@ -91,8 +91,8 @@ impl Process {
     #[must_use]
     pub fn ready(mut self) -> Self {
         let deadline = Instant::now() + START_LIMIT;
-        // After the commands comes an empty line.
-        while !self.greeting.contains("  aws ") || !self.greeting.ends_with("\n\n") {
+        // An empty line follows the address, and another one the commands.
+        while self.greeting.matches("\n\n").count() < 2 {
             match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) => self.greeting.extend([line.as_str(), "\n"]),
                 Err(error) => {

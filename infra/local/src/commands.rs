@@ -1,6 +1,7 @@
 //! The commands of `image-catalog`.
 
 pub mod aws_config;
+mod greeting;
 pub mod keys;
 pub mod reconcile;
 pub mod replay;

@@ -103,12 +103,15 @@ pub async fn open_existing_table(options: &Options) -> Result<Table, DataError> 
 async fn open_dynamodb(
     options: &Options,
 ) -> Result<(aws_sdk_dynamodb::Client, Option<Engine>, String), DataError> {
-    if let Ok(endpoint) = std::env::var(ENDPOINT) {
+    // Sample images belong into no table that others read.
+    if !options.demo
+        && let Ok(endpoint) = std::env::var(ENDPOINT)
+    {
         let configuration = aws_config::load_defaults(BehaviorVersion::latest()).await;
         let client = aws_sdk_dynamodb::Client::new(&configuration);
         return Ok((client, None, format!("in the DynamoDB at {endpoint}")));
     }
-    let (engine, location) = if options.in_memory {
+    let (engine, location) = if options.is_in_memory() {
         (Engine::in_memory()?, "in memory".to_owned())
     } else {
         (

@@ -74,8 +74,8 @@ pub struct Options {
     /// refused
     #[arg(long, value_name = "FILE", global = true)]
     pub subscriptions: Option<PathBuf>,
-    /// Fill the catalog with sample images if it is empty
-    #[arg(long)]
+    /// Serve sample images, and keep nothing on disk
+    #[arg(long, conflicts_with = "data")]
     pub demo: bool,
     /// Serve no page for browsers
     #[arg(long)]
@@ -105,6 +105,11 @@ pub enum Command {
 }
 
 impl Options {
+    /// Whether the process keeps nothing on disk.
+    pub(crate) fn is_in_memory(&self) -> bool {
+        self.in_memory || self.demo
+    }
+
     /// The subscriptions, if there is a file of them.
     pub(crate) fn read_subscriptions(&self) -> Result<Option<Subscriptions>, DataError> {
         self.subscriptions.as_deref().map(data::read_subscriptions).transpose()

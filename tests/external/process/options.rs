@@ -2,54 +2,11 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::process::Command;
 
-use end_to_end::harness::{Process, command, require, without_aws_configuration};
-use serde_json::{Value, json};
+use end_to_end::harness::{Process, command};
+use serde_json::json;
 
 use super::{OPTIONS, files, folder, run};
-
-#[tokio::test]
-async fn the_commands_of_the_greeting_work_as_printed() {
-    let mut command = command(&folder("greeting"));
-    command.args([
-        "--in-memory",
-        "--demo",
-        "--registry",
-        "210987654321",
-        "--region",
-        "eu-central-1",
-    ]);
-    let process = Process::start(command);
-    assert!(!process.log().contains("WARN"), "{}", process.log());
-    let first = process.greeting.lines().next().unwrap();
-    for part in [process.url.as_str(), "210987654321", "in memory"] {
-        assert!(first.contains(part), "{first} does not name {part}");
-    }
-    let printed = |program: &str| {
-        let of_program = |line: &&str| line.split_whitespace().next() == Some(program);
-        process.greeting.lines().find(of_program).unwrap().trim().to_owned()
-    };
-    let (curl, aws) = (printed("curl"), printed("aws"));
-    for (program, line) in [("curl", curl), ("aws", aws)] {
-        if require("the commands of the greeting", program).is_none() {
-            continue;
-        }
-        let mut shell = Command::new("sh");
-        shell.args(["-c", &line]).env("AWS_PAGER", "");
-        without_aws_configuration(&mut shell);
-        let output = shell.output().unwrap();
-        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
-        let response: Value = serde_json::from_slice(&output.stdout).unwrap();
-        let images = response["imageDetails"].as_array().unwrap();
-        assert_eq!(
-            images.len(),
-            3,
-            "{line}: the demonstration has an index of two images: {response}"
-        );
-        assert!(images.iter().all(|image| image["registryId"] == "210987654321"), "{response}");
-    }
-}
 
 /// Without them, `imageSizeInBytes` stays absent.
 #[tokio::test]
@@ -101,37 +58,6 @@ async fn it_says_at_the_start_which_registries_are_not_asked() {
     assert!(lines[0].contains("harbor-1") && lines[1].contains("artifactory-1"), "{with_lookups}");
 }
 
-#[tokio::test]
-async fn a_demonstration_fills_an_empty_catalog_only() {
-    let folder = folder("demonstration");
-    let start = |options: &[&str]| {
-        let mut command = command(&folder);
-        command.args(["--data", "data"]).args(options);
-        Process::start(command)
-    };
-    let mut process = start(&[]);
-    process.push("other/app", 1, "v1").await;
-    process.stop();
-
-    let mut process = start(&["--demo"]);
-    let error = process.describe(json!({ "repositoryName": "team/app" })).await.unwrap_err();
-    assert_eq!(error["__type"], "RepositoryNotFoundException");
-    assert_eq!(process.tags("other/app").await, ["v1"]);
-    assert!(process.log().contains("the catalog is not empty"), "{}", process.log());
-    process.stop();
-
-    fs::remove_dir_all(folder.join("work/data")).unwrap();
-    let mut process = start(&["--demo"]);
-    let demonstration = process.describe(json!({ "repositoryName": "team/app" })).await.unwrap();
-    assert_eq!(demonstration["imageDetails"].as_array().unwrap().len(), 3);
-    process.stop();
-    let process = start(&["--demo"]);
-    assert_eq!(
-        process.describe(json!({ "repositoryName": "team/app" })).await.unwrap(),
-        demonstration
-    );
-}
-
 #[test]
 fn help_lists_the_options() {
     let folder = folder("help");
@@ -147,11 +73,12 @@ fn help_lists_the_options() {
 #[test]
 fn wrong_options_are_refused() {
     let folder = folder("wrong_options");
-    let wrong: [(&[&str], &[&str]); 9] = [
+    let wrong: [(&[&str], &[&str]); 10] = [
         (&["--registry", "12"], &["--registry", "'12'", "length"]),
         (&["--registry", "12345678901x"], &["--registry", "'12345678901x'", "[0-9]{12}"]),
         (&["--listen", "nonsense"], &["--listen", "'nonsense'", "address"]),
         (&["--in-memory", "--data", "x"], &["--in-memory", "--data"]),
+        (&["--demo", "--data", "x"], &["--demo", "--data"]),
         (&["--data"], &["--data", "value"]),
         (&["--region"], &["--region", "value"]),
         (&["--registry-url", "ftp://a.example"], &["--registry-url", "not an http or https URL"]),

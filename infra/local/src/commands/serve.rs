@@ -16,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::aws::api_gateway::Server;
 use crate::aws::connections::Limits;
 use crate::aws::scheduler;
+use crate::commands::greeting;
 use crate::data::OpenTable;
 use crate::options::Options;
 use crate::page::Page;
@@ -47,34 +48,35 @@ pub async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         .map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;
 
     let OpenTable { table, engine, location } = data::open_table(options).await?;
-    let keyring = if options.in_memory {
+    let keyring = if options.is_in_memory() {
         data::keyring_in_memory()?
     } else {
         data::open_keyring(&options.data)?
     };
     let accepted = subscriptions.clone().unwrap_or_default();
     log_missing_registry_urls(&accepted);
-    if options.subscriptions.is_none() && options.registry_urls.is_empty() {
+    if options.subscriptions.is_none() && options.registry_urls.is_empty() && !options.demo {
         tracing::info!(
             "without --registry-url there are no lookups in other registries, so that \
              imageSizeInBytes stays absent unless an event contains it"
         );
     }
-    if !options.ecr_lookups {
+    if !options.ecr_lookups && !options.demo {
         tracing::info!(
             "without --ecr-lookups there are no lookups in Amazon ECR, so that imageSizeInBytes \
              stays absent unless an event contains it"
         );
     }
     let ingest = Arc::new(options.ingest(table.clone(), accepted).await);
-    if options.demo && !demo::fill(&table, &ingest, &options.registry).await? {
-        tracing::info!("the catalog is not empty, so it is not filled with sample images");
+    if options.demo {
+        demo::fill(&ingest, &options.registry, &options.region).await?;
     }
     tokio::spawn(scheduler::retry_pending_lookups(Arc::clone(&ingest)));
     warn_of_open_access(options, listener.local_addr()?);
-    print_greeting(options, listener.local_addr()?, &location);
+    let reader = Reader::new(table);
+    greeting::print(options, listener.local_addr()?, &location, &reader).await?;
     let mut api = Api::new(
-        Reader::new(table),
+        reader,
         Secret::known(keyring),
         options.registry.clone(),
         options.region.clone(),
@@ -117,23 +119,4 @@ fn warn_of_open_access(options: &Options, address: SocketAddr) {
     if reading && !is_loopback {
         tracing::warn!("without --callers everybody who reaches {address} can read all images");
     }
-}
-
-/// On standard output. The log is on standard error.
-fn print_greeting(options: &Options, address: SocketAddr, location: &str) {
-    let Options { registry, region, .. } = options;
-    let name = demo::REPOSITORY;
-    println!(
-        "image-catalog listens on http://{address} for registry {registry}, its data {location}. \
-         Try it:\n"
-    );
-    let unsigned = if options.callers.is_none() { " --no-sign-request" } else { "" };
-    println!(
-        "  aws ecr describe-images --repository-name {name} --endpoint-url http://{address} \
-         --region {region}{unsigned}"
-    );
-    if options.callers.is_none() {
-        println!("  curl http://{address}/DescribeImages -d '{{\"repositoryName\":\"{name}\"}}'");
-    }
-    println!();
 }
