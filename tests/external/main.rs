@@ -6,6 +6,7 @@ mod amazon_ecr;
 mod capacity;
 mod clients;
 mod deployment;
+mod documentation;
 mod endpoint_rules;
 mod page;
 mod process;

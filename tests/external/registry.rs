@@ -7,6 +7,7 @@ mod first_fill;
 mod layout;
 mod manifest_lookups;
 mod pushes;
+mod readme;
 mod setup;
 
 use std::time::Duration;
