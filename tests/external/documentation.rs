@@ -220,31 +220,31 @@ fn every_link_leads_somewhere() {
         )
         .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
         .collect();
-    let anchor = |heading: &str| -> String {
+    let mut broken = Vec::new();
+    for path in documents {
+        let text = fs::read_to_string(&path).unwrap();
+        for link in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+            let (file, fragment) = link.split_once('#').unwrap_or((link, ""));
+            let target =
+                if file.is_empty() { path.clone() } else { path.parent().unwrap().join(file) };
+            let leads = link.contains("://")
+                || target.exists()
+                    && (fragment.is_empty() || headings(&target).contains(&fragment.to_owned()));
+            if !leads {
+                broken.push(format!("{}: {link}", path.file_name().unwrap().display()));
+            }
+        }
+    }
+    assert_eq!(broken, [""; 0]);
+}
+
+/// The headings of a document, as links name them.
+fn headings(path: &Path) -> Vec<String> {
+    let anchor = |heading: &str| {
         let heading = heading.trim_start_matches('#').trim().to_lowercase();
         let plain = heading.chars().filter(|each| each.is_alphanumeric() || " -_".contains(*each));
         plain.map(|each| if each == ' ' { '-' } else { each }).collect()
     };
-    for path in documents {
-        let text = fs::read_to_string(&path).unwrap();
-        for link in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
-            if link.contains("://") {
-                continue;
-            }
-            let (file, fragment) = link.split_once('#').unwrap_or((link, ""));
-            let target =
-                if file.is_empty() { path.clone() } else { path.parent().unwrap().join(file) };
-            assert!(target.exists(), "{}: there is no {link}", path.display());
-            if !fragment.is_empty() {
-                let headings = fs::read_to_string(&target).unwrap();
-                let mut headings =
-                    headings.lines().filter(|line| line.starts_with('#')).map(anchor);
-                assert!(
-                    headings.any(|each| each == fragment),
-                    "{}: no heading {link}",
-                    path.display()
-                );
-            }
-        }
-    }
+    let text = fs::read_to_string(path).unwrap();
+    text.lines().filter(|line| line.starts_with('#')).map(anchor).collect()
 }

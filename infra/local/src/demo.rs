@@ -124,7 +124,7 @@ fn shop_api(events: &mut Events) {
             events.put_image(API, &Manifest::sbom(&index), None, ago - 4 * MINUTE);
         }
         if release < 2 {
-            for manifest in [&index, &amd64, &arm64] {
+            for manifest in [&index, &amd64, &arm64, &amd64_build, &arm64_build] {
                 events.archive(API, manifest, 14 * DAY);
             }
         }

@@ -47,7 +47,10 @@ async fn images(process: &Process) -> BTreeMap<String, Vec<Value>> {
         for repository in all(process, target, "DescribeRepositories", &json!({})).await {
             let name = repository["repositoryName"].as_str().unwrap().to_owned();
             assert!(repository["repositoryUri"].as_str().unwrap().ends_with(&name), "{repository}");
-            let request = json!({ "repositoryName": name });
+            let mut request = json!({ "repositoryName": name });
+            if target == ECR {
+                request["filter"] = json!({ "imageStatus": "ANY" });
+            }
             images.insert(name, all(process, target, "DescribeImages", &request).await);
         }
     }

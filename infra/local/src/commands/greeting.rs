@@ -93,7 +93,7 @@ fn reading(options: &Options, url: &str, service: Service, name: &str) -> Vec<St
         }
     };
     let aws = format!(
-        "  aws {service} describe-images --repository-name {name} --max-items 5 --endpoint-url \
+        "  aws {service} describe-images --repository-name {name} --max-results 5 --endpoint-url \
          {url} --region {region}{unsigned}"
     );
     let target = match service {
