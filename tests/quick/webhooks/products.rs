@@ -195,6 +195,20 @@ async fn github() {
     }
 }
 
+/// A webhook may be of all events.
+#[tokio::test]
+async fn events_of_github_that_are_not_about_packages_are_ignored() {
+    let catalog = catalog().await;
+    let url = format!("{}/events/github", catalog.url);
+    let header = [("authorization", "Bearer token of github")];
+    for event in [
+        json!({ "ref": "refs/heads/main", "commits": [] }),
+        json!({ "action": "opened", "issue": { "number": 1 } }),
+    ] {
+        assert_eq!(send(&url, &header, event.to_string()).await, (200, report(0, 1)), "{event}");
+    }
+}
+
 /// GitHub's default content type puts the event into a form, and signs the form.
 #[tokio::test]
 async fn github_sends_forms() {
