@@ -12,16 +12,17 @@ use serde_json::{Value, json};
 
 use super::{KilledOnDrop, REGION, REGISTRY, START_LIMIT, digest, sample, time, wait_until};
 
+/// The variable of the option `--listen`.
+const LISTEN: &str = "IMAGE_CATALOG_LISTEN";
+
 /// The binary `image-catalog`, built if necessary.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
-        // With the features of the whole workspace, which the tests are built with.
+        // With the features and the profile that the tests are built with.
         let mut build = Command::new(env!("CARGO"));
         build.args(["build", "--quiet", "--workspace", "--bin", "image-catalog"]);
-        if !cfg!(debug_assertions) {
-            build.arg("--release");
-        }
+        build.args(["--profile", if cfg!(debug_assertions) { "test" } else { "release" }]);
         assert!(build.status().unwrap().success());
         let test = std::env::current_exe().unwrap();
         test.parent().and_then(Path::parent).unwrap().join("image-catalog")
@@ -35,7 +36,7 @@ pub fn command(folder: &Path) -> Command {
     fs::create_dir_all(&work).unwrap();
     let log = fs::OpenOptions::new().create(true).append(true).open(folder.join("log")).unwrap();
     command.current_dir(&work).stdin(Stdio::null()).stderr(log);
-    for variable in ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL", "RUST_LOG"] {
+    for variable in ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL", "RUST_LOG", LISTEN] {
         command.env_remove(variable);
     }
     // Files in these directories are found by the test.
@@ -72,7 +73,9 @@ impl Process {
     }
 
     pub fn spawn(mut command: Command) -> Self {
-        if !command.get_args().any(|argument| argument == "--listen") {
+        let has_address = command.get_args().any(|argument| argument == "--listen")
+            || command.get_envs().any(|(name, value)| name == LISTEN && value.is_some());
+        if !has_address {
             command.args(["--listen", "127.0.0.1:0"]);
         }
         let log_file = command.get_current_dir().unwrap().with_file_name("log");

@@ -2,6 +2,7 @@
 
 pub mod aws_config;
 mod greeting;
+pub mod health;
 pub mod keys;
 pub mod reconcile;
 pub mod replay;

@@ -4,7 +4,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{
-    DirBuilderExt as _, FileExt as _, OpenOptionsExt as _, PermissionsExt as _,
+    DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
 };
 use std::path::{Path, PathBuf};
 
@@ -184,7 +184,9 @@ fn publish(draft: &Path, file: &Path) -> io::Result<()> {
 pub(crate) fn warn_of_permissions(file: &Path) {
     let Ok(metadata) = fs::metadata(file) else { return };
     let mode = metadata.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
+    // Who is not the owner reads it as a member of its group.
+    let is_owner = metadata.uid() == rustix::process::geteuid().as_raw();
+    if mode & if is_owner { 0o077 } else { 0o037 } != 0 {
         tracing::warn!(
             "other users may read or change {}: its permissions are {mode:o}, not 600",
             file.display()

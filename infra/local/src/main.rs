@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use image_catalog::commands::{aws_config, keys, reconcile, replay, serve};
+use image_catalog::commands::{aws_config, health, keys, reconcile, replay, serve};
 use image_catalog::options::{Command, Options};
 use mimalloc::MiMalloc;
 use tracing_subscriber::EnvFilter;
@@ -31,6 +31,7 @@ async fn main() -> ExitCode {
         Some(Command::Keys(command)) => {
             keys::run(&options, command).await.map(|()| ExitCode::SUCCESS)
         }
+        Some(Command::Health) => health::run(&options).await.map(|()| ExitCode::SUCCESS),
         None => serve::run(&options).await.map(|()| ExitCode::SUCCESS),
     };
     match ended {

@@ -24,12 +24,12 @@ use crate::data::{self, DataError};
 /// AWS_ENDPOINT_URL_DYNAMODB names a DynamoDB to use instead of the embedded one; RUST_LOG sets
 /// what is logged.
 #[derive(Debug, Parser)]
-#[command(name = "image-catalog", version)]
+#[command(name = "image-catalog", version = env!("IMAGE_CATALOG_VERSION"))]
 pub struct Options {
     #[command(subcommand)]
     pub command: Option<Command>,
     /// Address to listen on
-    #[arg(long, default_value = "127.0.0.1:5015")]
+    #[arg(long, env = "IMAGE_CATALOG_LISTEN", default_value = "127.0.0.1:5015")]
     pub listen: SocketAddr,
     /// Directory for the database and the keys of page tokens
     #[arg(long, default_value = "image-catalog-data", value_name = "DIR", global = true)]
@@ -102,6 +102,8 @@ pub enum Command {
     /// Manage the access keys of callers, in the file of --callers or in a secret of AWS Secrets
     /// Manager
     Keys(KeysOptions),
+    /// Check that a catalog serves on the address of --listen; the exit code is 0 if it does
+    Health,
 }
 
 impl Options {
