@@ -8,6 +8,7 @@ mod clients;
 mod deployment;
 mod documentation;
 mod endpoint_rules;
+mod install;
 mod page;
 mod process;
 mod reading;
