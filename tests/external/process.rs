@@ -9,12 +9,15 @@ mod figures;
 mod greeting;
 mod keys;
 mod lookups;
+mod ls;
 mod options;
 mod page_token_keys;
 mod reconcile;
 mod replay;
 mod secrets;
+mod shells;
 mod signals;
+mod status;
 mod stores;
 
 use std::fs;
@@ -29,11 +32,15 @@ use serde_json::{Value, json};
 
 /// How long a process may take to end, or for any other step.
 const LIMIT: Duration = Duration::from_secs(5);
-const OPTIONS: [&str; 17] = [
+const OPTIONS: [&str; 21] = [
     "aws-config",
     "reconcile",
     "replay",
     "keys",
+    "ls",
+    "status",
+    "completions",
+    "man",
     "--listen",
     "--data",
     "--in-memory",

@@ -36,9 +36,14 @@ pub fn command(folder: &Path) -> Command {
     fs::create_dir_all(&work).unwrap();
     let log = fs::OpenOptions::new().create(true).append(true).open(folder.join("log")).unwrap();
     command.current_dir(&work).stdin(Stdio::null()).stderr(log);
-    for variable in ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL", "RUST_LOG", LISTEN] {
+    let variables = std::env::vars_os().map(|(name, _)| name);
+    for variable in variables.filter(|name| name.to_string_lossy().starts_with("AWS_")) {
         command.env_remove(variable);
     }
+    for variable in ["RUST_LOG", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", LISTEN] {
+        command.env_remove(variable);
+    }
+    command.env("AWS_EC2_METADATA_DISABLED", "true");
     // Files in these directories are found by the test.
     for variable in ["HOME", "TMPDIR", "SQLITE_TMPDIR"] {
         command.env(variable, &work);

@@ -3,11 +3,13 @@
 //! - [`options`]: the command line
 //! - [`commands`]: what it does, one file for each command
 //! - [`aws`]: what runs in place of AWS's services
+//! - [`client`]: the catalog that a command reads
 //! - [`data`]: the files that the process keeps
 //! - [`demo`]: the sample images
 //! - [`page`]: the page for browsers
 
 pub mod aws;
+pub mod client;
 pub mod commands;
 pub mod data;
 pub mod demo;

@@ -1,22 +1,29 @@
 //! The command line.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use aws_config::{BehaviorVersion, SdkConfig};
 use catalog::{RegistryId, Service, Table};
 use clap::builder::NonEmptyStringValueParser;
-use clap::{Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use ingest_events::Ingest;
 use registries::{EcrClient, RegistryAddress, Subscriptions};
 use secret::Secret;
 use url::Url;
 
 use crate::commands::aws_config::AwsConfigOptions;
+use crate::commands::completions::CompletionsOptions;
 use crate::commands::keys::KeysOptions;
+use crate::commands::ls::LsOptions;
+use crate::commands::man::ManOptions;
 use crate::commands::reconcile::ReconcileOptions;
 use crate::commands::replay::ReplayOptions;
+use crate::commands::status::StatusOptions;
 use crate::data::{self, DataError};
+
+/// Where the catalog listens by default.
+pub const LISTEN: &str = "127.0.0.1:5015";
 
 /// A catalog of container images that answers Amazon ECR's and ECR Public's DescribeImages, kept
 /// current by the events of registries.
@@ -28,9 +35,13 @@ use crate::data::{self, DataError};
 pub struct Options {
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// Address to listen on
-    #[arg(long, env = "IMAGE_CATALOG_LISTEN", default_value = "127.0.0.1:5015")]
-    pub listen: SocketAddr,
+    /// Address to listen on, such as 127.0.0.1:5015 or localhost:5015; of a name, the first IPv4
+    /// address, or else the first one
+    #[arg(
+        long, env = "IMAGE_CATALOG_LISTEN", default_value = LISTEN, value_name = "HOST:PORT",
+        value_parser = parse_listen
+    )]
+    pub listen: String,
     /// Directory for the database and the keys of page tokens
     #[arg(long, default_value = "image-catalog-data", value_name = "DIR", global = true)]
     pub data: PathBuf,
@@ -80,11 +91,26 @@ pub struct Options {
     /// Serve no page for browsers
     #[arg(long)]
     pub no_page: bool,
+    /// Whether --data was given.
+    #[arg(skip)]
+    pub(crate) is_data_given: bool,
+    /// Whether --registry was given.
+    #[arg(skip)]
+    pub(crate) is_registry_given: bool,
 }
 
 /// Without a command, the catalog is served.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// List the repositories, or the images of a repository.
+    ///
+    /// Without --endpoint and without an endpoint of the AWS CLI, or with --data, the data is read,
+    /// also while a catalog serves it. Nothing is changed there.
+    Ls(LsOptions),
+    /// Print what a running catalog received, looks up and reconciles.
+    ///
+    /// Without --endpoint and without an endpoint of the AWS CLI, it is that of 127.0.0.1:5015.
+    Status(StatusOptions),
     /// Reconcile the catalog with a registry; an empty catalog is filled.
     ///
     /// The exit code is 0 if no difference remains; 1 if one remains, if a repository failed, or if
@@ -104,9 +130,23 @@ pub enum Command {
     Keys(KeysOptions),
     /// Check that a catalog serves on the address of --listen; the exit code is 0 if it does
     Health,
+    /// Print the completions of a shell, to be read by it
+    Completions(CompletionsOptions),
+    /// Print a manual page, to be read with man -l -
+    Man(ManOptions),
 }
 
 impl Options {
+    /// Parses the command line of the process. Where it is not valid, the process ends.
+    #[must_use]
+    pub fn from_command_line() -> Self {
+        let matches = Self::command().get_matches();
+        let is_given = |option| matches.value_source(option) == Some(ValueSource::CommandLine);
+        let options = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+        let (is_data_given, is_registry_given) = (is_given("data"), is_given("registry"));
+        Self { is_data_given, is_registry_given, ..options }
+    }
+
     /// Whether the process keeps nothing on disk.
     pub(crate) fn is_in_memory(&self) -> bool {
         self.in_memory || self.demo
@@ -128,6 +168,19 @@ impl Options {
         let ecr = if self.ecr_lookups { Some(EcrClient::new(&self.aws().await)) } else { None };
         let subscriptions = Secret::known(subscriptions);
         Ingest::new(table, self.region.clone(), subscriptions, ecr, self.registry_urls.clone())
+    }
+}
+
+/// Checks the form of an address. A name is resolved when the catalog starts.
+fn parse_listen(text: &str) -> Result<String, String> {
+    let has_port = |(host, port): (&str, &str)| {
+        let is_host = !host.is_empty() && (host.starts_with('[') || !host.contains(':'));
+        is_host && port.parse::<u16>().is_ok()
+    };
+    if text.rsplit_once(':').is_some_and(has_port) {
+        Ok(text.to_owned())
+    } else {
+        Err("it is not an address with a port, such as 127.0.0.1:5015 or localhost:5015".to_owned())
     }
 }
 

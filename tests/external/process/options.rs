@@ -2,9 +2,12 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::process::{Command, Stdio};
 
-use end_to_end::harness::{Process, command};
-use serde_json::json;
+use end_to_end::harness::{
+    KilledOnDrop, Process, command, free_port, require, wait_until_ready, without_aws_configuration,
+};
+use serde_json::{Value, json};
 
 use super::{OPTIONS, files, folder, run};
 
@@ -73,10 +76,16 @@ fn help_lists_the_options() {
 #[test]
 fn wrong_options_are_refused() {
     let folder = folder("wrong_options");
-    let wrong: [(&[&str], &[&str]); 10] = [
+    let wrong: [(&[&str], &[&str]); 16] = [
         (&["--registry", "12"], &["--registry", "'12'", "length"]),
         (&["--registry", "12345678901x"], &["--registry", "'12345678901x'", "[0-9]{12}"]),
-        (&["--listen", "nonsense"], &["--listen", "'nonsense'", "address"]),
+        (&["--listen", "nonsense"], &["--listen", "'nonsense'", "address", "localhost:5015"]),
+        (&["--listen", "localhost"], &["'localhost'", "not an address with a port"]),
+        (&["--listen", "localhost:http"], &["'localhost:http'", "not an address with a port"]),
+        (&["--listen", ":5015"], &["':5015'", "not an address with a port"]),
+        (&["--listen", "::1:5015"], &["'::1:5015'", "not an address with a port"]),
+        (&["--regoin", "eu-west-1"], &["--regoin", "a similar argument exists: '--region'"]),
+        (&["reconcil"], &["'reconcil'", "a similar subcommand exists: 'reconcile'"]),
         (&["--in-memory", "--data", "x"], &["--in-memory", "--data"]),
         (&["--demo", "--data", "x"], &["--demo", "--data"]),
         (&["--data"], &["--data", "value"]),
@@ -95,6 +104,54 @@ fn wrong_options_are_refused() {
         }
     }
     assert!(files(&folder.join("work")).is_empty());
+}
+
+/// Clients of such a name try IPv4, too.
+#[tokio::test]
+async fn a_name_is_resolved_to_listen_on_its_ipv4_address() {
+    let mut command = command(&folder("listen_on_a_name"));
+    command.args(["--in-memory", "--listen", "localhost:0"]);
+    let process = Process::start(command);
+    assert!(process.address().ip().is_loopback() && process.address().is_ipv4(), "{process:?}");
+    assert!(!process.log().contains("everybody"), "{}", process.log());
+}
+
+#[test]
+fn a_name_without_an_address_is_an_error() {
+    let folder = folder("listen_on_no_name");
+    let output = run(command(&folder).args(["--listen", "catalog.invalid:5015"]));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("cannot listen on catalog.invalid:5015: "), "{error}");
+    assert!(files(&folder.join("work")).is_empty());
+}
+
+/// As in `image-catalog | head -1`.
+#[tokio::test]
+async fn it_serves_where_nobody_reads_the_greeting() {
+    let folder = folder("unread_greeting");
+    let address = format!("127.0.0.1:{}", free_port());
+    let mut command = command(&folder);
+    command.args(["--in-memory", "--listen", &address]).stdout(Stdio::piped());
+    let mut child = KilledOnDrop(command.spawn().unwrap());
+    drop(child.stdout.take());
+    wait_until_ready(&format!("http://{address}/healthz")).await;
+    assert!(child.try_wait().unwrap().is_none());
+}
+
+/// Who starts it in another directory than they meant sees that.
+#[tokio::test]
+async fn a_new_directory_is_named_with_its_whole_path() {
+    let folder = folder("new_directory");
+    let data = folder.join("work/data");
+    let created = format!("created a new, empty catalog in {}\n", data.display());
+    let mut process = Process::start_with_data(&folder);
+    assert!(process.log().contains(&created), "{}", process.log());
+    assert!(process.greeting.contains(&format!("its data in {}", data.display())), "{process:?}");
+    process.stop();
+    fs::remove_file(folder.join("log")).unwrap();
+    let process = Process::start_with_data(&folder);
+    assert!(!process.log().contains("created"), "{}", process.log());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `image-catalog reconcile`: reconciles the catalog with a registry.
 
 use std::error::Error;
+use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -9,7 +10,6 @@ use catalog::{Reader, Service, Timestamp, Writer};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _};
 use futures_util::{StreamExt as _, stream};
-use indicatif::{ProgressBar, ProgressStyle};
 use reconcile::drift::Description;
 use reconcile::{Drift, Reconcile, ReconcileError, ReconcileJob, Repaired, RepositoryJobs};
 use registries::{
@@ -19,6 +19,7 @@ use registries::{
 use secret::Secret;
 use url::Url;
 
+use super::{printable, progress, report};
 use crate::data;
 use crate::options::Options;
 
@@ -72,15 +73,21 @@ pub async fn run(
         Registry::Ecr { .. } => Some(EcrClient::new(&options.aws().await)),
         Registry::Oci(_) => None,
     };
-    let table = data::open_table(options).await?.table;
+    let table = if command.dry_run {
+        data::open_table_to_read(options).await?
+    } else {
+        data::open_table(options).await?.table
+    };
     let reconcile = Reconcile {
         reader: Reader::new(table.clone()),
         writer: Writer::new(table, Timestamp::now),
         registries: Registries::new(Arc::new(Secret::known(subscriptions)), ecr),
         max_tags: usize::MAX,
     };
+    let spinner = progress::spinner("listing repositories");
     let RepositoryJobs { jobs, skipped } = command.jobs(&reconcile, &targets, &target).await?;
-    let bar = progress_bar(jobs.len());
+    drop(spinner);
+    let bar = progress::bar(jobs.len(), "{pos} of {len} repositories");
     let mut results = stream::iter(&jobs)
         .map(async |job| (job, command.reconcile_one(&reconcile, &target, job).await))
         .buffer_unordered(CONCURRENT_REPOSITORIES);
@@ -88,16 +95,16 @@ pub async fn run(
         Summary { is_dry_run: command.dry_run, skipped: skipped.len(), ..Summary::default() };
     for error in &skipped {
         // The name is the registry's.
-        println!("skipped: {}", error.to_string().replace(char::is_control, "\u{fffd}"));
+        report(&format!("skipped: {}", printable(&error.to_string())))?;
     }
     while let Some((job, result)) = results.next().await {
-        bar.suspend(|| match result {
-            Ok((drift, repaired)) => summary.add(&drift, &repaired, command.prune),
-            Err(error) => summary.add_failed(job, &error),
-        });
+        match result {
+            Ok((drift, repaired)) => summary.add(&drift, &repaired, command.prune)?,
+            Err(error) => summary.add_failed(job, &error)?,
+        }
         bar.inc(1);
     }
-    bar.finish_and_clear();
+    drop(bar);
     summary.finish()
 }
 
@@ -198,15 +205,17 @@ struct Summary {
 }
 
 impl Summary {
-    fn add(&mut self, drift: &Drift, repaired: &Repaired, prune: bool) {
+    fn add(&mut self, drift: &Drift, repaired: &Repaired, prune: bool) -> io::Result<()> {
         self.repositories += 1;
         self.found += drift.changes.len();
         self.repaired += repaired.repaired;
         self.superseded += repaired.superseded;
         self.not_repaired += repaired.failed.len();
-        drift.changes.iter().for_each(|change| println!("{}", Description(change)));
+        for change in &drift.changes {
+            report(&Description(change).to_string())?;
+        }
         for (change, reason) in &repaired.failed {
-            println!("not repaired: {}: {reason}", Description(change));
+            report(&format!("not repaired: {}: {reason}", Description(change)))?;
         }
         if drift.keeps_repository() {
             self.kept += 1;
@@ -215,15 +224,17 @@ impl Summary {
             } else {
                 "--prune deletes it"
             };
-            println!("kept: {}: the registry does not have it; {reason}", drift.repository);
+            let repository = &drift.repository;
+            report(&format!("kept: {repository}: the registry does not have it; {reason}"))?;
         }
+        Ok(())
     }
 
-    fn add_failed(&mut self, job: &ReconcileJob, error: &RepositoryError) {
+    fn add_failed(&mut self, job: &ReconcileJob, error: &RepositoryError) -> io::Result<()> {
         self.failed += 1;
         let (repository, error) = (&job.name, causes(error));
-        println!("failed: {repository}: {error}");
         tracing::error!(repository, error, "a repository cannot be reconciled");
+        report(&format!("failed: {repository}: {error}"))
     }
 
     /// Prints the numbers, and returns the exit code; an error if something remains.
@@ -240,7 +251,8 @@ impl Summary {
             (self.skipped, "repositories skipped"),
             (self.failed, "repositories failed"),
         ];
-        println!("{} repositories reconciled, {found}{}", self.repositories, list(", ", &others));
+        let (repositories, others) = (self.repositories, list(", ", &others));
+        report(&format!("{repositories} repositories reconciled, {found}{others}"))?;
         let remaining = [
             (self.failed, "repositories could not be reconciled"),
             (self.skipped, "repositories cannot be held by the catalog"),
@@ -261,11 +273,4 @@ impl Summary {
 fn list(separator: &str, numbers: &[(usize, &str)]) -> String {
     let numbers = numbers.iter().filter(|(number, _)| *number > 0);
     numbers.map(|(number, what)| format!("{separator}{number} {what}")).collect()
-}
-
-/// On standard error if that is a terminal.
-fn progress_bar(repositories: usize) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:40} {pos} of {len} repositories, {eta} left");
-    ProgressBar::new(repositories as u64)
-        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

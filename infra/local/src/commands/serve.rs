@@ -1,6 +1,7 @@
 //! `image-catalog`: serves the catalog.
 
 use std::error::Error;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use secret::Secret;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::report;
 use crate::aws::api_gateway::Server;
 use crate::aws::connections::Limits;
 use crate::aws::scheduler;
@@ -43,7 +45,7 @@ pub async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     };
     let subscriptions = options.read_subscriptions()?;
     // A second process on the same address ends here, before it opens the database.
-    let listener = TcpListener::bind(options.listen)
+    let listener = listen(&options.listen)
         .await
         .map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;
 
@@ -106,6 +108,14 @@ pub async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     };
     server.run(listener, Limits::of_process(), ended).await?;
     Ok(())
+}
+
+/// Listens on one address of a name: where the others are in use, another program is.
+async fn listen(address: &str) -> io::Result<TcpListener> {
+    let found: Vec<SocketAddr> = tokio::net::lookup_host(address).await?.collect();
+    let first = found.iter().find(|address| address.is_ipv4()).or(found.first());
+    let no_address = || io::Error::other("the name has no address");
+    TcpListener::bind(first.ok_or_else(no_address)?).await
 }
 
 /// Logs who can do what without a signature or a credential.
