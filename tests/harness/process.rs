@@ -19,10 +19,12 @@ const LISTEN: &str = "IMAGE_CATALOG_LISTEN";
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
-        // With the features and the profile that the tests are built with.
+        // With the features of the whole workspace, which the tests are built with.
         let mut build = Command::new(env!("CARGO"));
         build.args(["build", "--quiet", "--workspace", "--bin", "image-catalog"]);
-        build.args(["--profile", if cfg!(debug_assertions) { "test" } else { "release" }]);
+        if !cfg!(debug_assertions) {
+            build.arg("--release");
+        }
         assert!(build.status().unwrap().success());
         let test = std::env::current_exe().unwrap();
         test.parent().and_then(Path::parent).unwrap().join("image-catalog")

@@ -1,5 +1,7 @@
 //! The command line.
 
+use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use aws_config::{BehaviorVersion, SdkConfig};
@@ -145,6 +147,14 @@ impl Options {
         let options = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
         let (is_data_given, is_registry_given) = (is_given("data"), is_given("registry"));
         Self { is_data_given, is_registry_given, ..options }
+    }
+
+    /// The address of `--listen`: one address of a name, because where the others are in use, another
+    /// program is.
+    pub(crate) async fn listen_address(&self) -> io::Result<SocketAddr> {
+        let found: Vec<SocketAddr> = tokio::net::lookup_host(&self.listen).await?.collect();
+        let first = found.iter().find(|address| address.is_ipv4()).or(found.first());
+        first.copied().ok_or_else(|| io::Error::other("the name has no address"))
     }
 
     /// Whether the process keeps nothing on disk.

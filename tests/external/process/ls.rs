@@ -430,7 +430,8 @@ async fn the_endpoint_of_the_aws_configuration_is_used() {
         process.url
     );
     fs::write(folder.join("work/.aws/config"), profile).unwrap();
-    let found: [(&[(&str, &str)], &[&str], &str); 7] = [
+    type Found<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str], &'a str);
+    let found: [Found<'_>; 7] = [
         (&[("AWS_ENDPOINT_URL", &process.url)], &[], &expected),
         (&[("AWS_ENDPOINT_URL", nobody), ("AWS_ENDPOINT_URL_ECR", &process.url)], &[], &expected),
         (

@@ -2,12 +2,10 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
-use end_to_end::harness::{
-    KilledOnDrop, Process, command, free_port, require, wait_until_ready, without_aws_configuration,
-};
-use serde_json::{Value, json};
+use end_to_end::harness::{KilledOnDrop, Process, command, free_port, wait_until_ready};
+use serde_json::json;
 
 use super::{OPTIONS, files, folder, run};
 

@@ -12,7 +12,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Fails unless the catalog answers.
 pub async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
-    let url = format!("http://{}/healthz", reachable(options.listen));
+    let url = format!("http://{}/healthz", reachable(options.listen_address().await?));
     let client = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build()?;
     client.get(url).send().await?.error_for_status()?;
     Ok(())

@@ -1,7 +1,6 @@
 //! `image-catalog`: serves the catalog.
 
 use std::error::Error;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -14,7 +13,6 @@ use secret::Secret;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::report;
 use crate::aws::api_gateway::Server;
 use crate::aws::connections::Limits;
 use crate::aws::scheduler;
@@ -45,9 +43,9 @@ pub async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     };
     let subscriptions = options.read_subscriptions()?;
     // A second process on the same address ends here, before it opens the database.
-    let listener = listen(&options.listen)
-        .await
-        .map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;
+    let cannot_listen = |error| format!("cannot listen on {}: {error}", options.listen);
+    let address = options.listen_address().await.map_err(cannot_listen)?;
+    let listener = TcpListener::bind(address).await.map_err(cannot_listen)?;
 
     let OpenTable { table, engine, location } = data::open_table(options).await?;
     let keyring = if options.is_in_memory() {
@@ -77,12 +75,8 @@ pub async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     warn_of_open_access(options, listener.local_addr()?);
     let reader = Reader::new(table);
     greeting::print(options, listener.local_addr()?, &location, &reader).await?;
-    let mut api = Api::new(
-        reader,
-        Secret::known(keyring),
-        options.registry.clone(),
-        options.region.clone(),
-    );
+    let mut api =
+        Api::new(reader, Secret::known(keyring), options.registry.clone(), options.region.clone());
     // Only the embedded engine tells whether anything has changed.
     if let Some(engine) = engine {
         api = api.with_cache(ResponseCache::new(MAX_CACHE_BYTES, move || engine.version()));
@@ -108,14 +102,6 @@ pub async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     };
     server.run(listener, Limits::of_process(), ended).await?;
     Ok(())
-}
-
-/// Listens on one address of a name: where the others are in use, another program is.
-async fn listen(address: &str) -> io::Result<TcpListener> {
-    let found: Vec<SocketAddr> = tokio::net::lookup_host(address).await?.collect();
-    let first = found.iter().find(|address| address.is_ipv4()).or(found.first());
-    let no_address = || io::Error::other("the name has no address");
-    TcpListener::bind(first.ok_or_else(no_address)?).await
 }
 
 /// Logs who can do what without a signature or a credential.
