@@ -39,6 +39,7 @@ fn bash_completes_commands_and_options() {
     assert_eq!(completed(&["ls", "--la"]), "--latest");
     assert_eq!(completed(&["--li"]), "--listen");
     assert_eq!(completed(&["keys", "rot"]), "rotate");
+    assert_eq!(completed(&["aws-config", "--mo"]), "--models");
 }
 
 #[test]

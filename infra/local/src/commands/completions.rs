@@ -20,5 +20,8 @@ pub fn run(command: &CompletionsOptions) -> Result<(), Box<dyn Error>> {
     // It panics where it cannot write.
     let mut script = Vec::new();
     clap_complete::generate(command.shell, &mut Options::command(), "image-catalog", &mut script);
-    Ok(print_line(String::from_utf8_lossy(&script).trim_end())?)
+    // For bash, clap_complete 4.6.12 writes the hyphen of the program's name in two ways.
+    let script =
+        String::from_utf8_lossy(&script).replace("image__subcmd__catalog", "image__catalog");
+    Ok(print_line(script.trim_end())?)
 }
