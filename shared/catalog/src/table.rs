@@ -107,12 +107,9 @@ impl Table {
     /// Creates the table, its index and its expiry unless they exist, and waits until it is active.
     /// A table that exists may be used with credentials that only read it.
     pub async fn create_if_missing(&self) -> Result<(), StoreError> {
-        loop {
-            match self.status().await? {
-                Some(TableStatus::Active) => break,
-                Some(_) => tokio::time::sleep(Duration::from_millis(200)).await,
-                None => self.create().await?,
-            }
+        // DescribeTable may take long: the embedded engine counts all items.
+        if !matches!(self.format().await, Ok(Some(_))) {
+            self.create_unless_active().await?;
         }
         // The table may belong to another program.
         match self.claim_format().await {
@@ -123,6 +120,16 @@ impl Table {
             // Those who write the table see to it.
             Err(StoreError::AccessDenied(_)) => Ok(()),
             set => set,
+        }
+    }
+
+    async fn create_unless_active(&self) -> Result<(), StoreError> {
+        loop {
+            match self.status().await? {
+                Some(TableStatus::Active) => return Ok(()),
+                Some(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+                None => self.create().await?,
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use aws_sdk_dynamodb::config::{BehaviorVersion, Region};
+use aws_sdk_dynamodb::config::{BehaviorVersion, Region, StalledStreamProtectionConfig};
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
@@ -45,6 +45,8 @@ struct Connections {
     /// They see every committed change, and do not wait for the writer. `None` if the database is in
     /// memory, where it has only one connection.
     readers: Option<Arc<Pool>>,
+    /// The writer's connection, too. It is shared between the items that expire.
+    sweeper: Arc<Pool>,
 }
 
 /// What tells that the database has changed.
@@ -89,8 +91,9 @@ impl Engine {
     }
 
     fn new(writer: Database, readers: Option<Arc<Pool>>, version: Version) -> Self {
+        let sweeper = Pool::new(vec![writer.clone()]);
         let writer = Pool::new(vec![writer]);
-        Self { connections: Arc::new(Connections { version, writer, readers }) }
+        Self { connections: Arc::new(Connections { version, writer, readers, sweeper }) }
     }
 
     /// Writes a copy of this database to an empty file.
@@ -122,6 +125,8 @@ impl Engine {
             .region(Region::from_static("local"))
             .endpoint_url("http://embedded")
             .allow_no_auth()
+            // There is no network that could fail. A large request may take seconds.
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .http_client(self.clone())
             .build();
         aws_sdk_dynamodb::Client::from_conf(configuration)
@@ -129,7 +134,8 @@ impl Engine {
 
     /// Removes expired items, as DynamoDB does by itself. Returns how many.
     pub async fn remove_expired(&self) -> Result<usize, EngineError> {
-        Ok(self.change(Database::sweep_ttl).await??)
+        let Connections { sweeper, .. } = &*self.connections;
+        Ok(self.change_by(sweeper, Database::sweep_ttl).await??)
     }
 
     /// Answers a request of the SDK.
@@ -152,7 +158,10 @@ impl Engine {
             "Scan" => {
                 self.read(move |database| call(&body, |request| database.scan(request))).await
             }
-            _ => self.change(move |database| change(database, &operation, &body)).await,
+            _ => {
+                let change = move |database: &Database| change(database, &operation, &body);
+                self.change_by(&self.connections.writer, change).await
+            }
         }
     }
 
@@ -164,8 +173,9 @@ impl Engine {
         readers.as_ref().unwrap_or(writer).run(read).await
     }
 
-    async fn change<T: Send + 'static>(
+    async fn change_by<T: Send + 'static>(
         &self,
+        pool: &Arc<Pool>,
         change: impl FnOnce(&Database) -> T + Send + 'static,
     ) -> Result<T, ConnectorError> {
         let connections = Arc::clone(&self.connections);
@@ -177,7 +187,7 @@ impl Engine {
             }
             result
         };
-        self.connections.writer.run(work).await
+        pool.run(work).await
     }
 }
 

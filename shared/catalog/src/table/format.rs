@@ -35,7 +35,7 @@ impl Table {
         is_this_format(found.as_deref())
     }
 
-    async fn format(&self) -> Result<Option<String>, StoreError> {
+    pub(super) async fn format(&self) -> Result<Option<String>, StoreError> {
         let (found, _) = self.get_item(key(FORMAT_ITEM, FORMAT_ITEM), true).await?;
         Ok(found.map(|item| match item.get(FORMAT_ITEM) {
             Some(AttributeValue::N(number)) => number.clone(),
