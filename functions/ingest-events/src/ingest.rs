@@ -13,14 +13,16 @@ use catalog::writer::Applied;
 use catalog::{Change, ChangeKind, Deliveries, Table, Timestamp, Writer};
 use futures_util::future::{join_all, try_join_all};
 use metrics::{Unit, counter, histogram};
-use registries::{EcrClient, Registries, RegistryAddress, Source, Subscription, Subscriptions};
+use registries::{
+    EcrClient, Registries, Registry, RegistryAddress, Source, Subscription, Subscriptions,
+};
 use secret::Secret;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::lookup::{Lookup, Lookups};
+use crate::lookup::{Lookup, Lookups, Pending};
 use crate::source::{Effect, Interpreted, MalformedEvent, Meaning, Origin, interpret};
 
 /// The units of the histograms that are not counts.
@@ -387,6 +389,12 @@ impl Ingest {
             }
         });
         Ok(())
+    }
+
+    /// The pending lookups of each registry that has some, as the last round of retries counted
+    /// them, and since.
+    pub async fn pending_lookups(&self) -> Vec<(Registry, Pending)> {
+        self.lookups.pending().await
     }
 
     /// Retries the pending lookups that are due, until the time is up. Returns how many are no longer
