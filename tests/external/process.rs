@@ -10,6 +10,7 @@ mod greeting;
 mod keys;
 mod lookups;
 mod ls;
+mod metrics;
 mod options;
 mod page_token_keys;
 mod reconcile;
@@ -32,7 +33,7 @@ use serde_json::{Value, json};
 
 /// How long a process may take to end, or for any other step.
 const LIMIT: Duration = Duration::from_secs(5);
-const OPTIONS: [&str; 21] = [
+const OPTIONS: [&str; 23] = [
     "aws-config",
     "reconcile",
     "replay",
@@ -51,6 +52,8 @@ const OPTIONS: [&str; 21] = [
     "--signing-name",
     "--subscriptions",
     "--ecr-lookups",
+    "--reconcile-every",
+    "--metrics-listen",
     "--table",
     "--demo",
     "--no-page",

@@ -7,8 +7,11 @@ use describe_images::access_keys::{AccessKeys, Authentication};
 use describe_images::page_token::Keyring;
 use image_catalog::aws::api_gateway::Server;
 use image_catalog::aws::connections::Limits;
+use image_catalog::aws::reconcile_schedule::ReconcileSchedule;
 use image_catalog::page::Page;
-use registries::Subscriptions;
+use image_catalog::status::Status;
+use image_catalog::status::deliveries::Deliveries;
+use registries::{RegistryTargets, Subscriptions};
 use secret::Secret;
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -72,6 +75,7 @@ impl Catalog {
         let subscriptions = Subscriptions::parse(&subscriptions.to_string()).unwrap();
         let server = Server {
             ingest: Arc::new(store.ingest_of(subscriptions.clone())),
+            status: Arc::new(status(&store, &subscriptions)),
             subscriptions: Some(subscriptions),
             ..default_server(&store, &Keyring::generate_key().unwrap())
         };
@@ -117,7 +121,7 @@ impl Catalog {
             let _ = stopped.await;
         };
         let serving =
-            tokio::spawn(async move { server.run(listener, limits, stopped).await.unwrap() });
+            tokio::spawn(async move { server.run(listener, None, limits, stopped).await.unwrap() });
         Self { url, store, stop: Some(stop), serving }
     }
 }
@@ -132,7 +136,16 @@ fn default_server(store: &Store, keys: &str) -> Server {
         default_registry: RegistryId::parse(REGISTRY).unwrap(),
         default_service: Service::Ecr,
         page: None,
+        status: Arc::new(status(store, &Subscriptions::default())),
     }
+}
+
+/// The status of a server that does not reconcile.
+fn status(store: &Store, subscriptions: &Subscriptions) -> Status {
+    let table = store.table.clone();
+    let targets = RegistryTargets::new(None, subscriptions);
+    let schedule = Arc::new(ReconcileSchedule::new(table.clone(), targets, None, false));
+    Status::new(table, Deliveries::new(subscriptions), schedule, None)
 }
 
 /// The authentication of the callers in `callers`, a list of access keys.

@@ -44,7 +44,7 @@ impl Caller {
 
     /// `AccessDeniedException` for a list of the repositories of a registry, unless the caller may
     /// read all of them. Only a `*` in a pattern matches the `*` that stands for them.
-    pub(crate) fn authorize_all(
+    pub fn authorize_all(
         &self,
         operation: Operation,
         service: Service,

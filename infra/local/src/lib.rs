@@ -5,6 +5,8 @@
 //! - [`aws`]: what runs in place of AWS's services
 //! - [`client`]: the catalog that a command reads
 //! - [`data`]: the files that the process keeps
+//! - [`reconciliation`]: what a reconciliation with a registry found
+//! - [`status`]: what the process knows of its own work
 //! - [`demo`]: the sample images
 //! - [`page`]: the page for browsers
 
@@ -15,3 +17,5 @@ pub mod data;
 pub mod demo;
 pub mod options;
 pub mod page;
+pub mod reconciliation;
+pub mod status;

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use aws_config::{BehaviorVersion, SdkConfig};
 use catalog::{RegistryId, Service, Table};
@@ -10,7 +11,10 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::parser::ValueSource;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use ingest_events::Ingest;
-use registries::{EcrClient, RegistryAddress, Subscriptions};
+use jiff::{Span, SpanRelativeTo};
+use registries::{
+    EcrClient, Registry, RegistryAddress, RegistryTarget, RegistryTargets, Scope, Subscriptions,
+};
 use secret::Secret;
 use url::Url;
 
@@ -26,6 +30,9 @@ use crate::data::{self, DataError};
 
 /// Where the catalog listens by default.
 pub const LISTEN: &str = "127.0.0.1:5015";
+
+/// Of reconciliations.
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A catalog of container images that answers Amazon ECR's and ECR Public's DescribeImages, kept
 /// current by the events of registries.
@@ -87,6 +94,13 @@ pub struct Options {
     /// refused
     #[arg(long, value_name = "FILE", global = true)]
     pub subscriptions: Option<PathBuf>,
+    /// Reconcile with the registries of --subscriptions and --registry-url, and with --ecr-lookups
+    /// also with Amazon's services, at this interval, such as 1d, 12h or 30m
+    #[arg(long, value_name = "INTERVAL", value_parser = parse_interval)]
+    pub reconcile_every: Option<Duration>,
+    /// Address that serves only GET /metrics, without a signature
+    #[arg(long, value_name = "HOST:PORT", value_parser = parse_listen)]
+    pub metrics_listen: Option<String>,
     /// Serve sample images, and keep nothing on disk
     #[arg(long, conflicts_with = "data")]
     pub demo: bool,
@@ -149,14 +163,6 @@ impl Options {
         Self { is_data_given, is_registry_given, ..options }
     }
 
-    /// The address of `--listen`: one address of a name, because where the others are in use, another
-    /// program is.
-    pub(crate) async fn listen_address(&self) -> io::Result<SocketAddr> {
-        let found: Vec<SocketAddr> = tokio::net::lookup_host(&self.listen).await?.collect();
-        let first = found.iter().find(|address| address.is_ipv4()).or(found.first());
-        first.copied().ok_or_else(|| io::Error::other("the name has no address"))
-    }
-
     /// Whether the process keeps nothing on disk.
     pub(crate) fn is_in_memory(&self) -> bool {
         self.in_memory || self.demo
@@ -171,6 +177,33 @@ impl Options {
     pub(crate) async fn aws(&self) -> SdkConfig {
         let region = aws_config::Region::new(self.region.clone());
         aws_config::defaults(BehaviorVersion::latest()).region(region).load().await
+    }
+
+    /// The registries that the options name, and those of subscriptions.
+    pub(crate) fn registry_targets(&self, subscriptions: &Subscriptions) -> RegistryTargets {
+        let account = self.ecr_lookups.then_some(&self.registry);
+        let mut targets = RegistryTargets::new(account, subscriptions);
+        for address in &self.registry_urls {
+            let target = self.registry_target(address.clone());
+            if targets.get(&target.id).is_none() {
+                targets.targets.push(target);
+            }
+        }
+        targets
+    }
+
+    /// The registry at an address that no subscription has.
+    pub(crate) fn registry_target(&self, address: RegistryAddress) -> RegistryTarget {
+        RegistryTarget {
+            id: address.to_string(),
+            registry: Registry::Oci(address),
+            source: None,
+            scope: Scope {
+                service: self.service,
+                registry_id: self.registry.clone(),
+                repository_prefix: None,
+            },
+        }
     }
 
     /// What applies events to a table.
@@ -194,7 +227,23 @@ fn parse_listen(text: &str) -> Result<String, String> {
     }
 }
 
+/// One address of a name to listen on: where the others are in use, another program is.
+pub(crate) async fn resolve(address: &str) -> io::Result<SocketAddr> {
+    let found: Vec<SocketAddr> = tokio::net::lookup_host(address).await?.collect();
+    let first = found.iter().find(|address| address.is_ipv4()).or(found.first());
+    first.copied().ok_or_else(|| io::Error::other("the name has no address"))
+}
+
 fn parse_registry_url(text: &str) -> Result<RegistryAddress, String> {
     let url = Url::parse(text).map_err(|error| error.to_string())?;
     RegistryAddress::from_url(&url).ok_or_else(|| "it is not an http or https URL".to_owned())
+}
+
+/// An interval in the format of jiff, whose days have 24 hours.
+fn parse_interval(text: &str) -> Result<Duration, String> {
+    let span: Span = text.parse().map_err(|error: jiff::Error| error.to_string())?;
+    let duration = span.to_duration(SpanRelativeTo::days_are_24_hours());
+    let duration = duration.map_err(|error| error.to_string())?;
+    let duration = Duration::try_from(duration).ok().filter(|duration| *duration >= MIN_INTERVAL);
+    duration.ok_or_else(|| "it must be at least a second, such as 1d, 12h or 30m".to_owned())
 }

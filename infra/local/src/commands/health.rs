@@ -5,14 +5,14 @@ use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use crate::options::Options;
+use crate::options::{self, Options};
 
 /// Less than the timeout of the image's health check, so that the error is in its log.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Fails unless the catalog answers.
 pub async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
-    let url = format!("http://{}/healthz", reachable(options.listen_address().await?));
+    let url = format!("http://{}/healthz", reachable(options::resolve(&options.listen).await?));
     let client = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build()?;
     client.get(url).send().await?.error_for_status()?;
     Ok(())

@@ -6,14 +6,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use catalog::table::causes;
-use catalog::{Reader, Service, Timestamp, Writer};
+use catalog::{Reader, Reconciliations, Service, Timestamp, Writer};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _};
 use futures_util::{StreamExt as _, stream};
 use reconcile::drift::Description;
 use reconcile::{Drift, Reconcile, ReconcileError, ReconcileJob, Repaired, RepositoryJobs};
 use registries::{
-    EcrClient, Registries, Registry, RegistryAddress, RegistryTarget, RegistryTargets, Scope,
+    EcrClient, Registries, Registry, RegistryAddress, RegistryTarget, RegistryTargets,
     Subscriptions,
 };
 use secret::Secret;
@@ -22,8 +22,7 @@ use url::Url;
 use super::{printable, progress, report};
 use crate::data;
 use crate::options::Options;
-
-const CONCURRENT_REPOSITORIES: usize = 4;
+use crate::reconciliation::{CONCURRENT_REPOSITORIES, Reconciliation};
 
 /// The exit code of a dry run that finds drift.
 const DRIFT_FOUND: u8 = 2;
@@ -80,19 +79,20 @@ pub async fn run(
     };
     let reconcile = Reconcile {
         reader: Reader::new(table.clone()),
-        writer: Writer::new(table, Timestamp::now),
+        writer: Writer::new(table.clone(), Timestamp::now),
         registries: Registries::new(Arc::new(Secret::known(subscriptions)), ecr),
         max_tags: usize::MAX,
     };
     let spinner = progress::spinner("listing repositories");
+    let begun = Reconciliation::begin();
     let RepositoryJobs { jobs, skipped } = command.jobs(&reconcile, &targets, &target).await?;
     drop(spinner);
     let bar = progress::bar(jobs.len(), "{pos} of {len} repositories");
     let mut results = stream::iter(&jobs)
         .map(async |job| (job, command.reconcile_one(&reconcile, &target, job).await))
         .buffer_unordered(CONCURRENT_REPOSITORIES);
-    let mut summary =
-        Summary { is_dry_run: command.dry_run, skipped: skipped.len(), ..Summary::default() };
+    let totals = Reconciliation { skipped: skipped.len(), ..begun };
+    let mut summary = Summary { is_dry_run: command.dry_run, totals };
     for error in &skipped {
         // The name is the registry's.
         report(&format!("skipped: {}", printable(&error.to_string())))?;
@@ -105,6 +105,13 @@ pub async fn run(
         bar.inc(1);
     }
     drop(bar);
+    // The status of a catalog on this table shows it.
+    if !command.dry_run && command.repository.is_empty() {
+        summary.totals.ended_at = Timestamp::now();
+        if let Err(error) = Reconciliations::new(table).put(&target.id, &summary.totals).await {
+            tracing::warn!(error = causes(&error), "the reconciliation cannot be kept");
+        }
+    }
     summary.finish()
 }
 
@@ -131,16 +138,7 @@ impl ReconcileOptions {
                 self.from
             )
         })?;
-        let target = RegistryTarget {
-            id: self.from.clone(),
-            registry: Registry::Oci(address),
-            source: None,
-            scope: Scope {
-                service: options.service,
-                registry_id: options.registry.clone(),
-                repository_prefix: None,
-            },
-        };
+        let target = options.registry_target(address);
         targets.targets.push(target.clone());
         Ok((target, targets))
     }
@@ -191,26 +189,14 @@ impl ReconcileOptions {
 }
 
 /// The results of all repositories.
-#[derive(Default)]
 struct Summary {
     is_dry_run: bool,
-    repositories: usize,
-    found: usize,
-    repaired: usize,
-    superseded: usize,
-    not_repaired: usize,
-    kept: usize,
-    skipped: usize,
-    failed: usize,
+    totals: Reconciliation,
 }
 
 impl Summary {
     fn add(&mut self, drift: &Drift, repaired: &Repaired, prune: bool) -> io::Result<()> {
-        self.repositories += 1;
-        self.found += drift.changes.len();
-        self.repaired += repaired.repaired;
-        self.superseded += repaired.superseded;
-        self.not_repaired += repaired.failed.len();
+        self.totals.add(drift, repaired);
         for change in &drift.changes {
             report(&Description(change).to_string())?;
         }
@@ -218,7 +204,6 @@ impl Summary {
             report(&format!("not repaired: {}: {reason}", Description(change)))?;
         }
         if drift.keeps_repository() {
-            self.kept += 1;
             let reason = if prune {
                 "another registry may have it, or this one returned no list"
             } else {
@@ -231,7 +216,7 @@ impl Summary {
     }
 
     fn add_failed(&mut self, job: &ReconcileJob, error: &RepositoryError) -> io::Result<()> {
-        self.failed += 1;
+        self.totals.failed += 1;
         let (repository, error) = (&job.name, causes(error));
         tracing::error!(repository, error, "a repository cannot be reconciled");
         report(&format!("failed: {repository}: {error}"))
@@ -239,32 +224,33 @@ impl Summary {
 
     /// Prints the numbers, and returns the exit code; an error if something remains.
     fn finish(&self) -> Result<ExitCode, Box<dyn Error>> {
+        let totals = &self.totals;
         let found = if self.is_dry_run {
-            format!("{} differences found", self.found)
+            format!("{} differences found", totals.drift)
         } else {
-            format!("{} differences repaired", self.repaired)
+            format!("{} differences repaired", totals.repaired)
         };
         let others = [
-            (self.superseded, "superseded by newer events"),
-            (self.not_repaired, "not repaired"),
-            (self.kept, "repositories kept"),
-            (self.skipped, "repositories skipped"),
-            (self.failed, "repositories failed"),
+            (totals.superseded, "superseded by newer events"),
+            (totals.not_repaired, "not repaired"),
+            (totals.kept, "repositories kept"),
+            (totals.skipped, "repositories skipped"),
+            (totals.failed, "repositories failed"),
         ];
-        let (repositories, others) = (self.repositories, list(", ", &others));
+        let (repositories, others) = (totals.repositories, list(", ", &others));
         report(&format!("{repositories} repositories reconciled, {found}{others}"))?;
         let remaining = [
-            (self.failed, "repositories could not be reconciled"),
-            (self.skipped, "repositories cannot be held by the catalog"),
-            (self.not_repaired, "differences could not be repaired"),
+            (totals.failed, "repositories could not be reconciled"),
+            (totals.skipped, "repositories cannot be held by the catalog"),
+            (totals.not_repaired, "differences could not be repaired"),
             // To a dry run, that is drift.
-            (if self.is_dry_run { 0 } else { self.kept }, "repositories were kept"),
+            (if self.is_dry_run { 0 } else { totals.kept }, "repositories were kept"),
         ];
         let remaining = list("; ", &remaining);
         if let Some(remaining) = remaining.strip_prefix("; ") {
             return Err(remaining.into());
         }
-        let has_drift = self.is_dry_run && self.found + self.kept > 0;
+        let has_drift = self.is_dry_run && totals.drift + totals.kept > 0;
         Ok(if has_drift { ExitCode::from(DRIFT_FOUND) } else { ExitCode::SUCCESS })
     }
 }

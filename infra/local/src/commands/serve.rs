@@ -4,22 +4,29 @@ use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use catalog::Reader;
+use catalog::{Reader, Table, Timestamp, Writer};
 use describe_images::Api;
 use describe_images::access_keys::{self, AccessKeys, Authentication};
 use describe_images::cache::ResponseCache;
+use futures_util::FutureExt as _;
 use ingest_events::ingest::log_missing_registry_urls;
+use reconcile::Reconcile;
+use registries::{EcrClient, Registries, Subscriptions};
 use secret::Secret;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::aws::api_gateway::Server;
 use crate::aws::connections::Limits;
+use crate::aws::reconcile_schedule::ReconcileSchedule;
 use crate::aws::scheduler;
 use crate::commands::greeting;
 use crate::data::OpenTable;
-use crate::options::Options;
+use crate::options::{self, Options};
 use crate::page::Page;
+use crate::status::Status;
+use crate::status::deliveries::Deliveries;
+use crate::status::metrics::Metrics;
 use crate::{data, demo};
 
 /// Of the responses that are kept until the database changes.
@@ -42,10 +49,21 @@ pub async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         None => None,
     };
     let subscriptions = options.read_subscriptions()?;
+    let accepted = subscriptions.clone().unwrap_or_default();
+    let targets = options.registry_targets(&accepted);
+    if options.reconcile_every.is_some() && targets.targets.is_empty() {
+        return Err("--reconcile-every needs a registry: --registry-url, --ecr-lookups, or a \
+                    subscription with a registryUrl"
+            .into());
+    }
     // A second process on the same address ends here, before it opens the database.
-    let cannot_listen = |error| format!("cannot listen on {}: {error}", options.listen);
-    let address = options.listen_address().await.map_err(cannot_listen)?;
-    let listener = TcpListener::bind(address).await.map_err(cannot_listen)?;
+    let listener = listen(&options.listen).await?;
+    let metrics_listener = match &options.metrics_listen {
+        Some(address) => Some(listen(address).await?),
+        None => None,
+    };
+    let metrics = Metrics::install()?;
+    tokio::spawn(metrics.clone().upkeep());
 
     let OpenTable { table, engine, location } = data::open_table(options).await?;
     let keyring = if options.is_in_memory() {
@@ -53,7 +71,6 @@ pub async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     } else {
         data::open_keyring(&options.data)?
     };
-    let accepted = subscriptions.clone().unwrap_or_default();
     log_missing_registry_urls(&accepted);
     if options.subscriptions.is_none() && options.registry_urls.is_empty() && !options.demo {
         tracing::info!(
@@ -67,13 +84,27 @@ pub async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
              stays absent unless an event contains it"
         );
     }
-    let ingest = Arc::new(options.ingest(table.clone(), accepted).await);
+    let ingest = Arc::new(options.ingest(table.clone(), accepted.clone()).await);
     if options.demo {
         demo::fill(&ingest, &options.registry, &options.region).await?;
     }
     tokio::spawn(scheduler::retry_pending_lookups(Arc::clone(&ingest)));
+    let every = options.reconcile_every;
+    let prunes = subscriptions.is_some();
+    let schedule = Arc::new(ReconcileSchedule::new(table.clone(), targets, every, prunes));
+    let deliveries = Deliveries::new(&accepted);
+    let status =
+        Arc::new(Status::new(table.clone(), deliveries, Arc::clone(&schedule), Some(metrics)));
+    // Reads of the embedded engine cost nothing.
+    if engine.is_some() {
+        tokio::spawn(scheduler::count_images(Reader::new(table.clone()), Arc::clone(&status)));
+    }
     warn_of_open_access(options, listener.local_addr()?);
-    let reader = Reader::new(table);
+    if let Some(listener) = &metrics_listener {
+        let address = listener.local_addr()?;
+        tracing::info!("the metrics are at http://{address}/metrics, for everybody who reaches it");
+    }
+    let reader = Reader::new(table.clone());
     greeting::print(options, listener.local_addr()?, &location, &reader).await?;
     let mut api =
         Api::new(reader, Secret::known(keyring), options.registry.clone(), options.region.clone());
@@ -92,6 +123,7 @@ pub async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
             region: options.region.clone(),
             signing_name: options.signing_name.clone(),
         }),
+        status,
     };
     let ended = async move {
         tokio::select! {
@@ -100,8 +132,28 @@ pub async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         }
         tracing::info!("ending");
     };
-    server.run(listener, Limits::of_process(), ended).await?;
+    let ended = ended.shared();
+    if every.is_some() {
+        schedule.start(reconcile(options, table, accepted).await, ended.clone());
+    }
+    server.run(listener, metrics_listener, Limits::of_process(), ended).await?;
     Ok(())
+}
+
+async fn listen(address: &str) -> Result<TcpListener, String> {
+    let listener = async { TcpListener::bind(options::resolve(address).await?).await };
+    listener.await.map_err(|error| format!("cannot listen on {address}: {error}"))
+}
+
+/// What reconciles the catalog with the registries of the options.
+async fn reconcile(options: &Options, table: Table, subscriptions: Subscriptions) -> Reconcile {
+    let ecr = if options.ecr_lookups { Some(EcrClient::new(&options.aws().await)) } else { None };
+    Reconcile {
+        reader: Reader::new(table.clone()),
+        writer: Writer::new(table, Timestamp::now),
+        registries: Registries::new(Arc::new(Secret::known(subscriptions)), ecr),
+        max_tags: usize::MAX,
+    }
 }
 
 /// Logs who can do what without a signature or a credential.
