@@ -154,6 +154,6 @@ fn the_program_takes_the_arguments_of_the_chart() {
         fs::write(file, content.to_string()).unwrap();
     }
     let mut process = Process::start(command);
-    assert!(process.greeting.contains("--region eu-central-1"), "{}", process.greeting);
+    assert!(process.greeting.contains("eu-central-1"), "{}", process.greeting);
     process.stop();
 }
