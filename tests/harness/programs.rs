@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::fs;
+use std::hash::{BuildHasher as _, RandomState};
 use std::io::Write as _;
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
@@ -68,8 +69,14 @@ pub fn folder(name: &str) -> PathBuf {
 }
 
 /// An unused port, for programs that cannot choose one.
+///
+/// It is below those that systems choose for outgoing connections. Otherwise, a connection of
+/// another test could take it before the program does.
 pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    std::iter::repeat_with(|| 10_000 + RandomState::new().hash_one(()) % 20_000)
+        .map(|port| u16::try_from(port).unwrap())
+        .find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .unwrap()
 }
 
 /// A process that does not outlive its test.

@@ -13,7 +13,7 @@ use secret::Secret;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::cache::ResponseCache;
+use crate::cache::{Found, ResponseCache};
 use crate::caller::{Caller, Permissions};
 use crate::describe_image_tags::{self, describe_image_tags};
 use crate::describe_images::{Described, describe_images};
@@ -133,14 +133,21 @@ impl Api {
             Operation::DescribeImages => {
                 let request = DescribeImagesRequest::parse(service, registry, body)?;
                 authorize(&request.repository)?;
-                let answer = async {
-                    let keyring = self.keyring().await?;
-                    let described = describe_images(&self.reader, &keyring, &request).await?;
-                    let Described { json, images, consumed_capacity } = described;
-                    Ok(Answer { body: json, items: images, consumed_capacity })
+                let cache = self.cache.as_ref();
+                let kept = cache.and_then(|it| it.get((service, registry.clone(), body.to_vec())));
+                let vacant = match kept {
+                    Some(Found::Answer(answer)) => return Ok(answer),
+                    Some(Found::Vacant(vacant)) => Some(vacant),
+                    None => None,
                 };
-                let Some(cache) = &self.cache else { return answer.await };
-                cache.get_or((service, registry.clone(), body.to_vec()), answer).await
+                let keyring = self.keyring().await?;
+                let described = describe_images(&self.reader, &keyring, &request).await?;
+                let Described { json, images, consumed_capacity } = described;
+                let answer = Answer { body: json, items: images, consumed_capacity };
+                if let Some(vacant) = vacant {
+                    vacant.keep(&answer);
+                }
+                Ok(answer)
             }
             Operation::ListImages => {
                 let request = list_images::parse(registry, body)?;

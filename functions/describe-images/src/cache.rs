@@ -8,10 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use catalog::{RegistryId, Service};
 
 use crate::api::Answer;
-use crate::error::ApiError;
 
 /// What DescribeImages depends on, beside the store.
 pub(crate) type Key = (Service, RegistryId, Vec<u8>);
+
+/// What a cache has room for, at least. A larger response would replace all others, and be copied.
+const MIN_RESPONSES: usize = 16;
 
 /// Responses of DescribeImages, each for as long as the store has the version that it was read in.
 pub struct ResponseCache {
@@ -26,6 +28,19 @@ struct Kept {
     version: u64,
     bytes: usize,
     answers: HashMap<Key, Arc<Answer>>,
+}
+
+/// What a cache has of a request.
+pub(crate) enum Found<'a> {
+    Answer(Answer),
+    Vacant(Vacant<'a>),
+}
+
+/// The place of a response that is to be read.
+pub(crate) struct Vacant<'a> {
+    cache: &'a ResponseCache,
+    version: u64,
+    key: Key,
 }
 
 impl fmt::Debug for ResponseCache {
@@ -45,35 +60,14 @@ impl ResponseCache {
         Self { version: Box::new(version), max_bytes, kept: Mutex::default() }
     }
 
-    /// The response that is kept, or that of `answer`. Errors are not kept.
-    pub(crate) async fn get_or(
-        &self,
-        key: Key,
-        answer: impl Future<Output = Result<Answer, ApiError>>,
-    ) -> Result<Answer, ApiError> {
-        // If the store changes while it is read, the response is not kept.
-        let Some(version) = (self.version)() else { return answer.await };
+    /// What the cache has of a request. `None` if the version is not known.
+    pub(crate) fn get(&self, key: Key) -> Option<Found<'_>> {
+        let version = (self.version)()?;
         let kept = self.kept_of(version).answers.get(&key).cloned();
-        if let Some(answer) = kept {
-            return Ok(Answer::clone(&answer));
-        }
-        let answer = answer.await?;
-        self.keep(version, key, &answer);
-        Ok(answer)
-    }
-
-    fn keep(&self, version: u64, key: Key, answer: &Answer) {
-        let bytes = size_of::<(Key, Answer)>() + key.2.len() + answer.body.len();
-        let mut kept = self.kept();
-        if kept.version != version || kept.answers.contains_key(&key) || bytes > self.max_bytes {
-            return;
-        }
-        if kept.bytes + bytes > self.max_bytes {
-            *kept = Kept { version, ..Kept::default() };
-        }
-        kept.bytes += bytes;
-        // Whoever receives it again has read nothing.
-        kept.answers.insert(key, Arc::new(Answer { consumed_capacity: 0.0, ..answer.clone() }));
+        Some(match kept {
+            Some(answer) => Found::Answer(Answer::clone(&answer)),
+            None => Found::Vacant(Vacant { cache: self, version, key }),
+        })
     }
 
     /// The responses of a version, without those of others.
@@ -87,5 +81,24 @@ impl ResponseCache {
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Vacant<'_> {
+    /// Keeps the response, unless the store has changed since the place was found.
+    pub(crate) fn keep(self, answer: &Answer) {
+        let Self { cache, version, key } = self;
+        let bytes = size_of::<(Key, Answer)>() + key.2.len() + answer.body.len();
+        let mut kept = cache.kept();
+        let is_large = bytes > cache.max_bytes / MIN_RESPONSES;
+        if kept.version != version || kept.answers.contains_key(&key) || is_large {
+            return;
+        }
+        if kept.bytes + bytes > cache.max_bytes {
+            *kept = Kept { version, ..Kept::default() };
+        }
+        kept.bytes += bytes;
+        // Whoever receives it again has read nothing.
+        kept.answers.insert(key, Arc::new(Answer { consumed_capacity: 0.0, ..answer.clone() }));
     }
 }

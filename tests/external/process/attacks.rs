@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::folder;
 
 /// The peak of the program's resident memory under each attack.
-const MAX_KIBIBYTES: u64 = 192 * 1024;
+const MAX_KIBIBYTES: u64 = 128 * 1024;
 
 const SILENT_CONNECTIONS: usize = 5000;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::body::{Body, HttpBody as _};
+use axum::body::Body;
 use futures_util::{Stream, StreamExt as _};
 use tokio::time::timeout;
 
@@ -30,11 +30,8 @@ pub(super) async fn read(
     limit: usize,
 ) -> Result<Vec<u8>, BodyError> {
     let receiving = connection.receives();
-    // A buffer that grows has up to twice the bytes that it holds. Of one of the right size, the
-    // system gives only the part that is written.
-    let expected = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-    let mut read = Vec::with_capacity(expected.min(limit));
     let mut chunks = body.into_data_stream();
+    let mut read = Vec::new();
     while let Some(chunk) = chunks.next().await {
         read.extend_from_slice(&chunk.map_err(BodyError::Incomplete)?);
         let held = receiving.hold(read.len());

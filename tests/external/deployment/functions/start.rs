@@ -36,7 +36,7 @@ async fn the_first_request_sends_only_what_it_needs() {
     let newest = json!({ "repositoryName": "my-repository-name", "maxResults": 1 });
     let tag = json!({ "repositoryName": "my-repository-name", "imageIds": [{ "imageTag": "v1" }] });
     let sent: [(&Value, &[&str]); 3] =
-        [(&page, &["query"]), (&newest, &["query"]), (&tag, &["batchgetitem", "batchgetitem"])];
+        [(&page, &["query"]), (&newest, &["query"]), (&tag, &["getitem", "getitem"])];
     for (request, sent) in sent {
         let function = start(&surroundings, &requests, "describe-images");
         // The format of the table, and the page token keys: the current one and the previous one.
