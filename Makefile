@@ -7,7 +7,7 @@ TEST := cargo test --workspace --no-fail-fast --features end-to-end/external
 
 # These mostly wait for programs that they build and start, or count instructions, of which a busy
 # machine takes no more. So they run beside the others.
-BESIDE := deployment:: amazon_ecr:: instructions_
+BESIDE := deployment:: amazon_ecr:: install:: instructions_
 
 # Each runs for a number of seconds, so they run at the same time, and beside the others.
 FUZZ := fuzz::

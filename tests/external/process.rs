@@ -4,15 +4,21 @@
 mod attacks;
 mod aws_config;
 mod crashes;
+mod demo;
 mod figures;
+mod greeting;
 mod keys;
 mod lookups;
+mod ls;
+mod metrics;
 mod options;
 mod page_token_keys;
 mod reconcile;
 mod replay;
 mod secrets;
+mod shells;
 mod signals;
+mod status;
 mod stores;
 
 use std::fs;
@@ -27,11 +33,15 @@ use serde_json::{Value, json};
 
 /// How long a process may take to end, or for any other step.
 const LIMIT: Duration = Duration::from_secs(5);
-const OPTIONS: [&str; 16] = [
+const OPTIONS: [&str; 23] = [
     "aws-config",
     "reconcile",
     "replay",
     "keys",
+    "ls",
+    "status",
+    "completions",
+    "man",
     "--listen",
     "--data",
     "--in-memory",
@@ -42,8 +52,11 @@ const OPTIONS: [&str; 16] = [
     "--signing-name",
     "--subscriptions",
     "--ecr-lookups",
+    "--reconcile-every",
+    "--metrics-listen",
     "--table",
     "--demo",
+    "--no-page",
 ];
 
 /// An empty folder for one test, with the folder `work` in it.

@@ -7,6 +7,8 @@ mod first_fill;
 mod layout;
 mod manifest_lookups;
 mod pushes;
+mod readme;
+mod scheduled;
 mod setup;
 
 use std::time::Duration;
@@ -22,6 +24,7 @@ use self::pushes::{
     a_deletion_by_digest, a_docker_image, a_docker_list, a_second_tag, a_tag_that_moves, an_index,
     an_oci_image, pulls, what_happened_while_the_catalog_was_down,
 };
+use self::scheduled::a_program_that_reconciles_at_an_interval;
 use self::setup::Setup;
 
 /// The catalog must list a change this soon after the client returned.
@@ -77,6 +80,13 @@ with_and_without_references!(
 async fn two_thousand_images_from_before_the_catalog() {
     if let Some(setup) = Setup::start("two_thousand_images_from_before_the_catalog", true).await {
         two_thousand_images_from_before(setup).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reconciliation_at_an_interval() {
+    if let Some(setup) = Setup::start("reconciliation_at_an_interval", true).await {
+        a_program_that_reconciles_at_an_interval(setup).await;
     }
 }
 

@@ -7,7 +7,11 @@ use describe_images::access_keys::{AccessKeys, Authentication};
 use describe_images::page_token::Keyring;
 use image_catalog::aws::api_gateway::Server;
 use image_catalog::aws::connections::Limits;
-use registries::Subscriptions;
+use image_catalog::aws::reconcile_schedule::ReconcileSchedule;
+use image_catalog::page::Page;
+use image_catalog::status::Status;
+use image_catalog::status::deliveries::Deliveries;
+use registries::{RegistryTargets, Subscriptions};
 use secret::Secret;
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -41,7 +45,8 @@ impl Catalog {
 
     /// A catalog on a given port, with a given default registry.
     pub fn listen(listener: TcpListener, store: Store, keys: &str, registry: RegistryId) -> Self {
-        Self::serve(listener, store, keys, None, None, registry, Limits::of_process())
+        let server = Server { default_registry: registry, ..default_server(&store, keys) };
+        Self::serve(listener, store, server, Limits::of_process())
     }
 
     /// Returns when the requests in flight are completed and connections are refused.
@@ -52,9 +57,8 @@ impl Catalog {
 
     /// A catalog with these limits of connections.
     pub async fn start_limited(store: Store, limits: Limits) -> Self {
-        let (keys, registry) =
-            (Keyring::generate_key().unwrap(), RegistryId::parse(REGISTRY).unwrap());
-        Self::serve(any_port().await, store, &keys, None, None, registry, limits)
+        let server = default_server(&store, &Keyring::generate_key().unwrap());
+        Self::serve(any_port().await, store, server, limits)
     }
 
     /// A catalog that accepts events of these subscriptions only.
@@ -69,9 +73,13 @@ impl Catalog {
         limits: Limits,
     ) -> Self {
         let subscriptions = Subscriptions::parse(&subscriptions.to_string()).unwrap();
-        let (keys, registry) =
-            (Keyring::generate_key().unwrap(), RegistryId::parse(REGISTRY).unwrap());
-        Self::serve(any_port().await, store, &keys, None, Some(subscriptions), registry, limits)
+        let server = Server {
+            ingest: Arc::new(store.ingest_of(subscriptions.clone())),
+            status: Arc::new(status(&store, &subscriptions)),
+            subscriptions: Some(subscriptions),
+            ..default_server(&store, &Keyring::generate_key().unwrap())
+        };
+        Self::serve(any_port().await, store, server, limits)
     }
 
     /// A catalog that authenticates the callers in `callers`, a list of access keys, if
@@ -82,38 +90,62 @@ impl Catalog {
 
     /// A catalog that authenticates callers.
     pub async fn start_authenticated(store: Store, callers: Authentication) -> Self {
-        let (keys, registry) =
-            (Keyring::generate_key().unwrap(), RegistryId::parse(REGISTRY).unwrap());
-        let limits = Limits::of_process();
-        Self::serve(any_port().await, store, &keys, Some(callers), None, registry, limits)
+        let server = Server {
+            authentication: Some(callers),
+            ..default_server(&store, &Keyring::generate_key().unwrap())
+        };
+        Self::serve(any_port().await, store, server, Limits::of_process())
     }
 
-    fn serve(
-        listener: TcpListener,
+    /// A catalog with the page for browsers. If there are `callers`, it authenticates them.
+    pub async fn start_with_page(
         store: Store,
-        keys: &str,
-        authentication: Option<Authentication>,
-        subscriptions: Option<Subscriptions>,
-        default_registry: RegistryId,
-        limits: Limits,
+        callers: Option<&Value>,
+        signing_name: Option<&str>,
     ) -> Self {
-        let url = format!("http://{}", listener.local_addr().unwrap());
         let server = Server {
-            api: store.api(Keyring::parse(keys).unwrap()),
-            authentication,
-            ingest: Arc::new(store.ingest_of(subscriptions.clone().unwrap_or_default())),
-            subscriptions,
-            default_registry,
-            default_service: Service::Ecr,
+            authentication: callers.map(|callers| authentication(callers, signing_name)),
+            page: Some(Page {
+                region: REGION.to_owned(),
+                signing_name: signing_name.map(str::to_owned),
+            }),
+            ..default_server(&store, &Keyring::generate_key().unwrap())
         };
+        Self::serve(any_port().await, store, server, Limits::of_process())
+    }
+
+    fn serve(listener: TcpListener, store: Store, server: Server, limits: Limits) -> Self {
+        let url = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel();
         let stopped = async {
             let _ = stopped.await;
         };
         let serving =
-            tokio::spawn(async move { server.run(listener, limits, stopped).await.unwrap() });
+            tokio::spawn(async move { server.run(listener, None, limits, stopped).await.unwrap() });
         Self { url, store, stop: Some(stop), serving }
     }
+}
+
+/// A server that requires no signature and no credential, and has no page.
+fn default_server(store: &Store, keys: &str) -> Server {
+    Server {
+        api: store.api(Keyring::parse(keys).unwrap()),
+        authentication: None,
+        ingest: Arc::new(store.ingest_of(Subscriptions::default())),
+        subscriptions: None,
+        default_registry: RegistryId::parse(REGISTRY).unwrap(),
+        default_service: Service::Ecr,
+        page: None,
+        status: Arc::new(status(store, &Subscriptions::default())),
+    }
+}
+
+/// The status of a server that does not reconcile.
+fn status(store: &Store, subscriptions: &Subscriptions) -> Status {
+    let table = store.table.clone();
+    let targets = RegistryTargets::new(None, subscriptions);
+    let schedule = Arc::new(ReconcileSchedule::new(table.clone(), targets, None, false));
+    Status::new(table, Deliveries::new(subscriptions), schedule, None)
 }
 
 /// The authentication of the callers in `callers`, a list of access keys.

@@ -12,6 +12,9 @@ use serde_json::{Value, json};
 
 use super::{KilledOnDrop, REGION, REGISTRY, START_LIMIT, digest, sample, time, wait_until};
 
+/// The variable of the option `--listen`.
+const LISTEN: &str = "IMAGE_CATALOG_LISTEN";
+
 /// The binary `image-catalog`, built if necessary.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
@@ -35,9 +38,14 @@ pub fn command(folder: &Path) -> Command {
     fs::create_dir_all(&work).unwrap();
     let log = fs::OpenOptions::new().create(true).append(true).open(folder.join("log")).unwrap();
     command.current_dir(&work).stdin(Stdio::null()).stderr(log);
-    for variable in ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL", "RUST_LOG"] {
+    let variables = std::env::vars_os().map(|(name, _)| name);
+    for variable in variables.filter(|name| name.to_string_lossy().starts_with("AWS_")) {
         command.env_remove(variable);
     }
+    for variable in ["RUST_LOG", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", LISTEN] {
+        command.env_remove(variable);
+    }
+    command.env("AWS_EC2_METADATA_DISABLED", "true");
     // Files in these directories are found by the test.
     for variable in ["HOME", "TMPDIR", "SQLITE_TMPDIR"] {
         command.env(variable, &work);
@@ -72,7 +80,9 @@ impl Process {
     }
 
     pub fn spawn(mut command: Command) -> Self {
-        if !command.get_args().any(|argument| argument == "--listen") {
+        let has_address = command.get_args().any(|argument| argument == "--listen")
+            || command.get_envs().any(|(name, value)| name == LISTEN && value.is_some());
+        if !has_address {
             command.args(["--listen", "127.0.0.1:0"]);
         }
         let log_file = command.get_current_dir().unwrap().with_file_name("log");
@@ -91,8 +101,8 @@ impl Process {
     #[must_use]
     pub fn ready(mut self) -> Self {
         let deadline = Instant::now() + START_LIMIT;
-        // After the commands comes an empty line.
-        while !self.greeting.contains("  aws ") || !self.greeting.ends_with("\n\n") {
+        // An empty line follows the address, and another one the commands.
+        while self.greeting.matches("\n\n").count() < 2 {
             match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) => self.greeting.extend([line.as_str(), "\n"]),
                 Err(error) => {

@@ -18,6 +18,26 @@ pub fn signature_headers(
     headers: &[(&str, &str)],
     body: &str,
 ) -> Vec<(String, String)> {
+    method_signature_headers("POST", credentials, signing_name, url, headers, body)
+}
+
+/// The headers that sign a `GET` request now.
+pub fn get_signature_headers(
+    credentials: &Credentials,
+    signing_name: &str,
+    url: &str,
+) -> Vec<(String, String)> {
+    method_signature_headers("GET", credentials, signing_name, url, &[], "")
+}
+
+fn method_signature_headers(
+    method: &str,
+    credentials: &Credentials,
+    signing_name: &str,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Vec<(String, String)> {
     let identity = Identity::from(credentials.clone());
     // The catalog uses the real clock.
     let now = jiff::Timestamp::from(Timestamp::now());
@@ -31,7 +51,7 @@ pub fn signature_headers(
         .unwrap()
         .into();
     let body = SignableBody::Bytes(body.as_bytes());
-    let request = SignableRequest::new("POST", url, headers.iter().copied(), body).unwrap();
+    let request = SignableRequest::new(method, url, headers.iter().copied(), body).unwrap();
     let (instructions, _) = sign(request, &parameters).unwrap().into_parts();
     let headers = instructions.headers();
     headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()

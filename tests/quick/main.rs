@@ -13,6 +13,7 @@ mod readers;
 mod reading;
 mod reconcile;
 mod signatures;
+mod status;
 mod store;
 mod webhooks;
 mod wire;

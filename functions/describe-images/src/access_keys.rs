@@ -29,6 +29,7 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::rand;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use catalog::identifier::Glob;
 use catalog::{RegistryId, Service};
 use http::request::Parts;
 use jiff::Timestamp;
@@ -36,7 +37,7 @@ use secret::Secret;
 use serde::{Deserialize, Serialize};
 use signatures::{Signature, SignatureError, TERMINATOR};
 
-use crate::caller::{Caller, Permissions, RepositoryPattern};
+use crate::caller::{Caller, Permissions};
 use crate::error::ApiError;
 use crate::service;
 
@@ -50,7 +51,7 @@ pub const MAX_AGE: Duration = Duration::from_mins(15);
 
 /// The first characters of the ids that the catalog makes. Those of AWS begin with others, so that
 /// nobody takes one for the other.
-const ID_PREFIX: &str = "IMGC";
+pub const ID_PREFIX: &str = "IMGC";
 
 /// The other characters of an id.
 const ID_ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
@@ -149,7 +150,7 @@ struct KnownKey {
     credentials: Credentials,
     account: RegistryId,
     arn: String,
-    repositories: Vec<RepositoryPattern>,
+    repositories: Vec<Glob>,
 }
 
 impl AccessKeys {
@@ -178,8 +179,7 @@ impl KnownKey {
             key.expiration.map(SystemTime::from),
             "access keys",
         );
-        let repositories =
-            repositories.iter().map(|pattern| RepositoryPattern::parse(pattern)).collect();
+        let repositories = repositories.iter().map(|pattern| Glob::parse(pattern)).collect();
         Ok(Self { credentials, account, arn: key.arn, repositories })
     }
 }

@@ -1,7 +1,7 @@
 //! The caller of a request, and what they may read.
 
+use catalog::identifier::Glob;
 use catalog::{RegistryId, Repository, RepositoryArn, Service, arn};
-use regex_lite::Regex;
 
 use crate::error::ApiError;
 use crate::service::Operation;
@@ -26,20 +26,7 @@ pub struct Permissions {
     pub region: String,
     /// The repositories, as `<registryId>/<repositoryName>`, or
     /// `ecr-public/<registryId>/<repositoryName>`.
-    pub repositories: Vec<RepositoryPattern>,
-}
-
-/// Some repositories: their names, in which `*` stands for anything.
-#[derive(Debug, Clone)]
-pub struct RepositoryPattern(Regex);
-
-impl RepositoryPattern {
-    /// Parses a pattern such as `123456789012/team/*`. Every text is valid.
-    #[must_use]
-    pub fn parse(text: &str) -> Self {
-        let parts: Vec<String> = text.split('*').map(regex_lite::escape).collect();
-        Self(catalog::identifier::whole(&parts.join(".*")))
-    }
+    pub repositories: Vec<Glob>,
 }
 
 impl Caller {
@@ -57,7 +44,7 @@ impl Caller {
 
     /// `AccessDeniedException` for a list of the repositories of a registry, unless the caller may
     /// read all of them. Only a `*` in a pattern matches the `*` that stands for them.
-    pub(crate) fn authorize_all(
+    pub fn authorize_all(
         &self,
         operation: Operation,
         service: Service,
@@ -78,7 +65,7 @@ impl Caller {
         resource: impl FnOnce(&str) -> String,
     ) -> Result<(), ApiError> {
         let Some(permissions) = &self.permissions else { return Ok(()) };
-        if permissions.repositories.iter().any(|pattern| pattern.0.is_match(repository)) {
+        if permissions.repositories.iter().any(|pattern| pattern.matches(repository)) {
             return Ok(());
         }
         Err(ApiError::AccessDenied {

@@ -45,14 +45,19 @@ impl Operation {
     }
 }
 
+/// The name of the service in `X-Amz-Target`.
+#[must_use]
+pub fn target(service: Service) -> &'static str {
+    match service {
+        Service::Ecr => "AmazonEC2ContainerRegistry_V20150921",
+        Service::EcrPublic => "SpencerFrontendService",
+    }
+}
+
 /// The service of a name in `X-Amz-Target`.
 #[must_use]
 pub fn from_target(name: &str) -> Option<Service> {
-    match name {
-        "AmazonEC2ContainerRegistry_V20150921" => Some(Service::Ecr),
-        "SpencerFrontendService" => Some(Service::EcrPublic),
-        _ => None,
-    }
+    Service::ALL.into_iter().find(|service| target(*service) == name)
 }
 
 /// Whether the service has an operation of this name.

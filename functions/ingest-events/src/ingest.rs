@@ -13,14 +13,16 @@ use catalog::writer::Applied;
 use catalog::{Change, ChangeKind, Deliveries, Table, Timestamp, Writer};
 use futures_util::future::{join_all, try_join_all};
 use metrics::{Unit, counter, histogram};
-use registries::{EcrClient, Registries, RegistryAddress, Source, Subscription, Subscriptions};
+use registries::{
+    EcrClient, Registries, Registry, RegistryAddress, Source, Subscription, Subscriptions,
+};
 use secret::Secret;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::lookup::{Lookup, Lookups};
+use crate::lookup::{Lookup, Lookups, Pending};
 use crate::source::{Effect, Interpreted, MalformedEvent, Meaning, Origin, interpret};
 
 /// The units of the histograms that are not counts.
@@ -56,6 +58,12 @@ pub fn log_missing_registry_urls(subscriptions: &Subscriptions) {
              event contains it"
         );
     }
+}
+
+/// Logs that a product tests its webhook, which its user looks for.
+fn log_test(origin: &Origin) {
+    let subscription = origin.subscription.as_ref().map(|subscription| &subscription.id);
+    tracing::info!(source = %origin.source, subscription, "received a test event");
 }
 
 /// Larger events are decoded one at a time: decoded, one may take forty times as much memory.
@@ -216,6 +224,12 @@ impl Ingest {
     /// Applies the events of a delivery, as far as they contain what the catalog holds.
     pub async fn ingest(&self, origin: &Origin, delivery: &[u8]) -> Result<Ingested, IngestError> {
         let mut report = Report::default();
+        // Harbor tests a webhook without a body.
+        if origin.source == Source::Harbor && delivery.is_empty() {
+            log_test(origin);
+            report.ignored += 1;
+            return Ok(Ingested { report, lookups: Vec::new() });
+        }
         let received_at = self.first_received_at(origin, delivery).await?;
         if received_at < origin.received_at.minus(LATENESS_WINDOW) {
             let subscription = origin.subscription.as_ref().map(|known| &known.id);
@@ -307,6 +321,10 @@ impl Ingest {
                 tracing::debug!(reason, "ignored an event");
                 return Ok(Outcome::Ignored);
             }
+            Meaning::Test => {
+                log_test(origin);
+                return Ok(Outcome::Ignored);
+            }
         };
         if let Some(subscription) = &origin.subscription
             && let Some(repository) =
@@ -371,6 +389,12 @@ impl Ingest {
             }
         });
         Ok(())
+    }
+
+    /// The pending lookups of each registry that has some, as the last round of retries counted
+    /// them, and since.
+    pub async fn pending_lookups(&self) -> Vec<(Registry, Pending)> {
+        self.lookups.pending().await
     }
 
     /// Retries the pending lookups that are due, until the time is up. Returns how many are no longer

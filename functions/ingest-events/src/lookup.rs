@@ -162,8 +162,22 @@ pub struct Lookups {
     addresses: Vec<RegistryAddress>,
     slots: Slots,
     lanes: Lanes,
-    /// The pending lookups of each registry, as the last round of retries counted them, and since.
-    numbers: Mutex<HashMap<Registry, usize>>,
+    numbers: Mutex<HashMap<Registry, Pending>>,
+}
+
+/// The pending lookups of a registry, as the last round of retries counted them, and since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Pending {
+    pub number: usize,
+    /// The time of the first push among them.
+    pub oldest: Option<Timestamp>,
+}
+
+impl Pending {
+    fn add(&mut self, lookup: &Lookup) {
+        self.number += 1;
+        self.oldest = self.oldest.into_iter().chain([lookup.time]).min();
+    }
 }
 
 /// The result of a lookup.
@@ -209,12 +223,12 @@ impl Lookups {
         let mut dropped = 0;
         for (id, lookup) in by_id {
             let mut numbers = self.numbers.lock().await;
-            let number = numbers.entry(lookup.registry.clone()).or_default();
-            if *number >= MAX_PENDING {
+            let pending = numbers.entry(lookup.registry.clone()).or_default();
+            if pending.number >= MAX_PENDING {
                 dropped += 1;
                 continue;
             }
-            *number += 1;
+            pending.add(&lookup);
             drop(numbers);
             self.pending.put(&id, lookup.time, &lookup).await?;
             kept.push(lookup);
@@ -227,10 +241,21 @@ impl Lookups {
     }
 
     async fn remove(&self, id: &str, lookup: &Lookup) -> Result<(), StoreError> {
-        if let Some(number) = self.numbers.lock().await.get_mut(&lookup.registry) {
-            *number = number.saturating_sub(1);
+        let mut numbers = self.numbers.lock().await;
+        if let Some(pending) = numbers.get_mut(&lookup.registry) {
+            pending.number = pending.number.saturating_sub(1);
+            if pending.number == 0 {
+                numbers.remove(&lookup.registry);
+            }
         }
+        drop(numbers);
         self.pending.remove(id, lookup).await
+    }
+
+    /// The pending lookups of each registry that has some.
+    pub(crate) async fn pending(&self) -> Vec<(Registry, Pending)> {
+        let numbers = self.numbers.lock().await;
+        numbers.iter().map(|(registry, pending)| (registry.clone(), *pending)).collect()
     }
 
     /// Completes lookups until the time is up, and keeps those that may be completed later.
@@ -308,15 +333,21 @@ impl Lookups {
         let (repository, reference) = (&lookup.repository, lookup.reference());
         let request = self.registries.manifest(&lookup.registry, &lookup.name, reference);
         let found = timeout_at(until, request).await.unwrap_or(Err(RegistryUnavailable::TimedOut));
+        let count = |outcome| counter!("Lookups", "Outcome" => outcome).increment(1);
         let found = match found {
-            Ok(ManifestLookup::Found(found)) => *found,
+            Ok(ManifestLookup::Found(found)) => {
+                count("Found");
+                *found
+            }
             Ok(ManifestLookup::NotFound(_)) if lookup.is_early() => return Ok(Outcome::TooEarly),
             Ok(ManifestLookup::NotFound(reason)) => {
+                count("NotFound");
                 let reason = causes(&reason);
                 tracing::warn!(%repository, reference, reason, "the manifest was not found");
                 return Ok(Outcome::Completed);
             }
             Err(error) => {
+                count("Unavailable");
                 // A refusal is of one manifest; 429 is of all requests.
                 let is_registry =
                     !matches!(error, RegistryUnavailable::Status(400..=428 | 430..=499));
@@ -373,7 +404,7 @@ impl Lookups {
     /// permissions may differ between them.
     async fn due(&self) -> Result<HashMap<Target, Vec<Due>>, StoreError> {
         let mut due: HashMap<_, Vec<Due>> = HashMap::new();
-        let mut numbers = HashMap::new();
+        let mut numbers: HashMap<Registry, Pending> = HashMap::new();
         let mut last: Option<String> = None;
         loop {
             let page = self.pending.list(last.as_deref()).await?;
@@ -387,7 +418,7 @@ impl Lookups {
                         continue;
                     }
                 };
-                *numbers.entry(lookup.registry.clone()).or_default() += 1;
+                numbers.entry(lookup.registry.clone()).or_default().add(&lookup);
                 let name = if lookup.is_ecr() { lookup.name.clone() } else { String::new() };
                 let lookups = due.entry((lookup.registry.clone(), name)).or_default();
                 if pending.is_due(Timestamp::now())
@@ -398,10 +429,11 @@ impl Lookups {
                 }
             }
         }
-        for (registry, number) in &numbers {
+        for (registry, Pending { number, .. }) in &numbers {
             tracing::info!(%registry, number, "lookups are pending");
         }
-        histogram!("PendingLookups").record(numbers.values().sum::<usize>() as f64);
+        let number: usize = numbers.values().map(|pending| pending.number).sum();
+        histogram!("PendingLookups").record(number as f64);
         *self.numbers.lock().await = numbers;
         Ok(due)
     }

@@ -51,6 +51,8 @@ pub enum Meaning {
     Effects(Vec<Effect>),
     /// It is about something that the catalog does not hold; with the reason.
     Ignored(String),
+    /// The product sends it to test the webhook; it is about nothing that exists.
+    Test,
 }
 
 /// One effect of an event.

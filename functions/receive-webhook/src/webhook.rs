@@ -78,20 +78,40 @@ pub fn receive<'a>(
     let subscription = subscriptions
         .authenticate(source, id.as_deref(), token.as_deref(), headers, body)
         .ok_or(Refusal::Unauthorized)?;
-    // A signature is of the body alone.
-    let body = match subscription.credential {
-        Credential::Hmac(_) => Cow::Borrowed(body),
-        Credential::Bearer(_) | Credential::Basic(_) => structured(headers, body),
+    // A signature is of the body alone, so that no header decides what it means.
+    let body = match (source, &subscription.credential) {
+        (Source::Artifactory, Credential::Hmac(_)) => Cow::Borrowed(body),
+        _ => event(source, headers, body),
     };
     Ok(Webhook { subscription, body })
+}
+
+/// The event in a body, in the form that `ingest-events` decodes.
+#[must_use]
+pub fn event<'a>(source: Source, headers: &HeaderMap, body: &'a [u8]) -> Cow<'a, [u8]> {
+    match source {
+        Source::Github => without_form(body),
+        _ => structured(headers, body),
+    }
+}
+
+/// Takes the event from the form `payload=…`, which is GitHub's default content type. No JSON begins
+/// like it. So a signed body has one meaning, whatever the header `Content-Type` is.
+///
+/// <https://docs.github.com/en/webhooks/using-webhooks/creating-webhooks>
+fn without_form(body: &[u8]) -> Cow<'_, [u8]> {
+    if !body.starts_with(b"payload=") {
+        return Cow::Borrowed(body);
+    }
+    let payload = url::form_urlencoded::parse(body).next();
+    payload.map_or(Cow::Borrowed(body), |(_, event)| Cow::Owned(event.into_owned().into_bytes()))
 }
 
 /// Converts a CloudEvent from the binary form, whose attributes are headers, to the structured
 /// form, whose attributes are members. Other bodies stay the same.
 ///
 /// <https://github.com/cloudevents/spec/blob/main/cloudevents/bindings/http-protocol-binding.md>
-#[must_use]
-pub fn structured<'a>(headers: &HeaderMap, body: &'a [u8]) -> Cow<'a, [u8]> {
+fn structured<'a>(headers: &HeaderMap, body: &'a [u8]) -> Cow<'a, [u8]> {
     if !headers.contains_key("ce-specversion") {
         return Cow::Borrowed(body);
     }

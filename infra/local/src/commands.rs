@@ -1,18 +1,59 @@
 //! The commands of `image-catalog`.
 
 pub mod aws_config;
+pub mod completions;
+mod greeting;
+pub mod health;
 pub mod keys;
+pub mod ls;
+pub mod man;
+pub mod progress;
 pub mod reconcile;
 pub mod replay;
 pub mod serve;
+pub mod status;
 
 use std::io::{self, Write as _};
+
+use catalog::Timestamp;
+use clap::ValueEnum;
+
+/// The form of an output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum OutputFormat {
+    #[default]
+    Table,
+    Json,
+}
 
 /// Writes a line to the standard output, or says why it cannot: `println!` panics then.
 fn print_line(line: &str) -> io::Result<()> {
     let mut output = io::stdout().lock();
     writeln!(output, "{line}")?;
     output.flush()
+}
+
+/// Writes a line about work that goes on where nobody reads it, as in `| head`.
+fn report(line: &str) -> io::Result<()> {
+    match progress::suspend(|| print_line(line)) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        printed => printed,
+    }
+}
+
+/// A text of others, without the control characters that a terminal would obey.
+pub(crate) fn printable(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
+}
+
+/// A time in a table, in whole seconds.
+fn time(time: Option<Timestamp>) -> String {
+    time.map_or_else(unknown, |time| format!("{:.0}", jiff::Timestamp::from(time)))
+}
+
+/// In a table, in place of what is not known.
+fn unknown() -> String {
+    "-".to_owned()
 }
 
 /// A text as a shell reads it: in quotation marks if it has characters of another meaning.

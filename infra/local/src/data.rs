@@ -4,7 +4,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{
-    DirBuilderExt as _, FileExt as _, OpenOptionsExt as _, PermissionsExt as _,
+    DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
 };
 use std::path::{Path, PathBuf};
 
@@ -81,8 +81,23 @@ pub async fn open_table(options: &Options) -> Result<OpenTable, DataError> {
 /// Opens the table of the options if it exists. Messages of a queue are deleted there once they are
 /// applied, so that they must not go to a table that was named by mistake.
 pub async fn open_existing_table(options: &Options) -> Result<Table, DataError> {
-    if std::env::var_os(ENDPOINT).is_none() && !options.data.exists() {
-        return Err(DataError::NoCatalog(options.data.display().to_string()));
+    let (table, engine) = find_table(options).await?;
+    table.claim_format().await?;
+    engine.map(|engine| tokio::spawn(scheduler::remove_expired(engine)));
+    Ok(table)
+}
+
+/// Opens the table of the options if it exists, for a command that only reads.
+pub async fn open_table_to_read(options: &Options) -> Result<Table, DataError> {
+    let (table, _) = find_table(options).await?;
+    table.check_format().await?;
+    Ok(table)
+}
+
+/// The table of the options, unless it does not exist, and the engine if it is the embedded one.
+async fn find_table(options: &Options) -> Result<(Table, Option<Engine>), DataError> {
+    if std::env::var_os(ENDPOINT).is_none() && !options.data.join(DATABASE_FILE).exists() {
+        return Err(DataError::NoCatalog(absolute(&options.data)));
     }
     let (client, engine, location) = open_dynamodb(options).await?;
     let name = options.table.clone();
@@ -92,10 +107,7 @@ pub async fn open_existing_table(options: &Options) -> Result<Table, DataError> 
         location,
         error: error.into(),
     })?;
-    let table = Table { client, name };
-    table.claim_format().await?;
-    engine.map(|engine| tokio::spawn(scheduler::remove_expired(engine)));
-    Ok(table)
+    Ok((Table { client, name }, engine))
 }
 
 /// A client of the DynamoDB of the options, the engine if it is the embedded one, and where it is.
@@ -103,17 +115,20 @@ pub async fn open_existing_table(options: &Options) -> Result<Table, DataError> 
 async fn open_dynamodb(
     options: &Options,
 ) -> Result<(aws_sdk_dynamodb::Client, Option<Engine>, String), DataError> {
-    if let Ok(endpoint) = std::env::var(ENDPOINT) {
+    // Sample images belong into no table that others read.
+    if !options.demo
+        && let Ok(endpoint) = std::env::var(ENDPOINT)
+    {
         let configuration = aws_config::load_defaults(BehaviorVersion::latest()).await;
         let client = aws_sdk_dynamodb::Client::new(&configuration);
         return Ok((client, None, format!("in the DynamoDB at {endpoint}")));
     }
-    let (engine, location) = if options.in_memory {
+    let (engine, location) = if options.is_in_memory() {
         (Engine::in_memory()?, "in memory".to_owned())
     } else {
         (
             open_engine(&options.data, &options.table).await?,
-            format!("in {}", options.data.display()),
+            format!("in {}", absolute(&options.data)),
         )
     };
     Ok((engine.client(), Some(engine), location))
@@ -139,7 +154,10 @@ pub async fn open_engine(directory: &Path, table: &str) -> Result<Engine, DataEr
         let draft = draft_of(&file);
         create_database(&draft, table).await?;
         let failed = |error| DataError::File { path: draft.display().to_string(), error };
-        publish(&draft, &file).map_err(failed)?;
+        if publish(&draft, &file).map_err(failed)? {
+            // The process may run in another directory than was meant.
+            tracing::info!("created a new, empty catalog in {}", absolute(directory));
+        }
     }
     warn_of_permissions(&file);
     Ok(Engine::open(&file)?)
@@ -169,19 +187,28 @@ fn create_private(file: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)
 }
 
-/// Gives a file its name, unless another process was first.
-fn publish(draft: &Path, file: &Path) -> io::Result<()> {
-    match fs::hard_link(draft, file) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => fs::remove_file(draft),
-    }
+/// Gives a file its name, unless another process was first. Returns whether it has it.
+fn publish(draft: &Path, file: &Path) -> io::Result<bool> {
+    let is_first = match fs::hard_link(draft, file) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+        linked => linked.map(|()| true)?,
+    };
+    fs::remove_file(draft)?;
+    Ok(is_first)
+}
+
+/// The whole path of a directory, for its user.
+fn absolute(directory: &Path) -> String {
+    std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned()).display().to_string()
 }
 
 /// Logs that other users of the computer can read a file with secrets, or change it.
 pub(crate) fn warn_of_permissions(file: &Path) {
     let Ok(metadata) = fs::metadata(file) else { return };
     let mode = metadata.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
+    // Who is not the owner reads it as a member of its group.
+    let is_owner = metadata.uid() == rustix::process::geteuid().as_raw();
+    if mode & if is_owner { 0o077 } else { 0o037 } != 0 {
         tracing::warn!(
             "other users may read or change {}: its permissions are {mode:o}, not 600",
             file.display()
@@ -215,7 +242,7 @@ fn create_keys(file: &Path) -> Result<(), DataError> {
         writer.sync_all()?;
         publish(&draft, file)
     };
-    write().map_err(|error| DataError::File { path: file.display().to_string(), error })
+    write().map(drop).map_err(|error| DataError::File { path: file.display().to_string(), error })
 }
 
 /// Creates keys that end with the process.

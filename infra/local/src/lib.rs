@@ -3,11 +3,19 @@
 //! - [`options`]: the command line
 //! - [`commands`]: what it does, one file for each command
 //! - [`aws`]: what runs in place of AWS's services
+//! - [`client`]: the catalog that a command reads
 //! - [`data`]: the files that the process keeps
+//! - [`reconciliation`]: what a reconciliation with a registry found
+//! - [`status`]: what the process knows of its own work
 //! - [`demo`]: the sample images
+//! - [`page`]: the page for browsers
 
 pub mod aws;
+pub mod client;
 pub mod commands;
 pub mod data;
 pub mod demo;
 pub mod options;
+pub mod page;
+pub mod reconciliation;
+pub mod status;

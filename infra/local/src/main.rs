@@ -1,21 +1,29 @@
 //! `image-catalog`: the whole catalog in one process.
 
-use std::io::IsTerminal as _;
+use std::error::Error;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use clap::Parser as _;
-use image_catalog::commands::{aws_config, keys, reconcile, replay, serve};
+use catalog::table::causes;
+use image_catalog::commands::{
+    aws_config, completions, health, keys, ls, man, progress, reconcile, replay, serve, status,
+};
 use image_catalog::options::{Command, Options};
 use tracing_subscriber::EnvFilter;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let options = Options::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let options = Options::from_command_line();
+    let level = match options.command {
+        // The log of the requests is the catalog's.
+        Some(Command::Ls(_) | Command::Status(_)) => "warn,aws_config=error",
+        _ => "info",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(|| progress::Log)
+        .with_ansi(console::colors_enabled_stderr())
         .init();
     let ended = match &options.command {
         Some(Command::AwsConfig(command)) => aws_config::run(command),
@@ -26,13 +34,35 @@ async fn main() -> ExitCode {
         Some(Command::Keys(command)) => {
             keys::run(&options, command).await.map(|()| ExitCode::SUCCESS)
         }
+        Some(Command::Health) => health::run(&options).await.map(|()| ExitCode::SUCCESS),
+        Some(Command::Ls(command)) => ls::run(&options, command).await.map(|()| ExitCode::SUCCESS),
+        Some(Command::Status(command)) => {
+            status::run(&options, command).await.map(|()| ExitCode::SUCCESS)
+        }
+        Some(Command::Completions(command)) => {
+            completions::run(command).map(|()| ExitCode::SUCCESS)
+        }
+        Some(Command::Man(command)) => man::run(command).map(|()| ExitCode::SUCCESS),
         None => serve::run(&options).await.map(|()| ExitCode::SUCCESS),
     };
     match ended {
         Ok(code) => code,
+        // Nobody reads the output any longer, as in `| head`.
+        Err(error) if is_broken_pipe(&*error) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{}", catalog::table::causes(&*error));
+            let error = causes(&*error);
+            match options.command {
+                None => tracing::error!("{error}"),
+                // As the errors of the options.
+                Some(_) => drop(writeln!(io::stderr(), "error: {error}")),
+            }
             ExitCode::FAILURE
         }
     }
+}
+
+/// Whether it is the error of a write to the standard output, which a reader has closed.
+fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
+    let error = error.downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }

@@ -1,22 +1,38 @@
 //! The command line.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use aws_config::{BehaviorVersion, SdkConfig};
 use catalog::{RegistryId, Service, Table};
 use clap::builder::NonEmptyStringValueParser;
-use clap::{Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use ingest_events::Ingest;
-use registries::{EcrClient, RegistryAddress, Subscriptions};
+use jiff::{Span, SpanRelativeTo};
+use registries::{
+    EcrClient, Registry, RegistryAddress, RegistryTarget, RegistryTargets, Scope, Subscriptions,
+};
 use secret::Secret;
 use url::Url;
 
 use crate::commands::aws_config::AwsConfigOptions;
+use crate::commands::completions::CompletionsOptions;
 use crate::commands::keys::KeysOptions;
+use crate::commands::ls::LsOptions;
+use crate::commands::man::ManOptions;
 use crate::commands::reconcile::ReconcileOptions;
 use crate::commands::replay::ReplayOptions;
+use crate::commands::status::StatusOptions;
 use crate::data::{self, DataError};
+
+/// Where the catalog listens by default.
+pub const LISTEN: &str = "127.0.0.1:5015";
+
+/// Of reconciliations.
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A catalog of container images that answers Amazon ECR's and ECR Public's DescribeImages, kept
 /// current by the events of registries.
@@ -24,13 +40,17 @@ use crate::data::{self, DataError};
 /// AWS_ENDPOINT_URL_DYNAMODB names a DynamoDB to use instead of the embedded one; RUST_LOG sets
 /// what is logged.
 #[derive(Debug, Parser)]
-#[command(name = "image-catalog", version)]
+#[command(name = "image-catalog", version = env!("IMAGE_CATALOG_VERSION"))]
 pub struct Options {
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// Address to listen on
-    #[arg(long, default_value = "127.0.0.1:5015")]
-    pub listen: SocketAddr,
+    /// Address to listen on, such as 127.0.0.1:5015 or localhost:5015; of a name, the first IPv4
+    /// address, or else the first one
+    #[arg(
+        long, env = "IMAGE_CATALOG_LISTEN", default_value = LISTEN, value_name = "HOST:PORT",
+        value_parser = parse_listen
+    )]
+    pub listen: String,
     /// Directory for the database and the keys of page tokens
     #[arg(long, default_value = "image-catalog-data", value_name = "DIR", global = true)]
     pub data: PathBuf,
@@ -74,14 +94,39 @@ pub struct Options {
     /// refused
     #[arg(long, value_name = "FILE", global = true)]
     pub subscriptions: Option<PathBuf>,
-    /// Fill the catalog with sample images if it is empty
-    #[arg(long)]
+    /// Reconcile with the registries of --subscriptions and --registry-url, and with --ecr-lookups
+    /// also with Amazon's services, at this interval, such as 1d, 12h or 30m
+    #[arg(long, value_name = "INTERVAL", value_parser = parse_interval)]
+    pub reconcile_every: Option<Duration>,
+    /// Address that serves only GET /metrics, without a signature
+    #[arg(long, value_name = "HOST:PORT", value_parser = parse_listen)]
+    pub metrics_listen: Option<String>,
+    /// Serve sample images, and keep nothing on disk
+    #[arg(long, conflicts_with = "data")]
     pub demo: bool,
+    /// Serve no page for browsers
+    #[arg(long)]
+    pub no_page: bool,
+    /// Whether --data was given.
+    #[arg(skip)]
+    pub(crate) is_data_given: bool,
+    /// Whether --registry was given.
+    #[arg(skip)]
+    pub(crate) is_registry_given: bool,
 }
 
 /// Without a command, the catalog is served.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// List the repositories, or the images of a repository.
+    ///
+    /// Without --endpoint and without an endpoint of the AWS CLI, or with --data, the data is read,
+    /// also while a catalog serves it. Nothing is changed there.
+    Ls(LsOptions),
+    /// Print what a running catalog received, looks up and reconciles.
+    ///
+    /// Without --endpoint and without an endpoint of the AWS CLI, it is that of 127.0.0.1:5015.
+    Status(StatusOptions),
     /// Reconcile the catalog with a registry; an empty catalog is filled.
     ///
     /// The exit code is 0 if no difference remains; 1 if one remains, if a repository failed, or if
@@ -99,9 +144,30 @@ pub enum Command {
     /// Manage the access keys of callers, in the file of --callers or in a secret of AWS Secrets
     /// Manager
     Keys(KeysOptions),
+    /// Check that a catalog serves on the address of --listen; the exit code is 0 if it does
+    Health,
+    /// Print the completions of a shell, to be read by it
+    Completions(CompletionsOptions),
+    /// Print a manual page, to be read with man -l -
+    Man(ManOptions),
 }
 
 impl Options {
+    /// Parses the command line of the process. Where it is not valid, the process ends.
+    #[must_use]
+    pub fn from_command_line() -> Self {
+        let matches = Self::command().get_matches();
+        let is_given = |option| matches.value_source(option) == Some(ValueSource::CommandLine);
+        let options = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+        let (is_data_given, is_registry_given) = (is_given("data"), is_given("registry"));
+        Self { is_data_given, is_registry_given, ..options }
+    }
+
+    /// Whether the process keeps nothing on disk.
+    pub(crate) fn is_in_memory(&self) -> bool {
+        self.in_memory || self.demo
+    }
+
     /// The subscriptions, if there is a file of them.
     pub(crate) fn read_subscriptions(&self) -> Result<Option<Subscriptions>, DataError> {
         self.subscriptions.as_deref().map(data::read_subscriptions).transpose()
@@ -113,6 +179,33 @@ impl Options {
         aws_config::defaults(BehaviorVersion::latest()).region(region).load().await
     }
 
+    /// The registries that the options name, and those of subscriptions.
+    pub(crate) fn registry_targets(&self, subscriptions: &Subscriptions) -> RegistryTargets {
+        let account = self.ecr_lookups.then_some(&self.registry);
+        let mut targets = RegistryTargets::new(account, subscriptions);
+        for address in &self.registry_urls {
+            let target = self.registry_target(address.clone());
+            if targets.get(&target.id).is_none() {
+                targets.targets.push(target);
+            }
+        }
+        targets
+    }
+
+    /// The registry at an address that no subscription has.
+    pub(crate) fn registry_target(&self, address: RegistryAddress) -> RegistryTarget {
+        RegistryTarget {
+            id: address.to_string(),
+            registry: Registry::Oci(address),
+            source: None,
+            scope: Scope {
+                service: self.service,
+                registry_id: self.registry.clone(),
+                repository_prefix: None,
+            },
+        }
+    }
+
     /// What applies events to a table.
     pub(crate) async fn ingest(&self, table: Table, subscriptions: Subscriptions) -> Ingest {
         let ecr = if self.ecr_lookups { Some(EcrClient::new(&self.aws().await)) } else { None };
@@ -121,7 +214,36 @@ impl Options {
     }
 }
 
+/// Checks the form of an address. A name is resolved when the catalog starts.
+fn parse_listen(text: &str) -> Result<String, String> {
+    let has_port = |(host, port): (&str, &str)| {
+        let is_host = !host.is_empty() && (host.starts_with('[') || !host.contains(':'));
+        is_host && port.parse::<u16>().is_ok()
+    };
+    if text.rsplit_once(':').is_some_and(has_port) {
+        Ok(text.to_owned())
+    } else {
+        Err("it is not an address with a port, such as 127.0.0.1:5015 or localhost:5015".to_owned())
+    }
+}
+
+/// One address of a name to listen on: where the others are in use, another program is.
+pub(crate) async fn resolve(address: &str) -> io::Result<SocketAddr> {
+    let found: Vec<SocketAddr> = tokio::net::lookup_host(address).await?.collect();
+    let first = found.iter().find(|address| address.is_ipv4()).or(found.first());
+    first.copied().ok_or_else(|| io::Error::other("the name has no address"))
+}
+
 fn parse_registry_url(text: &str) -> Result<RegistryAddress, String> {
     let url = Url::parse(text).map_err(|error| error.to_string())?;
     RegistryAddress::from_url(&url).ok_or_else(|| "it is not an http or https URL".to_owned())
+}
+
+/// An interval in the format of jiff, whose days have 24 hours.
+fn parse_interval(text: &str) -> Result<Duration, String> {
+    let span: Span = text.parse().map_err(|error: jiff::Error| error.to_string())?;
+    let duration = span.to_duration(SpanRelativeTo::days_are_24_hours());
+    let duration = duration.map_err(|error| error.to_string())?;
+    let duration = Duration::try_from(duration).ok().filter(|duration| *duration >= MIN_INTERVAL);
+    duration.ok_or_else(|| "it must be at least a second, such as 1d, 12h or 30m".to_owned())
 }

@@ -50,6 +50,24 @@ pub fn whole(pattern: &str) -> Regex {
     Regex::new(&format!(r"\A(?:{pattern})\z")).unwrap()
 }
 
+/// A pattern in which `*` stands for any characters. Every text is one.
+#[derive(Debug, Clone)]
+pub struct Glob(Regex);
+
+impl Glob {
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let parts: Vec<String> = text.split('*').map(regex_lite::escape).collect();
+        Self(whole(&parts.join(".*")))
+    }
+
+    /// Whether a whole text is like the pattern.
+    #[must_use]
+    pub fn matches(&self, text: &str) -> bool {
+        self.0.is_match(text)
+    }
+}
+
 // A request has up to a hundred digests and tags. For them, a regular expression takes more time than
 // all the rest of the request.
 

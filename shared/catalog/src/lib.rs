@@ -13,6 +13,7 @@
 //! - [`table`]: the DynamoDB table: definition, keys and items
 //! - [`reader`]: listings, and images by tag or digest
 //! - [`pending`]: lookups that registries did not complete yet
+//! - [`reconciliations`]: the last reconciliation with each registry
 //! - [`deliveries`]: when signed deliveries were received first
 //! - [`writer`]: applies changes
 
@@ -26,6 +27,7 @@ pub mod image;
 pub mod packed;
 pub mod pending;
 pub mod reader;
+pub mod reconciliations;
 pub mod repository;
 pub mod row;
 pub mod table;
@@ -39,6 +41,7 @@ pub use identifier::{Digest, RegistryId, Repository, RepositoryName, Service, Ta
 pub use image::{Image, ImageStatus};
 pub use pending::PendingLookups;
 pub use reader::Reader;
+pub use reconciliations::Reconciliations;
 pub use repository::{RepositoryDescription, RepositoryStatement};
 pub use row::Row;
 pub use table::Table;

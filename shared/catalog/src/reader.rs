@@ -3,6 +3,7 @@
 //! Reads are eventually consistent, at half the price of consistent ones. Before the reader returns
 //! that something does not exist, it reads that again consistently (rule 56).
 
+mod counts;
 mod listing;
 mod repositories;
 
@@ -14,6 +15,7 @@ use crate::identifier::{Digest, Repository, Tag};
 use crate::image::{Image, ImageStatus, Position, TagStatus};
 use crate::table::{self, Item, StoreError, Table};
 
+pub use self::counts::ImageCount;
 pub use self::listing::Listing;
 pub use self::repositories::Repositories;
 

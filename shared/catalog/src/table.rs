@@ -17,8 +17,9 @@
 //! registry's repositories; their sort keys are `repository#<repositoryName>`.
 //!
 //! The partition `pending` contains the pending lookups; their sort keys are their ids. The
-//! partition `format` contains the number of the table's format. Each signed delivery has a
-//! partition, `delivery#<hash of the signature>`, which contains when it was received first.
+//! partition `reconciliations` contains the last reconciliation with each registry, whose id is the
+//! sort key. The partition `format` contains the number of the table's format. Each signed delivery
+//! has a partition, `delivery#<hash of the signature>`, which contains when it was received first.
 //!
 //! The history of a repository, a digest or a tag is the attribute `history`. An image in a listing
 //! is the attributes `image` and `private`; [`crate::row`] has their form.
@@ -33,6 +34,7 @@ mod items;
 mod keys;
 mod pending;
 mod query;
+mod reconciliations;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -56,6 +58,7 @@ pub use self::items::{HISTORY, IMAGE, PRIVATE};
 pub(crate) use self::keys::*;
 pub(crate) use self::pending::*;
 pub(crate) use self::query::{Partition, Query};
+pub(crate) use self::reconciliations::reconciliation;
 
 /// An item of DynamoDB.
 pub type Item = HashMap<String, AttributeValue>;

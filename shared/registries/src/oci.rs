@@ -94,8 +94,7 @@ impl RegistryAddress {
 
     /// The URL of a path below `/v2/`.
     pub(crate) fn url(&self, path: &str) -> String {
-        let scheme = if self.encrypted { "https" } else { "http" };
-        format!("{scheme}://{}/v2/{path}", self.host)
+        format!("{self}/v2/{path}")
     }
 
     /// What `docker pull` takes for a repository.
@@ -118,6 +117,14 @@ impl RegistryAddress {
     #[must_use]
     pub fn from_host(host: &str) -> Self {
         Self { host: host.to_owned(), encrypted: true, subscription: None }
+    }
+}
+
+/// The scheme, the host and the port.
+impl fmt::Display for RegistryAddress {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.encrypted { "https" } else { "http" };
+        write!(formatter, "{scheme}://{}", self.host)
     }
 }
 

@@ -4,9 +4,9 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use end_to_end::harness::{Ended, command};
+use end_to_end::harness::{Ended, KilledOnDrop, command};
 
 use super::folder;
 
@@ -27,6 +27,7 @@ fn aws_config(folder: &Path, options: &[&str]) -> Ended {
     let stdout = ended.stdout.replace(folder.to_str().unwrap(), "");
     // Without the time.
     let stderr = log.split_once(" ERROR ").map_or(log.as_str(), |(_, message)| message);
+    let stderr = stderr.trim_start_matches("error: ");
     Ended { stdout, stderr: stderr.replace(folder.to_str().unwrap(), ""), ..ended }
 }
 
@@ -226,4 +227,17 @@ fn endpoints_that_clients_cannot_have_are_refused() {
         assert!(ended.stderr.contains(error), "{options:?}: {ended:?}");
     }
     assert_eq!(contents(&folder), [None, None]);
+}
+
+/// As in `image-catalog aws-config … | head -1`.
+#[test]
+fn all_files_are_written_where_nobody_reads_the_output() {
+    let folder = folder("aws_config_unread");
+    let mut command = command(&folder);
+    command.args(["aws-config", "--endpoint", ENDPOINT]).stdout(Stdio::piped());
+    let mut child = KilledOnDrop(command.spawn().unwrap());
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(fs::read_to_string(folder.join("log")).unwrap(), "");
+    assert_eq!(contents(&folder), rule_sets("catalog.example.com"));
 }

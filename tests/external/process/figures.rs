@@ -30,8 +30,8 @@ async fn start_time_and_memory() {
         let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         let resident: u64 = resident.split_whitespace().next().unwrap().parse().unwrap();
         print(format!(
-            "process (development profile), {data}: GET /healthz answered {:.1} ms after the start; \
-             the first DescribeImages took {:.1} ms; then {:.1} MiB resident",
+            "process (profile of the tests), {data}: GET /healthz answered {:.1} ms after the \
+             start; the first DescribeImages took {:.1} ms; then {:.1} MiB resident",
             healthy.as_secs_f64() * 1000.0,
             described.as_secs_f64() * 1000.0,
             resident as f64 / 1024.0,

@@ -24,7 +24,7 @@ fn start(folder: &Path, registry_url: &str) -> Process {
     Process::start(command)
 }
 
-/// Sends a distribution registry's notification of a push, as README has it configured, and waits
+/// Sends a distribution registry's notification of a push, without references, and waits
 /// for the acknowledgement.
 async fn push(process: &Process, registry_url: &str, manifest: &Value) {
     let digest = digest_of(manifest);

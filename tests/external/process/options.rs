@@ -2,54 +2,12 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::process::Command;
+use std::process::Stdio;
 
-use end_to_end::harness::{Process, command, require, without_aws_configuration};
-use serde_json::{Value, json};
+use end_to_end::harness::{KilledOnDrop, Process, command, free_port, wait_until_ready};
+use serde_json::json;
 
 use super::{OPTIONS, files, folder, run};
-
-#[tokio::test]
-async fn the_commands_of_the_greeting_work_as_printed() {
-    let mut command = command(&folder("greeting"));
-    command.args([
-        "--in-memory",
-        "--demo",
-        "--registry",
-        "210987654321",
-        "--region",
-        "eu-central-1",
-    ]);
-    let process = Process::start(command);
-    assert!(!process.log().contains("WARN"), "{}", process.log());
-    let first = process.greeting.lines().next().unwrap();
-    for part in [process.url.as_str(), "210987654321", "in memory"] {
-        assert!(first.contains(part), "{first} does not name {part}");
-    }
-    let printed = |program: &str| {
-        let of_program = |line: &&str| line.split_whitespace().next() == Some(program);
-        process.greeting.lines().find(of_program).unwrap().trim().to_owned()
-    };
-    let (curl, aws) = (printed("curl"), printed("aws"));
-    for (program, line) in [("curl", curl), ("aws", aws)] {
-        if require("the commands of the greeting", program).is_none() {
-            continue;
-        }
-        let mut shell = Command::new("sh");
-        shell.args(["-c", &line]).env("AWS_PAGER", "");
-        without_aws_configuration(&mut shell);
-        let output = shell.output().unwrap();
-        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
-        let response: Value = serde_json::from_slice(&output.stdout).unwrap();
-        let images = response["imageDetails"].as_array().unwrap();
-        assert_eq!(
-            images.len(),
-            3,
-            "{line}: the demonstration has an index of two images: {response}"
-        );
-        assert!(images.iter().all(|image| image["registryId"] == "210987654321"), "{response}");
-    }
-}
 
 /// Without them, `imageSizeInBytes` stays absent.
 #[tokio::test]
@@ -101,37 +59,6 @@ async fn it_says_at_the_start_which_registries_are_not_asked() {
     assert!(lines[0].contains("harbor-1") && lines[1].contains("artifactory-1"), "{with_lookups}");
 }
 
-#[tokio::test]
-async fn a_demonstration_fills_an_empty_catalog_only() {
-    let folder = folder("demonstration");
-    let start = |options: &[&str]| {
-        let mut command = command(&folder);
-        command.args(["--data", "data"]).args(options);
-        Process::start(command)
-    };
-    let mut process = start(&[]);
-    process.push("other/app", 1, "v1").await;
-    process.stop();
-
-    let mut process = start(&["--demo"]);
-    let error = process.describe(json!({ "repositoryName": "team/app" })).await.unwrap_err();
-    assert_eq!(error["__type"], "RepositoryNotFoundException");
-    assert_eq!(process.tags("other/app").await, ["v1"]);
-    assert!(process.log().contains("the catalog is not empty"), "{}", process.log());
-    process.stop();
-
-    fs::remove_dir_all(folder.join("work/data")).unwrap();
-    let mut process = start(&["--demo"]);
-    let demonstration = process.describe(json!({ "repositoryName": "team/app" })).await.unwrap();
-    assert_eq!(demonstration["imageDetails"].as_array().unwrap().len(), 3);
-    process.stop();
-    let process = start(&["--demo"]);
-    assert_eq!(
-        process.describe(json!({ "repositoryName": "team/app" })).await.unwrap(),
-        demonstration
-    );
-}
-
 #[test]
 fn help_lists_the_options() {
     let folder = folder("help");
@@ -147,14 +74,24 @@ fn help_lists_the_options() {
 #[test]
 fn wrong_options_are_refused() {
     let folder = folder("wrong_options");
-    let wrong: [(&[&str], &[&str]); 9] = [
+    let wrong: [(&[&str], &[&str]); 19] = [
         (&["--registry", "12"], &["--registry", "'12'", "length"]),
         (&["--registry", "12345678901x"], &["--registry", "'12345678901x'", "[0-9]{12}"]),
-        (&["--listen", "nonsense"], &["--listen", "'nonsense'", "address"]),
+        (&["--listen", "nonsense"], &["--listen", "'nonsense'", "address", "localhost:5015"]),
+        (&["--listen", "localhost"], &["'localhost'", "not an address with a port"]),
+        (&["--listen", "localhost:http"], &["'localhost:http'", "not an address with a port"]),
+        (&["--listen", ":5015"], &["':5015'", "not an address with a port"]),
+        (&["--listen", "::1:5015"], &["'::1:5015'", "not an address with a port"]),
+        (&["--regoin", "eu-west-1"], &["--regoin", "a similar argument exists: '--region'"]),
+        (&["reconcil"], &["'reconcil'", "a similar subcommand exists: 'reconcile'"]),
         (&["--in-memory", "--data", "x"], &["--in-memory", "--data"]),
+        (&["--demo", "--data", "x"], &["--demo", "--data"]),
         (&["--data"], &["--data", "value"]),
         (&["--region"], &["--region", "value"]),
         (&["--registry-url", "ftp://a.example"], &["--registry-url", "not an http or https URL"]),
+        (&["--reconcile-every", "1"], &["--reconcile-every", "'1'"]),
+        (&["--reconcile-every", "0s"], &["--reconcile-every", "at least a second"]),
+        (&["--metrics-listen", "nonsense"], &["--metrics-listen", "'nonsense'", "address"]),
         (&["--unknown"], &["--unknown"]),
         (&["argument"], &["'argument'"]),
     ];
@@ -168,6 +105,54 @@ fn wrong_options_are_refused() {
         }
     }
     assert!(files(&folder.join("work")).is_empty());
+}
+
+/// Clients of such a name try IPv4, too.
+#[tokio::test]
+async fn a_name_is_resolved_to_listen_on_its_ipv4_address() {
+    let mut command = command(&folder("listen_on_a_name"));
+    command.args(["--in-memory", "--listen", "localhost:0"]);
+    let process = Process::start(command);
+    assert!(process.address().ip().is_loopback() && process.address().is_ipv4(), "{process:?}");
+    assert!(!process.log().contains("everybody"), "{}", process.log());
+}
+
+#[test]
+fn a_name_without_an_address_is_an_error() {
+    let folder = folder("listen_on_no_name");
+    let output = run(command(&folder).args(["--listen", "catalog.invalid:5015"]));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("cannot listen on catalog.invalid:5015: "), "{error}");
+    assert!(files(&folder.join("work")).is_empty());
+}
+
+/// As in `image-catalog | head -1`.
+#[tokio::test]
+async fn it_serves_where_nobody_reads_the_greeting() {
+    let folder = folder("unread_greeting");
+    let address = format!("127.0.0.1:{}", free_port());
+    let mut command = command(&folder);
+    command.args(["--in-memory", "--listen", &address]).stdout(Stdio::piped());
+    let mut child = KilledOnDrop(command.spawn().unwrap());
+    drop(child.stdout.take());
+    wait_until_ready(&format!("http://{address}/healthz")).await;
+    assert!(child.try_wait().unwrap().is_none());
+}
+
+/// Who starts it in another directory than they meant sees that.
+#[tokio::test]
+async fn a_new_directory_is_named_with_its_whole_path() {
+    let folder = folder("new_directory");
+    let data = folder.join("work/data");
+    let created = format!("created a new, empty catalog in {}\n", data.display());
+    let mut process = Process::start_with_data(&folder);
+    assert!(process.log().contains(&created), "{}", process.log());
+    assert!(process.greeting.contains(&format!("its data in {}", data.display())), "{process:?}");
+    process.stop();
+    fs::remove_file(folder.join("log")).unwrap();
+    let process = Process::start_with_data(&folder);
+    assert!(!process.log().contains("created"), "{}", process.log());
 }
 
 #[test]

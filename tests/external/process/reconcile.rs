@@ -30,6 +30,7 @@ async fn a_repository_that_the_registry_does_not_have_is_kept_and_named() {
         let (code, output, _) = reconciled(&folder, url, options);
         (code.unwrap(), output)
     };
+    Process::start_with_data(&folder).stop();
     let (code, found) = outcome(&before.url, &["--dry-run"]);
     assert_eq!(code, 2, "the drift of a dry run: {found}");
     assert!(found.ends_with("1 repositories reconciled, 3 differences found\n"), "{found}");
@@ -74,6 +75,18 @@ fn a_registry_that_is_not_one_is_an_option_that_is_not_valid() {
         assert_eq!((code, output.as_str()), (Some(2), ""), "{log}");
         assert!(log.contains(&format!("'{from}' is neither an http or https URL")), "{log}");
     }
+}
+
+/// It only reads, so that it does not create one, such as in a wrong directory.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dry_run_without_a_catalog_is_an_error() {
+    let folder = folder("dry_run_without_a_catalog");
+    let registry = StandIn::start("team/app", &[("one", image_manifest(1))]).await;
+    let (code, output, log) = reconciled(&folder, &registry.url, &["--dry-run"]);
+    assert_eq!((code, output.as_str()), (Some(1), ""), "{log}");
+    let data = folder.join("work/data");
+    assert!(log.contains(&format!("there is no catalog in {}", data.display())), "{log}");
+    assert!(!data.exists());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
-use end_to_end::harness::{Process, command, push_event, sample};
+use end_to_end::harness::{KilledOnDrop, Process, command, push_event, sample};
 use serde_json::json;
 
 use super::{folder, run};
@@ -79,7 +80,7 @@ fn what_cannot_be_replayed_is_an_error() {
         (
             &["--queue", "http://127.0.0.1:9/queue"][..],
             1,
-            "there is no catalog in data, and AWS_ENDPOINT_URL_DYNAMODB",
+            "process/replay_wrong/work/data, and AWS_ENDPOINT_URL_DYNAMODB is not set",
         ),
         (&["--file", "missing.json"], 1, "missing.json: No such file"),
         (&["--file", "cut.json", "--subscription", "x"], 1, "there is no subscription x"),
@@ -106,4 +107,21 @@ async fn a_file_that_breaks_off_is_applied_up_to_there() {
     let expected = "delivery 2: EOF while parsing a string at line 2 column 20\n\
                     1 deliveries applied, 1 not applied\n";
     assert_eq!((status, stdout.as_str()), (Some(1), expected), "{log}");
+}
+
+/// As in `image-catalog replay … | head -1`.
+#[tokio::test]
+async fn events_are_applied_to_the_last_where_nobody_reads_the_output() {
+    let folder = folder("replay_unread");
+    let mut events = "{}\n".repeat(20);
+    events.push_str(&push_event("team/app", 1, "v1").to_string());
+    fs::write(folder.join("work/events.json"), events).unwrap();
+    let mut command = command(&folder);
+    command.args(["replay", "--data", "data", "--file", "events.json"]);
+    let mut child = KilledOnDrop(command.stdout(Stdio::piped()).spawn().unwrap());
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    let log = fs::read_to_string(folder.join("log")).unwrap();
+    assert!(log.ends_with("error: 20 deliveries could not be applied\n"), "{log}");
+    assert_eq!(Process::start_with_data(&folder).tags("team/app").await, ["v1"]);
 }

@@ -4,7 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 
 use end_to_end::harness::responder::{Responder, response};
-use end_to_end::harness::{Process, command, eventually};
+use end_to_end::harness::{Process, command, eventually, print};
 use serde_json::json;
 
 use super::folder;
@@ -110,5 +110,30 @@ async fn other_users_cannot_read_the_data_or_are_reported() {
         let warning =
             format!("other users may read or change data/{file}: its permissions are 644");
         assert!(process.log().contains(&warning), "{}", process.log());
+    }
+}
+
+/// As Kubernetes gives a secret to the group of a pod.
+#[test]
+fn the_owner_of_a_file_may_give_it_to_the_group_of_the_program() {
+    if !rustix::process::geteuid().is_root() {
+        print("skipped the_owner_of_a_file_may_give_it_to_the_group_of_the_program: needs root");
+        return;
+    }
+    let folder = folder("permissions_of_group");
+    let file = folder.join("work/subscriptions.json");
+    fs::write(&file, "[]").unwrap();
+    for (owner, mode, is_reported) in
+        [(0, 0o600, false), (0, 0o640, true), (1, 0o440, false), (1, 0o460, true), (1, 0o444, true)]
+    {
+        std::os::unix::fs::chown(&file, Some(owner), None).unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+        let _ = fs::remove_file(folder.join("log"));
+        let mut command = command(&folder);
+        command.args(["--in-memory", "--subscriptions", "subscriptions.json"]);
+        let mut process = Process::start(command);
+        process.stop();
+        let log = process.log();
+        assert_eq!(log.contains("other users"), is_reported, "{owner} {mode:o}: {log}");
     }
 }

@@ -25,7 +25,7 @@ async fn nothing_is_written_in_memory() {
     let mut process = Process::start(command);
     process.push("team/app", 1, "v1").await;
     let page =
-        process.describe(json!({ "repositoryName": "team/app", "maxResults": 1 })).await.unwrap();
+        process.describe(json!({ "repositoryName": "shop/api", "maxResults": 1 })).await.unwrap();
     assert!(page["nextToken"].is_string());
     // A file that was opened and then deleted is visible only here. The first three are the
     // standard streams.

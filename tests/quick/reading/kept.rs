@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use catalog::identifier::Glob;
 use describe_images::Api;
 use describe_images::cache::ResponseCache;
-use describe_images::caller::{Caller, Permissions, RepositoryPattern};
+use describe_images::caller::{Caller, Permissions};
 use describe_images::page_token::Keyring;
 use end_to_end::harness::{REGION, Store, digest, folder, repository};
 use end_to_end::reference::table::push;
@@ -125,7 +126,7 @@ async fn what_one_caller_may_read_is_not_returned_to_another() {
             access_key_id: "AKIDEXAMPLE".to_owned(),
             arn: "arn:aws:iam::123456789012:user/example".to_owned(),
             region: REGION.to_owned(),
-            repositories: vec![RepositoryPattern::parse(pattern)],
+            repositories: vec![Glob::parse(pattern)],
         }),
     };
     let body = json!({ "repositoryName": "app" });

@@ -2,14 +2,15 @@
 
 use catalog::Timestamp;
 use end_to_end::harness::stand_in::{digest_of, image_manifest};
-use end_to_end::harness::{Catalog, REGION, digest, sample, time};
+use end_to_end::harness::{Catalog, REGION, Store, digest, sample, time};
 use ingest_events::source::{Effect, Interpreted, Meaning, Origin};
 use registries::{Registry, RegistryAddress, Subscriptions};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::{
-    HARBOR_IMAGE, REGISTRY, catalog, deliver, images, pending_lookups, report, send, without_time,
+    HARBOR_IMAGE, REGISTRY, catalog, deliver, images, pending_lookups, report, send, signature,
+    without_time,
 };
 
 /// Sends a sample, as its product would with its token, and expects it to be accepted.
@@ -128,11 +129,7 @@ async fn harbor_deletes_an_image_with_its_tags() {
 async fn quay_and_docker_hub_send_tags_whose_manifests_are_looked_up() {
     let catalog = catalog().await;
     // The registry is unavailable: the events are accepted, and their lookups stay pending.
-    for file in [
-        "quay/repo-push.json",
-        "quay/repo-push-test-notification.json",
-        "quay/repo-push-2013-updated-tags-map.json",
-    ] {
+    for file in ["quay/repo-push.json", "quay/repo-push-2013-updated-tags-map.json"] {
         take(&catalog, "quay", file).await;
     }
     take(&catalog, "docker-hub", "docker-hub/push.json").await;
@@ -142,8 +139,6 @@ async fn quay_and_docker_hub_send_tags_whose_manifests_are_looked_up() {
         [
             "210987654321/devtable/ubuntu#latest",
             "210987654321/dgangaia/test#latest",
-            "210987654321/mynamespace/repository#foo",
-            "210987654321/mynamespace/repository#latest",
             "210987654321/svendowideit/testhook#latest",
         ]
     );
@@ -197,12 +192,89 @@ async fn github() {
                 "artifactMediaType": "application/vnd.docker.container.image.v1+json",
             }])
         );
-        let url = format!("{}/events/github", catalog.url);
-        let header = [("authorization", "Bearer token of github")];
-        for greeting in [r#"{"zen":"Keep it logically awesome.","hook_id":1}"#] {
-            assert_eq!(send(&url, &header, greeting).await, (200, report(0, 1)));
+    }
+}
+
+/// A webhook may be of all events.
+#[tokio::test]
+async fn events_of_github_that_are_not_about_packages_are_ignored() {
+    let catalog = catalog().await;
+    let url = format!("{}/events/github", catalog.url);
+    let header = [("authorization", "Bearer token of github")];
+    for event in [
+        json!({ "ref": "refs/heads/main", "commits": [] }),
+        json!({ "action": "opened", "issue": { "number": 1 } }),
+    ] {
+        assert_eq!(send(&url, &header, event.to_string()).await, (200, report(0, 1)), "{event}");
+    }
+}
+
+/// GitHub's default content type puts the event into a form, and signs the form.
+#[tokio::test]
+async fn github_sends_forms() {
+    let list = json!([{
+        "id": "github", "source": "github", "registryId": REGISTRY, "credential": { "hmac": "key" },
+    }]);
+    let subscribed = Catalog::start_subscribed(Store::in_memory().await, &list).await;
+    let open = Catalog::start().await;
+    let event = sample("github-packages/package-published-docker.json");
+    let form = |event: &str| {
+        url::form_urlencoded::Serializer::new(String::new()).append_pair("payload", event).finish()
+    };
+    let form_type = ("content-type", "application/x-www-form-urlencoded");
+    let deliver = async |catalog: &Catalog, content_type, body: String| {
+        let signature = format!("sha256={}", signature("key", &body));
+        let headers = [content_type, ("x-hub-signature-256", signature.as_str())];
+        send(&format!("{}/events/github?registry={REGISTRY}", catalog.url), &headers, body).await
+    };
+    for catalog in [&subscribed, &open] {
+        let ping = form(r#"{"zen":"Keep it logically awesome.","hook_id":1}"#);
+        assert_eq!(deliver(catalog, form_type, ping).await, (200, report(0, 1)));
+        assert_eq!(deliver(catalog, form_type, form(&event)).await, (200, report(1, 0)));
+        let images = images(catalog, "codertocat/hello-world").await;
+        assert_eq!(images.as_array().map(Vec::len), Some(1), "{images}");
+        for body in ["payload=", "payload=%FF", "payload=1&payload={}", "payload"] {
+            let (status, response) = deliver(catalog, form_type, body.to_owned()).await;
+            assert_eq!(status, 400, "{body}: {response}");
         }
     }
+    // The signature is of the event, not of the form.
+    let right = format!("sha256={}", signature("key", &event));
+    let url = format!("{}/events/github", subscribed.url);
+    let sent = send(&url, &[form_type, ("x-hub-signature-256", &right)], form(&event)).await;
+    assert_eq!(sent.0, 401);
+    // A header is not signed. It makes no form of a signed JSON text that contains one.
+    let forged = json!({ "zen": format!("&{}", form(&event)) }).to_string();
+    let catalog = Catalog::start_subscribed(Store::in_memory().await, &list).await;
+    assert_eq!(deliver(&catalog, form_type, forged).await, (200, report(0, 1)));
+    assert_eq!(images(&catalog, "codertocat/hello-world").await, "RepositoryNotFoundException");
+}
+
+/// What the products send when their user tests the webhook.
+#[tokio::test]
+async fn a_test_of_a_webhook_is_a_success_and_changes_nothing() {
+    let catalog = catalog().await;
+    for (source, file) in [
+        ("quay", "quay/repo-push-test-notification.json"),
+        ("artifactory", "jfrog-artifactory/docker-deleted.json"),
+    ] {
+        assert_eq!(deliver(&catalog, source, file).await, (200, report(0, 1)), "{file}");
+    }
+    for (source, body) in
+        [("github", r#"{"zen":"Keep it logically awesome.","hook_id":1}"#), ("harbor", "")]
+    {
+        let token = format!("Bearer token of {source}");
+        let url = format!("{}/events/{source}", catalog.url);
+        let sent = send(&url, &[("authorization", &token)], body).await;
+        assert_eq!(sent, (200, report(0, 1)), "{source}");
+    }
+    let scan = catalog.store.table.client.scan().table_name(&catalog.store.table.name);
+    assert_eq!(scan.send().await.unwrap().count, 1, "nothing but the number of the format");
+    // A push of the same tags is none.
+    let push = json!({ "repository": "mynamespace/repository", "updated_tags": ["latest", "foo"] });
+    let url = format!("{}/events/quay?token=token%20of%20quay", catalog.url);
+    assert_eq!(send(&url, &[], push.to_string()).await, (200, report(1, 0)));
+    assert_eq!(pending_lookups(&catalog).await.len(), 2);
 }
 
 #[tokio::test]
@@ -223,9 +295,10 @@ async fn artifactory() {
     let deleted = json!({ "domain": "docker", "event_type": "deleted", "data": deleted });
     assert_eq!(send(&url, &header, deleted.to_string()).await, (200, report(1, 0)));
     assert_eq!(images(&catalog, "docker-remote-cache/library/ubuntu").await, json!([]));
-    // The other sample has placeholders for a checksum and a name.
-    let (status, response) =
-        deliver(&catalog, "artifactory", "jfrog-artifactory/docker-deleted.json").await;
+    // A checksum that is none.
+    let mut wrong = deleted;
+    wrong["data"]["sha256"] = json!("sample");
+    let (status, response) = send(&url, &header, wrong.to_string()).await;
     assert_eq!(status, 400);
     assert!(response["malformed"][0]["reason"].as_str().unwrap().contains("sha256"), "{response}");
 }

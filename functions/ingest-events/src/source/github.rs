@@ -59,7 +59,11 @@ pub(super) fn interpret(event: &Value, origin: &Origin) -> Interpreted {
     const LABEL: &str = "github package";
     // GitHub sends a ping when a webhook is created.
     if event.get("zen").is_some() {
-        return Interpreted::new(LABEL, ignored("a ping"));
+        return Interpreted::new(LABEL, Ok(Meaning::Test));
+    }
+    // A webhook may be of all events.
+    if event.get("package").or(event.get("registry_package")).is_none() {
+        return Interpreted::new("other", ignored("it is not about a package"));
     }
     Interpreted::decoded(event, LABEL, |event: Event| {
         Interpreted::new(LABEL, event.meaning(origin))

@@ -3,16 +3,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use catalog::Reader;
 use catalog::table::causes;
 use ingest_events::Ingest;
 use ingest_events::lookup::LOOKUPS_TIMEOUT;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::dynamodb::Engine;
+use crate::status::Status;
 
 const EXPIRY_INTERVAL: Duration = Duration::from_hours(1);
 
 const RETRY_INTERVAL: Duration = Duration::from_secs(30);
+
+const COUNT_INTERVAL: Duration = Duration::from_hours(1);
+
+/// How much longer than a page of a count the pause after it is.
+const COUNT_PAUSE: u32 = 4;
 
 /// Removes expired items.
 pub async fn remove_expired(engine: Engine) {
@@ -46,6 +53,28 @@ async fn retry(ingest: Arc<Ingest>) {
         Ok(lookups) => tracing::info!(lookups, "completed pending lookups"),
         Err(error) => {
             tracing::warn!(error = causes(&error), "pending lookups cannot be retried");
+        }
+    }
+}
+
+/// Counts the images of all repositories, for the metrics. A page takes the engine some
+/// milliseconds, and the pause after it is longer, so that requests do not wait for it.
+pub async fn count_images(reader: Reader, status: Arc<Status>) {
+    let mut interval = interval(COUNT_INTERVAL);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        let mut count = reader.count_images();
+        let counted = loop {
+            let begun = Instant::now();
+            match count.read().await {
+                Ok(true) => sleep(begun.elapsed() * COUNT_PAUSE).await,
+                counted => break counted,
+            }
+        };
+        match counted {
+            Ok(_) => status.set_images(count.finish()),
+            Err(error) => tracing::warn!(error = causes(&error), "images cannot be counted"),
         }
     }
 }

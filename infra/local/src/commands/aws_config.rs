@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::Args;
 use url::Url;
 
-use super::{print_line, shell_word};
+use super::{report, shell_word};
 
 /// The files, by their paths in a directory of models. Clients use the same paths.
 const RULE_SETS: [(&str, &str); 2] = [
@@ -85,16 +85,16 @@ pub fn run(command: &AwsConfigOptions) -> Result<ExitCode, Box<dyn Error>> {
         }
         for file in &files {
             file.write(&endpoint.url)?;
-            print_line(&format!("Wrote {}", file.path.display()))?;
+            report(&format!("Wrote {}", file.path.display()))?;
         }
-        print_line(&instructions(endpoint, command.models.as_ref().map(|_| models.as_path())))?;
+        report(&instructions(endpoint, command.models.as_ref().map(|_| models.as_path())))?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut code = ExitCode::SUCCESS;
     for file in &files {
         match file.remove() {
-            Ok(true) => print_line(&format!("Removed {}", file.path.display()))?,
-            Ok(false) => print_line(&format!("There is no {}", file.path.display()))?,
+            Ok(true) => report(&format!("Removed {}", file.path.display()))?,
+            Ok(false) => report(&format!("There is no {}", file.path.display()))?,
             Err(error @ AwsConfigError::Foreign(_)) => {
                 tracing::error!("{error}");
                 code = ExitCode::FAILURE;
@@ -170,7 +170,7 @@ impl RuleSetFile {
 
 /// Whether it is a name of API Gateway as the rule sets recognize it: ten characters, and then
 /// `.execute-api.`
-fn is_of_api_gateway(authority: &str) -> bool {
+pub(crate) fn is_of_api_gateway(authority: &str) -> bool {
     authority.get(10..).is_some_and(|rest| rest.starts_with(".execute-api."))
 }
 
@@ -219,8 +219,10 @@ ecr_public =
     )
 }
 
-fn parse_endpoint(text: &str) -> Result<Endpoint, String> {
-    let mut url = Url::parse(text).map_err(|error| error.to_string())?;
+/// Parses the URL of a catalog.
+pub(crate) fn parse_http_url(text: &str) -> Result<Url, String> {
+    let url =
+        Url::parse(text).map_err(|error| format!("it is not an http or https URL: {error}"))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err("it is not an http or https URL".to_owned());
     }
@@ -231,6 +233,11 @@ fn parse_endpoint(text: &str) -> Result<Endpoint, String> {
     if url.query().is_some() || url.fragment().is_some() {
         return Err("it must not contain a query or a fragment".to_owned());
     }
+    Ok(url)
+}
+
+fn parse_endpoint(text: &str) -> Result<Endpoint, String> {
+    let mut url = parse_http_url(text)?;
     let host = url.host_str().unwrap_or_default();
     let without_dot = host.strip_suffix('.').map(str::to_owned);
     if let Some(host) = without_dot {

@@ -1,28 +1,28 @@
 //! `image-catalog reconcile`: reconciles the catalog with a registry.
 
 use std::error::Error;
+use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use catalog::table::causes;
-use catalog::{Reader, Service, Timestamp, Writer};
+use catalog::{Reader, Reconciliations, Service, Timestamp, Writer};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _};
 use futures_util::{StreamExt as _, stream};
-use indicatif::{ProgressBar, ProgressStyle};
 use reconcile::drift::Description;
 use reconcile::{Drift, Reconcile, ReconcileError, ReconcileJob, Repaired, RepositoryJobs};
 use registries::{
-    EcrClient, Registries, Registry, RegistryAddress, RegistryTarget, RegistryTargets, Scope,
+    EcrClient, Registries, Registry, RegistryAddress, RegistryTarget, RegistryTargets,
     Subscriptions,
 };
 use secret::Secret;
 use url::Url;
 
+use super::{printable, progress, report};
 use crate::data;
 use crate::options::Options;
-
-const CONCURRENT_REPOSITORIES: usize = 4;
+use crate::reconciliation::{CONCURRENT_REPOSITORIES, Reconciliation};
 
 /// The exit code of a dry run that finds drift.
 const DRIFT_FOUND: u8 = 2;
@@ -72,32 +72,46 @@ pub async fn run(
         Registry::Ecr { .. } => Some(EcrClient::new(&options.aws().await)),
         Registry::Oci(_) => None,
     };
-    let table = data::open_table(options).await?.table;
+    let table = if command.dry_run {
+        data::open_table_to_read(options).await?
+    } else {
+        data::open_table(options).await?.table
+    };
     let reconcile = Reconcile {
         reader: Reader::new(table.clone()),
-        writer: Writer::new(table, Timestamp::now),
+        writer: Writer::new(table.clone(), Timestamp::now),
         registries: Registries::new(Arc::new(Secret::known(subscriptions)), ecr),
         max_tags: usize::MAX,
     };
+    let spinner = progress::spinner("listing repositories");
+    let begun = Reconciliation::begin();
     let RepositoryJobs { jobs, skipped } = command.jobs(&reconcile, &targets, &target).await?;
-    let bar = progress_bar(jobs.len());
+    drop(spinner);
+    let bar = progress::bar(jobs.len(), "{pos} of {len} repositories");
     let mut results = stream::iter(&jobs)
         .map(async |job| (job, command.reconcile_one(&reconcile, &target, job).await))
         .buffer_unordered(CONCURRENT_REPOSITORIES);
-    let mut summary =
-        Summary { is_dry_run: command.dry_run, skipped: skipped.len(), ..Summary::default() };
+    let totals = Reconciliation { skipped: skipped.len(), ..begun };
+    let mut summary = Summary { is_dry_run: command.dry_run, totals };
     for error in &skipped {
         // The name is the registry's.
-        println!("skipped: {}", error.to_string().replace(char::is_control, "\u{fffd}"));
+        report(&format!("skipped: {}", printable(&error.to_string())))?;
     }
     while let Some((job, result)) = results.next().await {
-        bar.suspend(|| match result {
-            Ok((drift, repaired)) => summary.add(&drift, &repaired, command.prune),
-            Err(error) => summary.add_failed(job, &error),
-        });
+        match result {
+            Ok((drift, repaired)) => summary.add(&drift, &repaired, command.prune)?,
+            Err(error) => summary.add_failed(job, &error)?,
+        }
         bar.inc(1);
     }
-    bar.finish_and_clear();
+    drop(bar);
+    // The status of a catalog on this table shows it.
+    if !command.dry_run && command.repository.is_empty() {
+        summary.totals.ended_at = Timestamp::now();
+        if let Err(error) = Reconciliations::new(table).put(&target.id, &summary.totals).await {
+            tracing::warn!(error = causes(&error), "the reconciliation cannot be kept");
+        }
+    }
     summary.finish()
 }
 
@@ -124,16 +138,7 @@ impl ReconcileOptions {
                 self.from
             )
         })?;
-        let target = RegistryTarget {
-            id: self.from.clone(),
-            registry: Registry::Oci(address),
-            source: None,
-            scope: Scope {
-                service: options.service,
-                registry_id: options.registry.clone(),
-                repository_prefix: None,
-            },
-        };
+        let target = options.registry_target(address);
         targets.targets.push(target.clone());
         Ok((target, targets))
     }
@@ -184,75 +189,68 @@ impl ReconcileOptions {
 }
 
 /// The results of all repositories.
-#[derive(Default)]
 struct Summary {
     is_dry_run: bool,
-    repositories: usize,
-    found: usize,
-    repaired: usize,
-    superseded: usize,
-    not_repaired: usize,
-    kept: usize,
-    skipped: usize,
-    failed: usize,
+    totals: Reconciliation,
 }
 
 impl Summary {
-    fn add(&mut self, drift: &Drift, repaired: &Repaired, prune: bool) {
-        self.repositories += 1;
-        self.found += drift.changes.len();
-        self.repaired += repaired.repaired;
-        self.superseded += repaired.superseded;
-        self.not_repaired += repaired.failed.len();
-        drift.changes.iter().for_each(|change| println!("{}", Description(change)));
+    fn add(&mut self, drift: &Drift, repaired: &Repaired, prune: bool) -> io::Result<()> {
+        self.totals.add(drift, repaired);
+        for change in &drift.changes {
+            report(&Description(change).to_string())?;
+        }
         for (change, reason) in &repaired.failed {
-            println!("not repaired: {}: {reason}", Description(change));
+            report(&format!("not repaired: {}: {reason}", Description(change)))?;
         }
         if drift.keeps_repository() {
-            self.kept += 1;
             let reason = if prune {
                 "another registry may have it, or this one returned no list"
             } else {
                 "--prune deletes it"
             };
-            println!("kept: {}: the registry does not have it; {reason}", drift.repository);
+            let repository = &drift.repository;
+            report(&format!("kept: {repository}: the registry does not have it; {reason}"))?;
         }
+        Ok(())
     }
 
-    fn add_failed(&mut self, job: &ReconcileJob, error: &RepositoryError) {
-        self.failed += 1;
+    fn add_failed(&mut self, job: &ReconcileJob, error: &RepositoryError) -> io::Result<()> {
+        self.totals.failed += 1;
         let (repository, error) = (&job.name, causes(error));
-        println!("failed: {repository}: {error}");
         tracing::error!(repository, error, "a repository cannot be reconciled");
+        report(&format!("failed: {repository}: {error}"))
     }
 
     /// Prints the numbers, and returns the exit code; an error if something remains.
     fn finish(&self) -> Result<ExitCode, Box<dyn Error>> {
+        let totals = &self.totals;
         let found = if self.is_dry_run {
-            format!("{} differences found", self.found)
+            format!("{} differences found", totals.drift)
         } else {
-            format!("{} differences repaired", self.repaired)
+            format!("{} differences repaired", totals.repaired)
         };
         let others = [
-            (self.superseded, "superseded by newer events"),
-            (self.not_repaired, "not repaired"),
-            (self.kept, "repositories kept"),
-            (self.skipped, "repositories skipped"),
-            (self.failed, "repositories failed"),
+            (totals.superseded, "superseded by newer events"),
+            (totals.not_repaired, "not repaired"),
+            (totals.kept, "repositories kept"),
+            (totals.skipped, "repositories skipped"),
+            (totals.failed, "repositories failed"),
         ];
-        println!("{} repositories reconciled, {found}{}", self.repositories, list(", ", &others));
+        let (repositories, others) = (totals.repositories, list(", ", &others));
+        report(&format!("{repositories} repositories reconciled, {found}{others}"))?;
         let remaining = [
-            (self.failed, "repositories could not be reconciled"),
-            (self.skipped, "repositories cannot be held by the catalog"),
-            (self.not_repaired, "differences could not be repaired"),
+            (totals.failed, "repositories could not be reconciled"),
+            (totals.skipped, "repositories cannot be held by the catalog"),
+            (totals.not_repaired, "differences could not be repaired"),
             // To a dry run, that is drift.
-            (if self.is_dry_run { 0 } else { self.kept }, "repositories were kept"),
+            (if self.is_dry_run { 0 } else { totals.kept }, "repositories were kept"),
         ];
         let remaining = list("; ", &remaining);
         if let Some(remaining) = remaining.strip_prefix("; ") {
             return Err(remaining.into());
         }
-        let has_drift = self.is_dry_run && self.found + self.kept > 0;
+        let has_drift = self.is_dry_run && totals.drift + totals.kept > 0;
         Ok(if has_drift { ExitCode::from(DRIFT_FOUND) } else { ExitCode::SUCCESS })
     }
 }
@@ -261,11 +259,4 @@ impl Summary {
 fn list(separator: &str, numbers: &[(usize, &str)]) -> String {
     let numbers = numbers.iter().filter(|(number, _)| *number > 0);
     numbers.map(|(number, what)| format!("{separator}{number} {what}")).collect()
-}
-
-/// On standard error if that is a terminal.
-fn progress_bar(repositories: usize) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:40} {pos} of {len} repositories, {eta} left");
-    ProgressBar::new(repositories as u64)
-        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

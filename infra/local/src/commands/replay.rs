@@ -1,6 +1,7 @@
 //! `image-catalog replay`: applies events again.
 
 use std::error::Error;
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use registries::Source;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
+use super::{printable, progress, report};
 use crate::data;
 use crate::options::Options;
 
@@ -62,28 +64,31 @@ struct Summary {
 
 impl Summary {
     /// Adds the result of a delivery: how many of its events came too late to make a difference.
-    fn add(&mut self, delivery: &str, result: Result<usize, MessageError>) {
+    fn add(&mut self, delivery: &str, result: Result<usize, MessageError>) -> io::Result<()> {
         match result {
-            Ok(0) => self.applied += 1,
+            Ok(0) => {
+                self.applied += 1;
+                Ok(())
+            }
             Ok(events) => {
                 self.too_late += 1;
-                println!("{delivery}: {events} events came too late to make a difference");
+                report(&format!("{delivery}: {events} events came too late to make a difference"))
             }
             Err(error) => {
                 self.failed += 1;
                 // It may contain a value of the event.
-                let error = causes(&error).replace(char::is_control, "\u{fffd}");
-                println!("{delivery}: {error}");
+                report(&format!("{delivery}: {}", printable(&causes(&error))))
             }
         }
     }
 
     fn print(&self) -> Result<(), Box<dyn Error>> {
-        print!("{} deliveries applied, ", self.applied);
-        if self.too_late > 0 {
-            print!("{} too late, ", self.too_late);
-        }
-        println!("{} not applied", self.failed);
+        let too_late = match self.too_late {
+            0 => String::new(),
+            too_late => format!("{too_late} too late, "),
+        };
+        let Self { applied, failed, .. } = self;
+        report(&format!("{applied} deliveries applied, {too_late}{failed} not applied"))?;
         match self.failed {
             0 => Ok(()),
             failed => Err(format!("{failed} deliveries could not be applied").into()),
@@ -135,15 +140,17 @@ impl ReplayOptions {
         };
         let text = std::fs::read_to_string(file).map_err(named)?;
         let mut summary = Summary::default();
-        for (number, delivery) in
-            serde_json::Deserializer::from_str(&text).into_iter::<Box<RawValue>>().enumerate()
-        {
-            let name = format!("delivery {}", number + 1);
+        let bar = progress::bar(text.len(), "{bytes} of {total_bytes}");
+        let mut deliveries = serde_json::Deserializer::from_str(&text).into_iter::<Box<RawValue>>();
+        let mut number = 0;
+        while let Some(delivery) = deliveries.next() {
+            number += 1;
+            let name = format!("delivery {number}");
             let delivery = match delivery {
                 Ok(delivery) => delivery,
                 // What follows it cannot be read either.
                 Err(error) => {
-                    println!("{name}: {error}");
+                    report(&format!("{name}: {error}"))?;
                     summary.failed += 1;
                     break;
                 }
@@ -153,7 +160,8 @@ impl ReplayOptions {
             let completed = async {
                 apply_delivery(ingest, &origin, delivery).await?.complete(ingest, deadline).await
             };
-            summary.add(&name, completed.await);
+            summary.add(&name, completed.await)?;
+            bar.set_position(deliveries.byte_offset() as u64);
         }
         Ok(summary)
     }
@@ -168,6 +176,7 @@ async fn replay_queue(
     let client = aws_sdk_sqs::Client::new(configuration);
     let mut summary = Summary::default();
     let mut failed = Vec::new();
+    let bar = progress::spinner("{pos} messages");
     loop {
         let received = client
             .receive_message()
@@ -198,7 +207,8 @@ async fn replay_queue(
             } else {
                 failed.push(message.receipt_handle);
             }
-            summary.add(&format!("message {name}"), result);
+            summary.add(&format!("message {name}"), result)?;
+            bar.inc(1);
         }
     }
     for handle in failed {

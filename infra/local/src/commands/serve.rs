@@ -4,20 +4,29 @@ use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use catalog::Reader;
+use catalog::{Reader, Table, Timestamp, Writer};
 use describe_images::Api;
 use describe_images::access_keys::{self, AccessKeys, Authentication};
 use describe_images::cache::ResponseCache;
+use futures_util::FutureExt as _;
 use ingest_events::ingest::log_missing_registry_urls;
+use reconcile::Reconcile;
+use registries::{EcrClient, Registries, Subscriptions};
 use secret::Secret;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::aws::api_gateway::Server;
 use crate::aws::connections::Limits;
+use crate::aws::reconcile_schedule::ReconcileSchedule;
 use crate::aws::scheduler;
+use crate::commands::greeting;
 use crate::data::OpenTable;
-use crate::options::Options;
+use crate::options::{self, Options};
+use crate::page::Page;
+use crate::status::Status;
+use crate::status::deliveries::Deliveries;
+use crate::status::metrics::Metrics;
 use crate::{data, demo};
 
 /// Of the responses that are kept until the database changes.
@@ -40,44 +49,65 @@ pub async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         None => None,
     };
     let subscriptions = options.read_subscriptions()?;
+    let accepted = subscriptions.clone().unwrap_or_default();
+    let targets = options.registry_targets(&accepted);
+    if options.reconcile_every.is_some() && targets.targets.is_empty() {
+        return Err("--reconcile-every needs a registry: --registry-url, --ecr-lookups, or a \
+                    subscription with a registryUrl"
+            .into());
+    }
     // A second process on the same address ends here, before it opens the database.
-    let listener = TcpListener::bind(options.listen)
-        .await
-        .map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;
+    let listener = listen(&options.listen).await?;
+    let metrics_listener = match &options.metrics_listen {
+        Some(address) => Some(listen(address).await?),
+        None => None,
+    };
+    let metrics = Metrics::install()?;
+    tokio::spawn(metrics.clone().upkeep());
 
     let OpenTable { table, engine, location } = data::open_table(options).await?;
-    let keyring = if options.in_memory {
+    let keyring = if options.is_in_memory() {
         data::keyring_in_memory()?
     } else {
         data::open_keyring(&options.data)?
     };
-    let accepted = subscriptions.clone().unwrap_or_default();
     log_missing_registry_urls(&accepted);
-    if options.subscriptions.is_none() && options.registry_urls.is_empty() {
+    if options.subscriptions.is_none() && options.registry_urls.is_empty() && !options.demo {
         tracing::info!(
             "without --registry-url there are no lookups in other registries, so that \
              imageSizeInBytes stays absent unless an event contains it"
         );
     }
-    if !options.ecr_lookups {
+    if !options.ecr_lookups && !options.demo {
         tracing::info!(
             "without --ecr-lookups there are no lookups in Amazon ECR, so that imageSizeInBytes \
              stays absent unless an event contains it"
         );
     }
-    let ingest = Arc::new(options.ingest(table.clone(), accepted).await);
-    if options.demo && !demo::fill(&table, &ingest, &options.registry).await? {
-        tracing::info!("the catalog is not empty, so it is not filled with sample images");
+    let ingest = Arc::new(options.ingest(table.clone(), accepted.clone()).await);
+    if options.demo {
+        demo::fill(&ingest, &options.registry, &options.region).await?;
     }
     tokio::spawn(scheduler::retry_pending_lookups(Arc::clone(&ingest)));
+    let every = options.reconcile_every;
+    let prunes = subscriptions.is_some();
+    let schedule = Arc::new(ReconcileSchedule::new(table.clone(), targets, every, prunes));
+    let deliveries = Deliveries::new(&accepted);
+    let status =
+        Arc::new(Status::new(table.clone(), deliveries, Arc::clone(&schedule), Some(metrics)));
+    // Reads of the embedded engine cost nothing.
+    if engine.is_some() {
+        tokio::spawn(scheduler::count_images(Reader::new(table.clone()), Arc::clone(&status)));
+    }
     warn_of_open_access(options, listener.local_addr()?);
-    print_greeting(options, listener.local_addr()?, &location);
-    let mut api = Api::new(
-        Reader::new(table),
-        Secret::known(keyring),
-        options.registry.clone(),
-        options.region.clone(),
-    );
+    if let Some(listener) = &metrics_listener {
+        let address = listener.local_addr()?;
+        tracing::info!("the metrics are at http://{address}/metrics, for everybody who reaches it");
+    }
+    let reader = Reader::new(table.clone());
+    greeting::print(options, listener.local_addr()?, &location, &reader).await?;
+    let mut api =
+        Api::new(reader, Secret::known(keyring), options.registry.clone(), options.region.clone());
     // Only the embedded engine tells whether anything has changed.
     if let Some(engine) = engine {
         api = api.with_cache(ResponseCache::new(MAX_CACHE_BYTES, move || engine.version()));
@@ -89,6 +119,11 @@ pub async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         subscriptions,
         default_registry: options.registry.clone(),
         default_service: options.service,
+        page: (!options.no_page).then(|| Page {
+            region: options.region.clone(),
+            signing_name: options.signing_name.clone(),
+        }),
+        status,
     };
     let ended = async move {
         tokio::select! {
@@ -97,8 +132,28 @@ pub async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         }
         tracing::info!("ending");
     };
-    server.run(listener, Limits::of_process(), ended).await?;
+    let ended = ended.shared();
+    if every.is_some() {
+        schedule.start(reconcile(options, table, accepted).await, ended.clone());
+    }
+    server.run(listener, metrics_listener, Limits::of_process(), ended).await?;
     Ok(())
+}
+
+async fn listen(address: &str) -> Result<TcpListener, String> {
+    let listener = async { TcpListener::bind(options::resolve(address).await?).await };
+    listener.await.map_err(|error| format!("cannot listen on {address}: {error}"))
+}
+
+/// What reconciles the catalog with the registries of the options.
+async fn reconcile(options: &Options, table: Table, subscriptions: Subscriptions) -> Reconcile {
+    let ecr = if options.ecr_lookups { Some(EcrClient::new(&options.aws().await)) } else { None };
+    Reconcile {
+        reader: Reader::new(table.clone()),
+        writer: Writer::new(table, Timestamp::now),
+        registries: Registries::new(Arc::new(Secret::known(subscriptions)), ecr),
+        max_tags: usize::MAX,
+    }
 }
 
 /// Logs who can do what without a signature or a credential.
@@ -112,23 +167,4 @@ fn warn_of_open_access(options: &Options, address: SocketAddr) {
     if reading && !is_loopback {
         tracing::warn!("without --callers everybody who reaches {address} can read all images");
     }
-}
-
-/// On standard output. The log is on standard error.
-fn print_greeting(options: &Options, address: SocketAddr, location: &str) {
-    let Options { registry, region, .. } = options;
-    let name = demo::REPOSITORY;
-    println!(
-        "image-catalog listens on http://{address} for registry {registry}, its data {location}. \
-         Try it:\n"
-    );
-    let unsigned = if options.callers.is_none() { " --no-sign-request" } else { "" };
-    println!(
-        "  aws ecr describe-images --repository-name {name} --endpoint-url http://{address} \
-         --region {region}{unsigned}"
-    );
-    if options.callers.is_none() {
-        println!("  curl http://{address}/DescribeImages -d '{{\"repositoryName\":\"{name}\"}}'");
-    }
-    println!();
 }

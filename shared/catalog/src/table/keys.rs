@@ -19,6 +19,18 @@ pub(crate) fn partition(repository: &Repository) -> String {
     repository.to_string()
 }
 
+/// The repository with this partition key.
+pub(crate) fn repository_of_partition(partition: &str) -> Option<Repository> {
+    let (service, rest) = match partition.strip_prefix("ecr-public/") {
+        Some(rest) => (Service::EcrPublic, rest),
+        None => (Service::Ecr, partition),
+    };
+    let (registry, name) = rest.split_once('/')?;
+    let (registry, name) =
+        (RegistryId::parse(registry).ok()?, service.parse_repository_name(name).ok()?);
+    Some(Repository { service, registry, name })
+}
+
 /// The index's partition key of the repository's images with, or without, tags.
 pub(crate) fn tag_status_partition(repository: &Repository, tag_status: TagStatus) -> String {
     format!("{repository}#{}", tag_status.as_str())

@@ -56,7 +56,7 @@ async fn ingest_events_applies_batches() {
     let outcomes: BTreeSet<(String, String)> = function
         .lines()
         .iter()
-        .filter(|line| line.get("Outcome").is_some())
+        .filter(|line| line.get("Type").is_some() && line.get("Outcome").is_some())
         .map(|line| {
             let text = |name: &str| line[name].as_str().unwrap().to_owned();
             (text("Type"), text("Outcome"))

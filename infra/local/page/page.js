@@ -1,0 +1,272 @@
+// What the page shows, and when: by its address, after input, and again every few seconds.
+
+import { firstPage, format, parse } from "./address.js";
+import { CatalogError, credentials, requiresSignature, setCredentials } from "./catalog.js";
+import { element } from "./elements.js";
+import { exactTime } from "./formats.js";
+import * as image from "./image.js";
+import * as images from "./images.js";
+import { patchChildren } from "./patch.js";
+import * as repositories from "./repositories.js";
+import * as signIn from "./sign-in.js";
+
+/** How long after it was read it is read again, and, after errors, at most. */
+const REFRESH_MILLISECONDS = 3_000;
+const MAX_REFRESH_MILLISECONDS = 60_000;
+
+/** How long typing must pause before a search begins. */
+const TYPING_MILLISECONDS = 200;
+
+const TOAST_MILLISECONDS = 2_500;
+const HIGHLIGHT_MILLISECONDS = 3_000;
+
+/** After these errors, what was read before is still shown, and is read again. */
+const TEMPORARY_ERRORS = new Set(["", "ServerException", "ThrottlingException"]);
+
+const main = document.querySelector("main");
+const announcer = document.getElementById("announcer");
+const toast = document.getElementById("toast");
+const live = document.getElementById("live");
+const session = document.getElementById("session");
+
+/** What is to be shown. */
+let address;
+/** What was read of it: `data`, the time of it, and the `error` since. */
+let content = {};
+let reading = new AbortController();
+let delay = REFRESH_MILLISECONDS;
+let refreshing;
+let typing;
+let toasting;
+
+function viewOf({ repository, image: name }) {
+    return repository === undefined ? repositories : name === undefined ? images : image;
+}
+
+/** Goes to the address of the browser. */
+function navigate() {
+    clearTimeout(typing);
+    const before = address;
+    address = parse(location.hash);
+    const place = ({ service, registry, repository, image }) => {
+        return format({ service, registry, repository, image });
+    };
+    const isElsewhere = !before || place(before) !== place(address);
+    for (const link of document.querySelectorAll("#services a")) {
+        const { service } = link.dataset;
+        link.href = format({ service, registry: address.registry });
+        if (service === address.service) {
+            link.setAttribute("aria-current", "page");
+        } else {
+            link.removeAttribute("aria-current");
+        }
+    }
+    document.title = `${viewOf(address).title(address)} · Image catalog`;
+    if (isElsewhere) {
+        content = {};
+        draw();
+    }
+    if (before && (isElsewhere || before.after !== address.after)) {
+        scrollTo(0, 0);
+        main.querySelector("h1")?.focus({ preventScroll: true });
+    }
+    load("navigation");
+}
+
+/** Reads what is to be shown, and shows it. The cause is `navigation`, `typing` or `refresh`. */
+async function load(cause) {
+    clearTimeout(refreshing);
+    reading.abort();
+    reading = new AbortController();
+    const { signal } = reading;
+    const view = viewOf(address);
+    session.hidden = !credentials();
+    session.firstElementChild.textContent = credentials()?.accessKeyId ?? "";
+    if (requiresSignature && !credentials()) {
+        requestAccessKey();
+        return;
+    }
+    main.setAttribute("aria-busy", cause !== "refresh");
+    try {
+        const data = await view.read(address, signal, (data) => {
+            content = { data };
+            draw(cause);
+        });
+        signal.throwIfAborted();
+        delay = REFRESH_MILLISECONDS;
+        content = { data, time: Date.now() / 1000 };
+    } catch (error) {
+        if (signal.aborted) {
+            return;
+        }
+        if (!(error instanceof CatalogError)) {
+            throw error;
+        }
+        if (error.isRefusedSignature) {
+            setCredentials(undefined);
+            session.hidden = true;
+            requestAccessKey(error);
+            return;
+        }
+        const isTemporary = TEMPORARY_ERRORS.has(error.name);
+        delay = isTemporary ? Math.min(2 * delay, MAX_REFRESH_MILLISECONDS) : REFRESH_MILLISECONDS;
+        content = isTemporary && cause === "refresh" ? { ...content, error } : { error };
+    }
+    draw(cause);
+    main.setAttribute("aria-busy", "false");
+    const { name } = content.error ?? {};
+    const isTemporary = TEMPORARY_ERRORS.has(name);
+    live.hidden = name === undefined ? !view.isLive(address)
+        : !isTemporary && !name.endsWith("NotFoundException");
+    live.dataset.state = isTemporary ? "failed" : "live";
+    live.textContent = isTemporary ? "Retrying" : "Live";
+    if (!live.hidden) {
+        refreshing = setTimeout(() => document.hidden || load("refresh"), delay);
+    }
+}
+
+function draw(cause) {
+    const view = viewOf(address);
+    const { data, error, time } = content;
+    const stale = data && error && element("p", {
+        class: "stale", role: "alert", "data-key": "stale",
+    }, error.name && element("strong", {}, error.name),
+        ` ${error.message} What follows is of ${exactTime(time)}.`);
+    const keys = () => [...main.querySelectorAll("tbody tr")].map((row) => row.dataset.key);
+    const before = new Set(keys());
+    const hadFocus = main.contains(document.activeElement);
+    const drawn = view.draw(address, data, data ? undefined : error);
+    patchChildren(main, stale ? [stale, ...drawn] : drawn);
+    for (const control of main.querySelectorAll("[data-value]")) {
+        if (cause === "navigation" || control !== document.activeElement) {
+            control.value = control.dataset.value;
+        }
+    }
+    if (hadFocus && !main.contains(document.activeElement)) {
+        main.querySelector("h1").focus({ preventScroll: true });
+    }
+    if (cause === "refresh") {
+        showNew(keys().filter((key) => !before.has(key)));
+    } else if (data && time) {
+        announcer.textContent = view.summary(data);
+    }
+}
+
+/** Points out the rows that came with a refresh of the first page. */
+function showNew(keys) {
+    if (keys.length === 0 || address.after) {
+        return;
+    }
+    announcer.textContent = `New: ${viewOf(address).count(keys.length)}`;
+    if (matchMedia("(prefers-reduced-motion: reduce)").matches) {
+        return;
+    }
+    for (const row of main.querySelectorAll("tbody tr")) {
+        if (keys.includes(row.dataset.key)) {
+            const color = getComputedStyle(row).getPropertyValue("--highlight");
+            row.animate([{ backgroundColor: color }, {}], HIGHLIGHT_MILLISECONDS);
+        }
+    }
+}
+
+function requestAccessKey(error) {
+    content = {};
+    live.hidden = true;
+    main.setAttribute("aria-busy", "false");
+    patchChildren(main, [signIn.draw(error)]);
+    main.querySelector("input, h1").focus();
+}
+
+function search(text) {
+    address = firstPage({ ...address, search: text });
+    history.replaceState(null, "", format(address));
+    load("typing");
+}
+
+async function copy(text) {
+    try {
+        await navigator.clipboard.writeText(text);
+    } catch {
+        copySelection(text);
+    }
+    clearTimeout(toasting);
+    toast.textContent = `Copied: ${text}`;
+    toasting = setTimeout(() => toast.textContent = "", TOAST_MILLISECONDS);
+}
+
+/** Pages that are neither from https nor from this computer have no clipboard of their own. */
+function copySelection(text) {
+    const focused = document.activeElement;
+    const area = element("textarea", { class: "unseen" });
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+    focused.focus({ preventScroll: true });
+}
+
+const SUBMITTED = {
+    search: ({ search: text }) => search(text),
+    registry: () => {},
+    tagStatus: () => {},
+    imageStatus: () => {},
+    open: ({ repository }) => go({ repository: repository.trim() }),
+    image: ({ image: name }) => go({ repository: address.repository, image: name.trim() }),
+    "sign-in": (entered) => {
+        const trimmed = Object.entries(entered).map(([name, value]) => [name, value.trim()]);
+        setCredentials(Object.fromEntries(trimmed));
+        load("navigation");
+    },
+};
+
+const CHANGED = {
+    registry: (registry) => go({ registry: registry.trim() }),
+    tagStatus: (tagStatus) => filter({ tagStatus }),
+    imageStatus: (imageStatus) => filter({ imageStatus }),
+};
+
+/** Goes to an address in the same service and registry. */
+function go(place) {
+    const { service, registry } = address;
+    location.hash = format({ service, registry, ...place });
+}
+
+function filter(statuses) {
+    location.hash = format(firstPage({ ...address, ...statuses }));
+}
+
+main.addEventListener("submit", (event) => {
+    event.preventDefault();
+    clearTimeout(typing);
+    const form = event.target;
+    SUBMITTED[form.getAttribute("name")](Object.fromEntries(new FormData(form)));
+});
+main.addEventListener("change", ({ target }) => CHANGED[target.name]?.(target.value));
+main.addEventListener("input", ({ target }) => {
+    if (target.name === "search") {
+        clearTimeout(typing);
+        typing = setTimeout(() => search(target.value), TYPING_MILLISECONDS);
+    }
+});
+main.addEventListener("click", ({ target }) => {
+    const button = target.closest("[data-copy]");
+    if (button) {
+        copy(button.dataset.copy);
+    }
+});
+document.querySelector(".skip").addEventListener("click", (event) => {
+    event.preventDefault();
+    main.focus();
+});
+document.getElementById("sign-out").addEventListener("click", () => {
+    setCredentials(undefined);
+    load("navigation");
+});
+document.addEventListener("visibilitychange", () => {
+    if (!document.hidden && !live.hidden) {
+        load("refresh");
+    }
+});
+addEventListener("hashchange", navigate);
+navigate();

@@ -1,0 +1,87 @@
+// Where callers must sign.
+
+import assert from 'node:assert/strict';
+
+import { REFUSED, go, isApiCall, rows, run, shown, url } from './browser.mjs';
+
+const { reader, session, limited } = JSON.parse(process.argv[3]);
+
+async function signIn(page, key) {
+  await page.getByLabel('Access key ID').fill(key.accessKeyId);
+  await page.getByLabel('Secret access key').fill(key.secretAccessKey);
+  await page.getByLabel('Session token').fill(key.sessionToken ?? '');
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await shown(page);
+}
+
+async function test(open) {
+  const page = await open();
+  let calls = 0;
+  page.on('request', (request) => calls += isApiCall(request) ? 1 : 0);
+  await go(page, '#/ecr/shop/api');
+  await page.getByRole('heading', { name: 'Sign in' }).waitFor();
+  assert.equal(calls, 0, 'nothing is sent without a key');
+
+  const refusal = page.getByRole('alert');
+  await signIn(page, { accessKeyId: 'AKIDUNKNOWN', secretAccessKey: 'secret' });
+  await refusal.waitFor();
+  assert.equal(
+    await refusal.innerText(),
+    'UnrecognizedClientException The security token included in the request is invalid.',
+  );
+  await signIn(page, { ...reader, secretAccessKey: 'another secret' });
+  await page.getByText('InvalidSignatureException').waitFor();
+  await signIn(page, reader);
+  await page.getByRole('link', { name: 'v1', exact: true }).waitFor();
+  assert.ok(await page.getByText(reader.accessKeyId).isVisible());
+  // Who must sign signs the command, too.
+  const command = await page.getByRole('group', { name: 'AWS CLI' }).innerText();
+  assert.ok(command.endsWith('--region us-east-1'), command);
+
+  // The key stays in the tab, and nowhere else.
+  await page.reload();
+  await page.getByRole('link', { name: 'v1', exact: true }).waitFor();
+  assert.deepEqual(await page.evaluate(() => [localStorage.length, document.cookie]), [0, '']);
+  assert.ok(!page.url().includes(reader.secretAccessKey));
+  const other = await page.context().newPage();
+  await go(other, '#/ecr/shop/api');
+  await other.getByRole('heading', { name: 'Sign in' }).waitFor();
+
+  // Search and pages are signed, too.
+  await go(page, '#/ecr?search=shop');
+  assert.deepEqual(await rows(page), ['shop/api', 'shop/web']);
+  await go(page, '#/ecr-public');
+  assert.deepEqual(await rows(page), ['shop/api']);
+
+  await page.getByRole('button', { name: 'Sign out' }).click();
+  await page.getByRole('heading', { name: 'Sign in' }).waitFor();
+  assert.equal(await page.evaluate(() => sessionStorage.length), 0);
+  assert.equal(await page.locator('#session').isVisible(), false);
+
+  // A session.
+  await signIn(page, { ...session, sessionToken: 'another token' });
+  await page.getByText('UnrecognizedClientException').waitFor();
+  await signIn(page, session);
+  await page.getByRole('link', { name: 'shop/api', exact: true }).waitFor();
+  await page.getByRole('button', { name: 'Sign out' }).click();
+
+  // A caller who may not list the repositories opens one.
+  await go(page, '#/ecr');
+  await signIn(page, limited);
+  await page.getByRole('heading', { name: 'AccessDeniedException' }).waitFor();
+  await page.getByLabel('Name of a repository').fill('shop/api');
+  await page.getByRole('button', { name: 'Open' }).click();
+  await page.getByRole('link', { name: 'v1', exact: true }).waitFor();
+  await go(page, '#/ecr/shop/web');
+  await page.getByRole('heading', { name: 'AccessDeniedException' }).waitFor();
+
+  // Without Web Crypto.
+  const insecure = await open();
+  await insecure.goto(`http://catalog.test:${new URL(url).port}/`);
+  await insecure.getByRole('heading', { name: 'This page cannot sign here' }).waitFor();
+  assert.ok(await insecure.evaluate(() => crypto.subtle === undefined));
+}
+
+await run(test, {
+  expected: REFUSED, args: ['--host-resolver-rules=MAP catalog.test 127.0.0.1'],
+});
