@@ -305,7 +305,10 @@ fn sign_in(test: &str, signing_name: Option<&str>) {
         Catalog::start_with_page(store, Some(&json!(keys)), signing_name).await
     });
     let [reader, session, limited] = keys;
-    let arguments = json!({ "reader": reader, "session": session, "limited": limited });
+    let arguments = json!({
+        "reader": reader, "session": session, "limited": limited,
+        "hasCommand": signing_name.is_none(),
+    });
     run(test, "sign-in", || serving.catalog.url.clone(), &[&arguments.to_string()]);
 }
 

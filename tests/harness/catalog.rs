@@ -72,14 +72,21 @@ impl Catalog {
         subscriptions: &Value,
         limits: Limits,
     ) -> Self {
-        let subscriptions = Subscriptions::parse(&subscriptions.to_string()).unwrap();
-        let server = Server {
-            ingest: Arc::new(store.ingest_of(subscriptions.clone())),
-            status: Arc::new(status(&store, &subscriptions)),
-            subscriptions: Some(subscriptions),
-            ..default_server(&store, &Keyring::generate_key().unwrap())
-        };
+        let server = subscribed_server(&store, subscriptions);
         Self::serve(any_port().await, store, server, limits)
+    }
+
+    /// The same, with callers who must sign.
+    pub async fn start_subscribed_for(
+        store: Store,
+        subscriptions: &Value,
+        callers: &Value,
+    ) -> Self {
+        let server = Server {
+            authentication: Some(authentication(callers, None)),
+            ..subscribed_server(&store, subscriptions)
+        };
+        Self::serve(any_port().await, store, server, Limits::of_process())
     }
 
     /// A catalog that authenticates the callers in `callers`, a list of access keys, if
@@ -137,6 +144,17 @@ fn default_server(store: &Store, keys: &str) -> Server {
         default_service: Service::Ecr,
         page: None,
         status: Arc::new(status(store, &Subscriptions::default())),
+    }
+}
+
+/// A server that accepts events of these subscriptions only.
+fn subscribed_server(store: &Store, subscriptions: &Value) -> Server {
+    let subscriptions = Subscriptions::parse(&subscriptions.to_string()).unwrap();
+    Server {
+        ingest: Arc::new(store.ingest_of(subscriptions.clone())),
+        status: Arc::new(status(store, &subscriptions)),
+        subscriptions: Some(subscriptions),
+        ..default_server(store, &Keyring::generate_key().unwrap())
     }
 }
 

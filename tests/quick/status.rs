@@ -2,10 +2,16 @@
 
 mod schedule;
 
+use std::sync::Arc;
+
 use aws_sdk_ecr::config::Credentials;
 use catalog::Timestamp;
 use end_to_end::harness::signer::get_signature_headers;
-use end_to_end::harness::{Catalog, OCI_IMAGE, Store, digest, sample, time};
+use end_to_end::harness::{Catalog, OCI_IMAGE, Store, digest, repository, sample, time};
+use image_catalog::aws::reconcile_schedule::ReconcileSchedule;
+use image_catalog::status::Status;
+use image_catalog::status::deliveries::Deliveries;
+use registries::{RegistryTargets, Subscriptions};
 use serde_json::{Value, json};
 
 use crate::authentication;
@@ -29,9 +35,9 @@ async fn status(catalog: &Catalog) -> Value {
     serde_json::from_str(&body).unwrap()
 }
 
-/// A catalog with two subscriptions, of which one has a registry.
-async fn subscribed() -> Catalog {
-    let subscriptions = json!([
+/// Two subscriptions of a registry id that is not the default one.
+fn subscriptions() -> Value {
+    json!([
         {
             "id": SUBSCRIPTION, "source": "harbor", "registryId": "210987654321",
             "credential": { "bearer": "token of harbor" }, "registryUrl": "http://127.0.0.1:9",
@@ -40,8 +46,11 @@ async fn subscribed() -> Catalog {
             "id": "quay-1", "source": "quay", "registryId": "210987654321",
             "credential": { "bearer": "token of quay" }, "registryUrl": "http://127.0.0.1:9",
         },
-    ]);
-    Catalog::start_subscribed(Store::in_memory().await, &subscriptions).await
+    ])
+}
+
+async fn subscribed() -> Catalog {
+    Catalog::start_subscribed(Store::in_memory().await, &subscriptions()).await
 }
 
 fn source<'a>(status: &'a Value, source: &str, subscription: Option<&str>) -> &'a Value {
@@ -183,18 +192,23 @@ async fn pending_lookups_are_listed_by_registry() {
     assert!(metrics.contains(line), "{metrics}");
 }
 
+/// The status, requested with a signature.
+async fn get_signed(url: &str, id: &str, secret: &str, signing_name: &str) -> (u16, Value) {
+    let credentials = Credentials::new(id, secret, None, None, "tests");
+    let headers = get_signature_headers(&credentials, signing_name, url);
+    let headers: Vec<_> =
+        headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let (status, body) = get(url, &headers).await;
+    (status, serde_json::from_str(&body).unwrap())
+}
+
 /// Where callers must sign, the status needs a signature, and the permission to read everything.
 #[tokio::test]
 async fn a_restricted_caller_and_others_do_not_get_the_status() {
     let catalog = authentication::catalog(None).await;
     let url = format!("{}/status", catalog.url);
     let signed = async |id: &str, secret: &str, signing_name: &str| {
-        let credentials = Credentials::new(id, secret, None, None, "tests");
-        let headers = get_signature_headers(&credentials, signing_name, &url);
-        let headers: Vec<_> =
-            headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let (status, body) = get(&url, &headers).await;
-        (status, serde_json::from_str::<Value>(&body).unwrap())
+        get_signed(&url, id, secret, signing_name).await
     };
     let (status, body) = signed("AKIDREADER", "reader's", "ecr").await;
     assert_eq!(status, 200, "{body}");
@@ -220,6 +234,32 @@ async fn a_restricted_caller_and_others_do_not_get_the_status() {
         let response = get(&format!("{}/{path}", catalog.url), &[]).await;
         assert_eq!(response, (200, "ok\n".to_owned()), "{path}");
     }
+}
+
+/// A subscription has another registry id than the default one: its status is in the response, too.
+#[tokio::test]
+async fn the_status_needs_the_permission_for_the_registries_of_subscriptions() {
+    let caller = |id: &str, repositories: &[&str]| {
+        json!({
+            "accessKeyId": id, "secretAccessKey": "secret",
+            "arn": "arn:aws:iam::123456789012:user/caller", "repositories": repositories,
+        })
+    };
+    let default = ["123456789012/*", "ecr-public/123456789012/*"];
+    let callers = json!([
+        caller("AKIDDEFAULT", &default),
+        caller("AKIDONESERVICE", &[&default[..], &["210987654321/*"]].concat()),
+        caller("AKIDALL", &["*"]),
+    ]);
+    let store = Store::in_memory().await;
+    let catalog = Catalog::start_subscribed_for(store, &subscriptions(), &callers).await;
+    let url = format!("{}/status", catalog.url);
+    for id in ["AKIDDEFAULT", "AKIDONESERVICE"] {
+        let (_, body) = get_signed(&url, id, "secret", "ecr").await;
+        assert_eq!(body["__type"], "AccessDeniedException", "{id}: {body}");
+    }
+    let (status, body) = get_signed(&url, "AKIDALL", "secret", "ecr-public").await;
+    assert_eq!(status, 200, "{body}");
 }
 
 #[tokio::test]
@@ -274,6 +314,23 @@ async fn metrics_are_in_prometheus_format() {
         assert!(text.contains(&format!("# HELP {name} ")), "{line}");
         assert!(text.contains(&format!("# TYPE {name} ")), "{line}");
     }
+}
+
+/// The repositories in the metrics are those with most images.
+#[tokio::test]
+async fn the_repositories_in_the_metrics_are_bounded() {
+    let store = Store::in_memory().await;
+    let table = store.table.clone();
+    let targets = RegistryTargets::default();
+    let schedule = Arc::new(ReconcileSchedule::new(table.clone(), targets, None, false));
+    let deliveries = Deliveries::new(&Subscriptions::default());
+    let status = Status::new(table, deliveries, schedule, None);
+    status.set_images((0..101).map(|number| (repository(&format!("team/{number}")), number)));
+    let metrics = status.metrics(&store.ingest()).await;
+    let lines = |start: &str| metrics.lines().filter(|line| line.starts_with(start)).count();
+    assert_eq!(lines("image_catalog_repository_images{"), 100, "{metrics}");
+    assert!(!metrics.contains("repository=\"team/0\""), "{metrics}");
+    assert_eq!(lines("image_catalog_repositories 101"), 1, "{metrics}");
 }
 
 fn keys() -> String {

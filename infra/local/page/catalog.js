@@ -13,6 +13,9 @@ const REFUSED_SIGNATURES = new Set([
 
 const TIMEOUT_MILLISECONDS = 60_000;
 
+/** Signatures of a clock that differs by more are refused, or soon will be. */
+const MAX_CLOCK_DIFFERENCE_MILLISECONDS = 300_000;
+
 /** The access key is kept in this tab only, and only until it is closed. */
 const STORED_CREDENTIALS = "credentials";
 
@@ -23,14 +26,24 @@ export const region = setting("region");
 /** Whether callers must sign. */
 export const requiresSignature = setting("requires-signature") === "true";
 
-/** The service name in signatures; that of the request if it is empty. */
-const signingName = setting("signing-name");
+/** Only some catalogs need it. As if imported, it is there before the page shows anything. */
+const { sign } = requiresSignature ? await import("./signature.js") : {};
 
-/** An error of the catalog, in its words; without a name, one on the way to it. */
+/** The service name in signatures; that of the request if it is empty. */
+export const signingName = setting("signing-name");
+
+/** How far the clock of the catalog is ahead, in milliseconds, as far as it matters. */
+let clockOffset = 0;
+
+/**
+ * An error that the catalog returned. Without a name: no usable response arrived. `time` is that of
+ * the catalog, in epoch milliseconds.
+ */
 export class CatalogError extends Error {
-    constructor(name, message) {
+    constructor(name, message, time) {
         super(message);
         this.name = name;
+        this.time = time;
     }
 
     get isRefusedSignature() {
@@ -52,19 +65,33 @@ export function setCredentials(value) {
     }
 }
 
-/** Sends a request of an operation. */
+/** Sends a request of an operation. As in the SDKs, a wrong clock is corrected once. */
 export async function request(service, operation, members, signal) {
+    const usedOffset = clockOffset;
+    try {
+        return await send(service, operation, members, signal);
+    } catch (error) {
+        const offset = error.time - Date.now();
+        const isWrong = Math.abs(offset - usedOffset) > MAX_CLOCK_DIFFERENCE_MILLISECONDS;
+        if (!error.isRefusedSignature || !isWrong) {
+            throw error;
+        }
+        clockOffset = offset;
+        return send(service, operation, members, signal);
+    }
+}
+
+async function send(service, operation, members, signal) {
     const body = JSON.stringify(members);
     let headers = {
         "content-type": "application/x-amz-json-1.1",
         "x-amz-target": `${TARGETS[service]}.${operation}`,
     };
     if (requiresSignature) {
-        const { sign } = await import("./signature.js");
         const { host, ...signed } = await sign({
             headers: { ...headers, host: location.host },
             body,
-            time: new Date(),
+            time: new Date(Date.now() + clockOffset),
             region,
             service: signingName || service,
             credentials: credentials(),
@@ -89,7 +116,8 @@ export async function request(service, operation, members, signal) {
         return result;
     }
     const message = result?.message ?? `The response has the status ${response.status}.`;
-    throw new CatalogError(result?.__type ?? "", message);
+    const time = Date.parse(response.headers.get("date"));
+    throw new CatalogError(result?.__type ?? "", message, time);
 }
 
 function parse(text) {

@@ -1,6 +1,6 @@
 // Commands for a shell that do what the page shows.
 
-import { region, requiresSignature } from "./catalog.js";
+import { region, requiresSignature, signingName } from "./catalog.js";
 
 /** A word as POSIX shells read it: what they could expand or split is quoted. */
 export function quote(word) {
@@ -8,8 +8,11 @@ export function quote(word) {
     return isPlain ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 }
 
-/** The AWS CLI's command for a request to this catalog. */
+/** The AWS CLI's command for a request to this catalog. It signs for the service alone. */
 export function awsCommand(service, operation, parameters) {
+    if (signingName && signingName !== service) {
+        return undefined;
+    }
     const words = ["aws", service, operation];
     for (const [name, value] of Object.entries(parameters)) {
         if (value !== undefined) {

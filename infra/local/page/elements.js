@@ -39,9 +39,9 @@ export function copyButton(text, what, ...label) {
     }, icon, label);
 }
 
-/** A text to read and to copy. */
+/** A text to read and to copy, if there is one. */
 export function command(label, text) {
-    return element("section", { class: "command", "aria-label": label },
+    return text !== undefined && element("section", { class: "command", "aria-label": label },
         element("h2", {}, label),
         element("div", {},
             element("code", { tabindex: "0", role: "group", "aria-label": label }, text),
@@ -49,10 +49,10 @@ export function command(label, text) {
 }
 
 /** A time in epoch seconds. */
-export function time(seconds) {
+export function time(seconds, text = age(seconds)) {
     return element("time", {
         datetime: new Date(seconds * 1000).toISOString(), title: exactTime(seconds),
-    }, age(seconds));
+    }, text);
 }
 
 /**
@@ -91,8 +91,11 @@ export function pager(address, length, count, nextToken) {
         tokens.pages.set(number, address.after);
     }
     const page = (number, after) => format({ ...address, page: String(number), after });
-    const link = (label, fragment, rel) => element("a", fragment
-        ? { href: fragment, rel } : { role: "link", "aria-disabled": "true" }, label);
+    // A link that has the focus can become disabled: it stays focusable.
+    const disabled = { role: "link", "aria-disabled": "true", tabindex: "-1" };
+    const link = (label, fragment, rel) => {
+        return element("a", fragment ? { href: fragment, rel } : disabled, label);
+    };
     let previous = number > 1 && tokens.pages.get(number - 1);
     previous = number === 2 ? listing : previous && page(number - 1, previous);
     const next = nextToken && page(number + 1, nextToken);
@@ -107,15 +110,21 @@ export function pager(address, length, count, nextToken) {
         link("Next", next, "next"));
 }
 
+/** On a later page, the link out of one that is empty, or whose token is not valid. */
+export function firstPageLink(address) {
+    return address.after && element("p", {},
+        element("a", { href: format(firstPage(address)) }, "First page"));
+}
+
 /** What the page shows in place of a list. */
 export function notice(title, ...content) {
     return element("div", { class: "notice" }, element("h2", {}, title), content);
 }
 
-/** An error in the catalog's words. */
+/** An error with the name and the message that the API returns. */
 export function failure(error, ...content) {
     return element("div", { class: "notice failure", role: "alert" },
-        element("h2", {}, error.name || "No response"), element("p", {}, error.message), content);
+        element("h2", {}, error.name || "Error"), element("p", {}, error.message), content);
 }
 
 export function number(count, singular, plural = `${singular}s`) {

@@ -52,6 +52,12 @@ export function age(seconds, now = Date.now() / 1000) {
     return exactTime(seconds).slice(0, 10);
 }
 
+/** How long ago a time is, and the time. */
+export function ageAndTime(seconds) {
+    const [text, exact] = [age(seconds), exactTime(seconds)];
+    return exact.startsWith(text) ? exact : `${text} (${exact})`;
+}
+
 /** The first 12 digits. */
 export function shortDigest(digest) {
     const [algorithm, digits = ""] = digest.split(":");

@@ -4,7 +4,7 @@ import { format } from "./address.js";
 import { request } from "./catalog.js";
 import { awsCommand, digestReference, pullCommand, reference } from "./commands.js";
 import { command, copyButton, element, failure, time } from "./elements.js";
-import { findings, kind, shortDigest, size, words } from "./formats.js";
+import { ageAndTime, findings, kind, shortDigest, size, words } from "./formats.js";
 import { breadcrumb, describeRepository, finding, imageFragment, kindOf } from "./images.js";
 
 export const title = ({ repository, image }) => {
@@ -57,7 +57,8 @@ function drawImage(address, { image, repository }) {
     const pull = (label, reference) => command(label, pullCommand(reference, kind(image)));
     const fact = (name, ...content) => element("div", {}, element("dt", {}, name),
         element("dd", {}, content));
-    const timeFact = (name, seconds) => seconds !== undefined && fact(name, time(seconds));
+    const timeFact = (name, seconds) => seconds !== undefined
+        && fact(name, time(seconds, ageAndTime(seconds)));
     return [
         element("dl", {},
             fact("Digest", element("code", {}, digest), copyButton(digest, "the digest")),

@@ -4,7 +4,7 @@ import { format } from "./address.js";
 import { request } from "./catalog.js";
 import { awsCommand, pullCommand, reference } from "./commands.js";
 import {
-    command, copyButton, element, failure, notice, number, pager, table, time,
+    command, copyButton, element, failure, firstPageLink, notice, number, pager, table, time,
 } from "./elements.js";
 import { findings, kind, shortDigest, size, words } from "./formats.js";
 
@@ -75,7 +75,7 @@ export function draw(address, data, error) {
                 select("imageStatus", "Image status", IMAGE_STATUSES, address.imageStatus),
             ]),
         element("div", { class: "content", "data-key": "images-content" },
-            error ? failure(error) : data ? drawList(address, data) : []),
+            error ? failure(error, firstPageLink(address)) : data ? drawList(address, data) : []),
     ];
 }
 
@@ -108,6 +108,8 @@ function drawList(address, data) {
     const parts = [];
     if (images.length > 0) {
         parts.push(drawTable(address, data));
+    } else if (address.after) {
+        parts.push(notice("No more images", firstPageLink(address)));
     } else {
         const { service, tagStatus = "ANY", imageStatus } = address;
         const isAll = service === "ecr-public" || (tagStatus === "ANY" && imageStatus === "ANY");

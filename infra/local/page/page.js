@@ -8,9 +8,10 @@ import * as image from "./image.js";
 import * as images from "./images.js";
 import { patchChildren } from "./patch.js";
 import * as repositories from "./repositories.js";
+import { endSearch } from "./search.js";
 import * as signIn from "./sign-in.js";
 
-/** How long after it was read it is read again, and, after errors, at most. */
+/** The pause between two reads, and the longest pause after errors. */
 const REFRESH_MILLISECONDS = 3_000;
 const MAX_REFRESH_MILLISECONDS = 60_000;
 
@@ -19,6 +20,9 @@ const TYPING_MILLISECONDS = 200;
 
 const TOAST_MILLISECONDS = 2_500;
 const HIGHLIGHT_MILLISECONDS = 3_000;
+
+/** How long after the page was loaded anew for signatures it is not loaded anew once more. */
+const RELOAD_MILLISECONDS = 60_000;
 
 /** After these errors, what was read before is still shown, and is read again. */
 const TEMPORARY_ERRORS = new Set(["", "ServerException", "ThrottlingException"]);
@@ -31,13 +35,16 @@ const session = document.getElementById("session");
 
 /** What is to be shown. */
 let address;
-/** What was read of it: `data`, the time of it, and the `error` since. */
+/** What was read: `data`, the `time` of that read, and the `error` of a later one. */
 let content = {};
 let reading = new AbortController();
 let delay = REFRESH_MILLISECONDS;
 let refreshing;
 let typing;
 let toasting;
+
+/** The values that the address gave to controls. What was entered since stays. */
+const applied = new WeakMap();
 
 function viewOf({ repository, image: name }) {
     return repository === undefined ? repositories : name === undefined ? images : image;
@@ -87,14 +94,18 @@ async function load(cause) {
         return;
     }
     main.setAttribute("aria-busy", cause !== "refresh");
+    // What a refresh is compared with. A search is not live, and shows more as it goes on.
+    const before = cause === "refresh" && view.isLive(address) && content.data
+        && { keys: rows().map(({ dataset }) => dataset.key), nextToken: content.data.nextToken };
+    const keep = (data) => content = { data, time: Date.now() / 1000 };
     try {
         const data = await view.read(address, signal, (data) => {
-            content = { data };
-            draw(cause);
+            keep(data);
+            draw();
         });
         signal.throwIfAborted();
         delay = REFRESH_MILLISECONDS;
-        content = { data, time: Date.now() / 1000 };
+        keep(data);
     } catch (error) {
         if (signal.aborted) {
             return;
@@ -102,17 +113,25 @@ async function load(cause) {
         if (!(error instanceof CatalogError)) {
             throw error;
         }
-        if (error.isRefusedSignature) {
+        if (error.isRefusedSignature && requiresSignature) {
             setCredentials(undefined);
             session.hidden = true;
             requestAccessKey(error);
+            return;
+        }
+        if (error.isRefusedSignature && reload()) {
             return;
         }
         const isTemporary = TEMPORARY_ERRORS.has(error.name);
         delay = isTemporary ? Math.min(2 * delay, MAX_REFRESH_MILLISECONDS) : REFRESH_MILLISECONDS;
         content = isTemporary && cause === "refresh" ? { ...content, error } : { error };
     }
-    draw(cause);
+    draw();
+    if (before) {
+        showNew(before);
+    } else if (content.data && !content.error) {
+        announcer.textContent = view.summary(content.data);
+    }
     main.setAttribute("aria-busy", "false");
     const { name } = content.error ?? {};
     const isTemporary = TEMPORARY_ERRORS.has(name);
@@ -125,72 +144,99 @@ async function load(cause) {
     }
 }
 
-function draw(cause) {
+function draw() {
     const view = viewOf(address);
     const { data, error, time } = content;
     const stale = data && error && element("p", {
         class: "stale", role: "alert", "data-key": "stale",
     }, error.name && element("strong", {}, error.name),
         ` ${error.message} What follows is of ${exactTime(time)}.`);
-    const keys = () => [...main.querySelectorAll("tbody tr")].map((row) => row.dataset.key);
-    const before = new Set(keys());
     const hadFocus = main.contains(document.activeElement);
     const drawn = view.draw(address, data, data ? undefined : error);
     patchChildren(main, stale ? [stale, ...drawn] : drawn);
     for (const control of main.querySelectorAll("[data-value]")) {
-        if (cause === "navigation" || control !== document.activeElement) {
-            control.value = control.dataset.value;
+        const { value } = control.dataset;
+        if (applied.get(control) !== value) {
+            applied.set(control, value);
+            control.value = value;
         }
     }
     if (hadFocus && !main.contains(document.activeElement)) {
         main.querySelector("h1").focus({ preventScroll: true });
     }
-    if (cause === "refresh") {
-        showNew(keys().filter((key) => !before.has(key)));
-    } else if (data && time) {
-        announcer.textContent = view.summary(data);
-    }
+}
+
+function rows() {
+    return [...main.querySelectorAll("tbody tr")];
 }
 
 /** Points out the rows that came with a refresh of the first page. */
-function showNew(keys) {
-    if (keys.length === 0 || address.after) {
+function showNew({ keys, nextToken }) {
+    const isKnown = ({ dataset }) => keys.includes(dataset.key);
+    const shown = rows();
+    // What follows the last known row was on the next page, if there was one.
+    const end = nextToken ? shown.findLastIndex(isKnown) : shown.length;
+    const added = shown.slice(0, Math.max(0, end)).filter((row) => !isKnown(row));
+    if (added.length === 0 || address.after) {
         return;
     }
-    announcer.textContent = `New: ${viewOf(address).count(keys.length)}`;
+    announcer.textContent = `New: ${viewOf(address).count(added.length)}`;
     if (matchMedia("(prefers-reduced-motion: reduce)").matches) {
         return;
     }
-    for (const row of main.querySelectorAll("tbody tr")) {
-        if (keys.includes(row.dataset.key)) {
-            const color = getComputedStyle(row).getPropertyValue("--highlight");
-            row.animate([{ backgroundColor: color }, {}], HIGHLIGHT_MILLISECONDS);
-        }
+    for (const row of added) {
+        const color = getComputedStyle(row).getPropertyValue("--highlight");
+        row.animate([{ backgroundColor: color }, {}], HIGHLIGHT_MILLISECONDS);
     }
 }
 
+/** Asks for an access key. What another one read is forgotten. */
 function requestAccessKey(error) {
+    clearTimeout(typing);
+    endSearch();
     content = {};
     live.hidden = true;
     main.setAttribute("aria-busy", "false");
     patchChildren(main, [signIn.draw(error)]);
-    main.querySelector("input, h1").focus();
+    (main.querySelector("input") ?? main.querySelector("h1")).focus();
 }
 
+/**
+ * Loads the page anew: since it was loaded, the catalog was started with `--callers`. If that was
+ * done just before, it does not help, and the result is `false`.
+ */
+function reload() {
+    const now = Date.now();
+    if (now - Number(sessionStorage.getItem("reloaded")) < RELOAD_MILLISECONDS) {
+        return false;
+    }
+    sessionStorage.setItem("reloaded", now);
+    location.reload();
+    return true;
+}
+
+/** Searches. The browser's Back leads to what was shown before the search. */
 function search(text) {
-    address = firstPage({ ...address, search: text });
-    history.replaceState(null, "", format(address));
+    const wanted = text.trim();
+    if (!wanted && !address.search) {
+        return;
+    }
+    const change = address.search ? "replaceState" : "pushState";
+    address = firstPage({ ...address, search: wanted });
+    applied.set(document.getElementById("search"), wanted);
+    history[change](null, "", format(address));
     load("typing");
 }
 
 async function copy(text) {
+    let isCopied = true;
     try {
         await navigator.clipboard.writeText(text);
     } catch {
-        copySelection(text);
+        isCopied = copySelection(text);
     }
     clearTimeout(toasting);
-    toast.textContent = `Copied: ${text}`;
+    toast.textContent = isCopied ? `Copied: ${text}` : "Could not copy";
     toasting = setTimeout(() => toast.textContent = "", TOAST_MILLISECONDS);
 }
 
@@ -201,9 +247,10 @@ function copySelection(text) {
     area.value = text;
     document.body.append(area);
     area.select();
-    document.execCommand("copy");
+    const isCopied = document.execCommand("copy");
     area.remove();
     focused.focus({ preventScroll: true });
+    return isCopied;
 }
 
 const SUBMITTED = {
@@ -246,7 +293,7 @@ main.addEventListener("change", ({ target }) => CHANGED[target.name]?.(target.va
 main.addEventListener("input", ({ target }) => {
     if (target.name === "search") {
         clearTimeout(typing);
-        typing = setTimeout(() => search(target.value), TYPING_MILLISECONDS);
+        typing = setTimeout(search, TYPING_MILLISECONDS, target.value);
     }
 });
 main.addEventListener("click", ({ target }) => {
@@ -264,7 +311,8 @@ document.getElementById("sign-out").addEventListener("click", () => {
     load("navigation");
 });
 document.addEventListener("visibilitychange", () => {
-    if (!document.hidden && !live.hidden) {
+    const isBusy = main.getAttribute("aria-busy") === "true";
+    if (!document.hidden && !live.hidden && !isBusy) {
         load("refresh");
     }
 });

@@ -4,7 +4,7 @@ import { SERVICES, format } from "./address.js";
 import { request } from "./catalog.js";
 import { awsCommand, searchQuery } from "./commands.js";
 import {
-    command, copyButton, element, failure, notice, number, pager, table, time,
+    command, copyButton, element, failure, firstPageLink, notice, number, pager, table, time,
 } from "./elements.js";
 import { words } from "./formats.js";
 import { endSearch, search } from "./search.js";
@@ -61,7 +61,7 @@ export function draw(address, data, error) {
 
 function drawFailure(address, error) {
     if (error.name !== "AccessDeniedException") {
-        return failure(error);
+        return failure(error, firstPageLink(address));
     }
     return failure(error,
         element("p", {}, "A repository that you may read can be opened by its name."),
@@ -80,7 +80,8 @@ function drawList(address, data) {
     if (repositories.length > 0) {
         parts.push(drawTable(address, repositories));
     } else if (!address.search) {
-        parts.push(drawEmpty(address));
+        parts.push(address.after ? notice("No more repositories", firstPageLink(address))
+            : drawEmpty(address));
     } else if (data.isDone) {
         parts.push(notice("No match", element("p", {},
             `None of ${count(data.read)} has “${address.search}” in its name.`)));

@@ -1,11 +1,14 @@
 // The search of repositories by a part of their names. The API has no such request, so all of them
-// are read, until enough match. What was read is kept until the search ends.
+// are read, until more than a hundred match. What was read is kept until the search ends, and used
+// for a minute.
 
 import { request } from "./catalog.js";
 
 const MAX_MATCHES = 100;
 
-/** What was read of a listing, in the order of names. */
+const MAX_AGE_MILLISECONDS = 60_000;
+
+/** What was read of a listing since `begin`, in the order of names. */
 let known;
 
 export function endSearch() {
@@ -17,8 +20,10 @@ export function endSearch() {
  * and `isComplete` whether all matches are found.
  */
 export async function search({ service, registry, search: text }, signal, progress) {
-    if (known?.service !== service || known.registry !== registry) {
-        known = { service, registry, repositories: [], hasMore: true };
+    const now = Date.now();
+    const isOld = known && now - known.begin > MAX_AGE_MILLISECONDS;
+    if (known?.service !== service || known.registry !== registry || isOld) {
+        known = { service, registry, begin: now, repositories: [], hasMore: true };
     }
     const wanted = text.toLowerCase();
     const matches = [];

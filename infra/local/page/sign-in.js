@@ -5,6 +5,9 @@ import { element } from "./elements.js";
 /** Browsers have Web Crypto only in pages from https or from this computer. */
 const canSign = globalThis.crypto?.subtle !== undefined;
 
+/** Headers contain the ID and the token. Browsers send no other characters in them. */
+const PATTERN = "[ -~]+";
+
 export function draw(error) {
     if (!canSign) {
         return element("section", { class: "sign-in", "data-key": "sign-in" },
@@ -23,9 +26,10 @@ export function draw(error) {
         error && element("p", { role: "alert", class: "error" }, element("strong", {}, error.name),
             ` ${error.message}`),
         element("form", { name: "sign-in", "data-key": "sign-in-form" },
-            field("accessKeyId", "Access key ID", { required: true }),
+            field("accessKeyId", "Access key ID", { required: true, pattern: PATTERN }),
             field("secretAccessKey", "Secret access key", { required: true, type: "password" }),
-            field("sessionToken", "Session token", { type: "password" }, "optional"),
+            field("sessionToken", "Session token", { type: "password", pattern: PATTERN },
+                "optional"),
             element("button", { class: "primary" }, "Sign in")));
 }
 

@@ -2,6 +2,7 @@
 //! Both get the same requests.
 
 use std::fmt;
+use std::io;
 use std::time::{Duration, SystemTime};
 
 use aws_config::SdkConfig;
@@ -30,7 +31,7 @@ use url::{Host, Url};
 use crate::commands::aws_config::{is_of_api_gateway, parse_http_url};
 use crate::commands::printable;
 use crate::data::{self, DataError};
-use crate::options::Options;
+use crate::options::{self, Options, WithoutUser};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -50,7 +51,7 @@ const RETRY_DELAY: Duration = Duration::from_millis(500);
 pub struct ClientOptions {
     /// URL of a running catalog [default: that of the AWS CLI, from AWS_ENDPOINT_URL_ECR or
     /// AWS_ENDPOINT_URL_ECR_PUBLIC, from AWS_ENDPOINT_URL, or from its profile]
-    #[arg(long, value_name = "URL", conflicts_with = "data", value_parser = parse_http_url)]
+    #[arg(long, value_name = "URL", value_parser = WithoutUser(parse_http_url))]
     endpoint: Option<Url>,
     /// Do not sign requests [default: they are signed if the environment has AWS credentials]
     #[arg(long)]
@@ -68,8 +69,11 @@ pub enum ClientError {
     NoCatalog(DataError),
     #[error(transparent)]
     Data(DataError),
-    #[error("the endpoint '{url}' of the AWS configuration is not valid: {reason}")]
-    Endpoint { url: String, reason: String },
+    /// Without the URL: it may contain a password.
+    #[error("the endpoint URL of the AWS configuration is not valid: {0}")]
+    Endpoint(String),
+    #[error("the address {address} cannot be resolved")]
+    Listen { address: String, source: io::Error },
     #[error("a request cannot be sent")]
     Request(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("no response from {url}")]
@@ -81,7 +85,14 @@ pub enum ClientError {
     #[error("the response of {0} is longer than those of a catalog")]
     TooLong(String),
     #[error("the response is not that of a catalog: {0}")]
-    Response(#[from] serde_json::Error),
+    Response(String),
+}
+
+impl From<serde_json::Error> for ClientError {
+    /// The text can contain some of the response.
+    fn from(error: serde_json::Error) -> Self {
+        Self::Response(printable(&error.to_string()))
+    }
 }
 
 /// A response that is an error.
@@ -129,7 +140,7 @@ struct Signer {
 impl Client {
     /// The catalog of the options. Nothing is created.
     pub async fn open(options: &Options, client: &ClientOptions) -> Result<Self, ClientError> {
-        let aws = options.aws().await;
+        let aws = options.aws_of_cli().await;
         let catalog = match client.endpoint(options, &aws)? {
             Some(url) => {
                 Catalog::Running(Box::new(Endpoint::new(url, options, client, &aws).await?))
@@ -185,14 +196,16 @@ impl ClientOptions {
 }
 
 impl Endpoint {
-    /// The catalog of the options, or else the one of this URL.
-    pub async fn open(
-        options: &Options,
-        client: &ClientOptions,
-        default: Url,
-    ) -> Result<Self, ClientError> {
-        let aws = options.aws().await;
-        let url = client.endpoint(options, &aws)?.unwrap_or(default);
+    /// The catalog of the options, or else the one that listens on the address of `--listen`.
+    pub async fn open(options: &Options, client: &ClientOptions) -> Result<Self, ClientError> {
+        let aws = options.aws_of_cli().await;
+        let url = match client.endpoint(options, &aws)? {
+            Some(url) => url,
+            None => listening_on(&options.listen).await.map_err(|source| ClientError::Listen {
+                address: options.listen.clone(),
+                source,
+            })?,
+        };
         Self::new(url, options, client, &aws).await
     }
 
@@ -207,9 +220,17 @@ impl Endpoint {
         } else {
             // Only a catalog that requires signatures makes an error of it.
             let credentials = credentials(aws, &url).await.map_err(|error| causes(&error));
-            Some(credentials.map(|credentials| Signer::new(credentials, &url, options, client)))
+            Some(credentials.map(|credentials| {
+                let region = aws.region().map_or(options.region.as_str(), |region| region.as_ref());
+                Signer::new(credentials, &url, region, options.service, client)
+            }))
         };
-        let http = reqwest::Client::builder()
+        let mut http = reqwest::Client::builder();
+        // A proxy would look for the catalog on its own computer.
+        if is_loopback(&url) {
+            http = http.no_proxy();
+        }
+        let http = http
             .user_agent(concat!("image-catalog/", env!("CARGO_PKG_VERSION")))
             .redirect(Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
@@ -283,17 +304,23 @@ impl Endpoint {
 }
 
 impl Signer {
-    fn new(credentials: Credentials, url: &Url, options: &Options, client: &ClientOptions) -> Self {
+    fn new(
+        credentials: Credentials,
+        url: &Url,
+        region: &str,
+        service: Service,
+        client: &ClientOptions,
+    ) -> Self {
         let gateway_region = api_gateway_region(url)
             .filter(|_| !credentials.access_key_id().starts_with(access_keys::ID_PREFIX));
         let name = match &client.signing_name {
             Some(name) => name,
             None if gateway_region.is_some() => "execute-api",
-            None => options.service.as_str(),
+            None => service.as_str(),
         };
         Self {
             name: name.to_owned(),
-            region: gateway_region.unwrap_or(&options.region).to_owned(),
+            region: gateway_region.unwrap_or(region).to_owned(),
             identity: Identity::from(credentials),
         }
     }
@@ -339,19 +366,28 @@ fn configured_endpoint(aws: &SdkConfig, service: Service) -> Result<Option<Url>,
         .build()
         .map_err(|error| ClientError::Request(error.into()))?;
     let url = aws.service_config().and_then(|configuration| configuration.load_config(key));
-    url.map(|url| parse_http_url(&url).map_err(|reason| ClientError::Endpoint { url, reason }))
-        .transpose()
+    url.map(|url| parse_http_url(&url).map_err(ClientError::Endpoint)).transpose()
 }
 
-/// The credentials that the AWS CLI has.
-async fn credentials(aws: &SdkConfig, url: &Url) -> Result<Credentials, CredentialsError> {
-    let is_loopback = match url.host() {
+/// The URL of the catalog that listens on an address.
+async fn listening_on(address: &str) -> io::Result<Url> {
+    let address = options::reachable(options::resolve(address).await?);
+    Url::parse(&format!("http://{address}")).map_err(io::Error::other)
+}
+
+/// Whether a URL is one of this computer.
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.is_loopback(),
         None => false,
-    };
-    if is_loopback {
+    }
+}
+
+/// The credentials that the AWS CLI has.
+async fn credentials(aws: &SdkConfig, url: &Url) -> Result<Credentials, CredentialsError> {
+    if is_loopback(url) {
         // Such a catalog knows access keys of its own, and no roles. To find out that the computer
         // has none may take seconds.
         let environment = EnvironmentVariableCredentialsProvider::new();
@@ -401,10 +437,16 @@ fn accept(status: StatusCode, body: String) -> Result<String, Refusal> {
 }
 
 impl Refusal {
-    /// API Gateway has no name for it.
+    /// API Gateway has no name for it, and these messages.
     fn requires_signature(&self) -> bool {
-        let name = self.name.as_deref();
-        name == Some("MissingAuthenticationTokenException") || self.status == StatusCode::FORBIDDEN
+        let message = self.message.as_deref();
+        match self.name.as_deref() {
+            Some(name) => name == "MissingAuthenticationTokenException",
+            None => {
+                self.status == StatusCode::FORBIDDEN
+                    && matches!(message, Some("Forbidden" | "Missing Authentication Token"))
+            }
+        }
     }
 }
 

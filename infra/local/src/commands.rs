@@ -46,6 +46,19 @@ pub(crate) fn printable(text: &str) -> String {
     text.replace(char::is_control, "\u{fffd}")
 }
 
+/// JSON of others, in which characters are escaped that a terminal would obey. Those below U+0020
+/// are escaped in all JSON.
+fn printable_json(json: &str) -> String {
+    let mut printable = String::with_capacity(json.len());
+    for character in json.chars() {
+        match character {
+            '\u{7f}'..='\u{9f}' => printable += &format!("\\u{:04x}", u32::from(character)),
+            character => printable.push(character),
+        }
+    }
+    printable
+}
+
 /// A time in a table, in whole seconds.
 fn time(time: Option<Timestamp>) -> String {
     time.map_or_else(unknown, |time| format!("{:.0}", jiff::Timestamp::from(time)))

@@ -44,6 +44,9 @@ pub enum DataError {
     Keys { path: String, error: InvalidKeyring },
     #[error("{path}: {error}")]
     Subscriptions { path: String, error: Box<InvalidSubscriptions> },
+    /// Without the URL: it may contain a password.
+    #[error("the URL in {ENDPOINT} must not contain a user")]
+    EndpointWithUser,
     #[error("no random key can be made")]
     Randomness,
     #[error("there is no catalog in {0}, and {ENDPOINT} is not set")]
@@ -119,6 +122,10 @@ async fn open_dynamodb(
     if !options.demo
         && let Ok(endpoint) = std::env::var(ENDPOINT)
     {
+        // The endpoint is in messages.
+        if endpoint.contains('@') {
+            return Err(DataError::EndpointWithUser);
+        }
         let configuration = aws_config::load_defaults(BehaviorVersion::latest()).await;
         let client = aws_sdk_dynamodb::Client::new(&configuration);
         return Ok((client, None, format!("in the DynamoDB at {endpoint}")));

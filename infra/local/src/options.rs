@@ -1,15 +1,20 @@
 //! The command line.
 
+use std::ffi::OsStr;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, SdkConfig};
+use aws_config::environment::EnvironmentVariableRegionProvider;
+use aws_config::meta::region::RegionProviderChain;
+use aws_config::profile::ProfileFileRegionProvider;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
 use catalog::{RegistryId, Service, Table};
-use clap::builder::NonEmptyStringValueParser;
+use clap::builder::{NonEmptyStringValueParser, TypedValueParser};
+use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{Arg, ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use ingest_events::Ingest;
 use jiff::{Span, SpanRelativeTo};
 use registries::{
@@ -63,7 +68,8 @@ pub struct Options {
     /// Service, ecr or ecr-public, of the repositories of events and registries that name none
     #[arg(long, default_value_t, value_name = "SERVICE", global = true)]
     pub service: Service,
-    /// Region whose Amazon ECR events are accepted, and that signatures must be for
+    /// Region whose Amazon ECR events are accepted, and that signatures must be for; without it, ls
+    /// and status sign for the region of the AWS CLI, if that has one
     #[arg(
         long, default_value = "us-east-1", value_name = "REGION", global = true,
         value_parser = NonEmptyStringValueParser::new()
@@ -77,7 +83,7 @@ pub struct Options {
     /// events do not contain, and that no subscription names; may be repeated
     #[arg(
         long = "registry-url", value_name = "URL", global = true,
-        value_parser = parse_registry_url
+        value_parser = WithoutUser(parse_registry_url)
     )]
     pub registry_urls: Vec<RegistryAddress>,
     /// Table in the DynamoDB that AWS_ENDPOINT_URL_DYNAMODB names
@@ -113,6 +119,9 @@ pub struct Options {
     /// Whether --registry was given.
     #[arg(skip)]
     pub(crate) is_registry_given: bool,
+    /// Whether --region was given.
+    #[arg(skip)]
+    pub(crate) is_region_given: bool,
 }
 
 /// Without a command, the catalog is served.
@@ -125,7 +134,8 @@ pub enum Command {
     Ls(LsOptions),
     /// Print what a running catalog received, looks up and reconciles.
     ///
-    /// Without --endpoint and without an endpoint of the AWS CLI, it is that of 127.0.0.1:5015.
+    /// Without --endpoint and without an endpoint of the AWS CLI, it is the one on the address of
+    /// --listen.
     Status(StatusOptions),
     /// Reconcile the catalog with a registry; an empty catalog is filled.
     ///
@@ -160,7 +170,12 @@ impl Options {
         let is_given = |option| matches.value_source(option) == Some(ValueSource::CommandLine);
         let options = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
         let (is_data_given, is_registry_given) = (is_given("data"), is_given("registry"));
-        Self { is_data_given, is_registry_given, ..options }
+        if is_data_given && let Some(other) = other_catalog(&matches) {
+            let error = format!("the argument '--data <DIR>' cannot be used with {other}");
+            Self::command().error(ErrorKind::ArgumentConflict, error).exit();
+        }
+        let is_region_given = is_given("region");
+        Self { is_data_given, is_registry_given, is_region_given, ..options }
     }
 
     /// Whether the process keeps nothing on disk.
@@ -175,7 +190,18 @@ impl Options {
 
     /// AWS with the credentials of the environment, in the region of the options.
     pub(crate) async fn aws(&self) -> SdkConfig {
-        let region = aws_config::Region::new(self.region.clone());
+        let region = Region::new(self.region.clone());
+        aws_config::defaults(BehaviorVersion::latest()).region(region).load().await
+    }
+
+    /// AWS as the AWS CLI has it. Its region is that of the options only if one was given, or if
+    /// there is no other. Instance metadata are not asked: without them, that takes seconds.
+    pub(crate) async fn aws_of_cli(&self) -> SdkConfig {
+        let region = || Region::new(self.region.clone());
+        let region = RegionProviderChain::first_try(self.is_region_given.then(region))
+            .or_else(EnvironmentVariableRegionProvider::new())
+            .or_else(ProfileFileRegionProvider::new())
+            .or_else(region());
         aws_config::defaults(BehaviorVersion::latest()).region(region).load().await
     }
 
@@ -214,6 +240,39 @@ impl Options {
     }
 }
 
+/// What else names a catalog, so that `--data` would be ignored. clap itself finds no conflict with
+/// an option before the command.
+fn other_catalog(matches: &ArgMatches) -> Option<&'static str> {
+    match matches.subcommand()? {
+        ("status", _) => Some("'status', which asks a running catalog"),
+        ("ls", command) if command.contains_id("endpoint") => Some("'--endpoint <URL>'"),
+        _ => None,
+    }
+}
+
+/// Parses URLs, and refuses one with a user. The error does not repeat it as those of clap do: it
+/// may contain a password.
+#[derive(Clone)]
+pub(crate) struct WithoutUser<T>(pub(crate) fn(&str) -> Result<T, String>);
+
+impl<T: Clone + Send + Sync + 'static> TypedValueParser for WithoutUser<T> {
+    type Value = T;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<T, clap::Error> {
+        if value.to_string_lossy().contains('@') {
+            let argument = argument.map(ToString::to_string).unwrap_or_default();
+            let error = format!("invalid value for '{argument}': it must not contain a user");
+            return Err(clap::Error::raw(ErrorKind::ValueValidation, error).with_cmd(command));
+        }
+        self.0.parse_ref(command, argument, value)
+    }
+}
+
 /// Checks the form of an address. A name is resolved when the catalog starts.
 fn parse_listen(text: &str) -> Result<String, String> {
     let has_port = |(host, port): (&str, &str)| {
@@ -232,6 +291,17 @@ pub(crate) async fn resolve(address: &str) -> io::Result<SocketAddr> {
     let found: Vec<SocketAddr> = tokio::net::lookup_host(address).await?.collect();
     let first = found.iter().find(|address| address.is_ipv4()).or(found.first());
     first.copied().ok_or_else(|| io::Error::other("the name has no address"))
+}
+
+/// The address to connect to: a server that listens on every address is reached on the loopback
+/// address.
+pub(crate) fn reachable(mut address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    address
 }
 
 fn parse_registry_url(text: &str) -> Result<RegistryAddress, String> {

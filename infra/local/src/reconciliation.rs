@@ -51,6 +51,12 @@ impl Reconciliation {
         }
     }
 
+    /// Whether nothing of the registry could be reconciled.
+    #[must_use]
+    pub fn is_failure(&self) -> bool {
+        self.error.is_some() || (self.repositories == 0 && self.failed > 0)
+    }
+
     /// Adds a repository.
     pub fn add(&mut self, drift: &Drift, repaired: &Repaired) {
         self.repositories += 1;

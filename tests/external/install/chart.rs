@@ -3,7 +3,8 @@
 use std::fs;
 use std::process::Command;
 
-use end_to_end::harness::{Process, command, print, require, tools};
+use end_to_end::harness::{Process, command, free_port, print, require, tools};
+use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::{VERSION, folder, root, succeed};
@@ -41,6 +42,15 @@ fn all_values() -> Value {
         "resources": { "limits": { "memory": "1Gi" } },
         "service": { "type": "LoadBalancer", "port": 80, "annotations": { "a": "b" } },
         "serviceAccount": { "annotations": { "eks.amazonaws.com/role-arn": "arn" } },
+        "metrics": {
+            "enabled": true,
+            "port": free_port(),
+            "serviceMonitor": {
+                "enabled": true,
+                "interval": "30s",
+                "labels": { "release": "prometheus" },
+            },
+        },
         "networkPolicy": { "enabled": true, "from": [{ "namespaceSelector": {} }] },
         "podAnnotations": { "a": "b" },
         "nodeSelector": { "kubernetes.io/arch": "amd64" },
@@ -62,7 +72,7 @@ fn pod(rendered: &Value) -> &Value {
 #[test]
 fn helm_and_the_schemas_of_kubernetes_accept_the_chart() {
     let test = "helm_and_the_schemas_of_kubernetes_accept_the_chart";
-    for (values, resources) in [(json!({}), 3), (all_values(), 4)] {
+    for (values, resources) in [(json!({}), 3), (all_values(), 6)] {
         let Some(rendered) = render(test, &values) else { return };
         assert_eq!(rendered["lint"]["errors"], json!([]), "{rendered}");
         let messages = rendered["lint"]["messages"].as_array().unwrap();
@@ -81,6 +91,34 @@ fn helm_and_the_schemas_of_kubernetes_accept_the_chart() {
     print("chart: linted by Helm, valid for Kubernetes");
 }
 
+/// The operator has a schema of its own, which is not here.
+#[test]
+fn a_service_monitor_selects_the_service_of_the_metrics() {
+    let test = "a_service_monitor_selects_the_service_of_the_metrics";
+    let Some(rendered) = render(test, &all_values()) else { return };
+    let monitor = resource(&rendered, "ServiceMonitor");
+    assert_eq!(monitor["apiVersion"], "monitoring.coreos.com/v1");
+    assert_eq!(monitor["metadata"]["labels"]["release"], "prometheus");
+    let endpoints = json!([{ "port": "metrics", "path": "/metrics", "interval": "30s" }]);
+    assert_eq!(monitor["spec"]["endpoints"], endpoints);
+    let selected = monitor["spec"]["selector"]["matchLabels"].as_object().unwrap();
+    let services = rendered["resources"].as_array().unwrap().iter().filter(|resource| {
+        let labels = &resource[1]["metadata"]["labels"];
+        resource[1]["kind"] == "Service"
+            && selected.iter().all(|(name, value)| labels[name] == *value)
+    });
+    let services: Vec<&Value> = services.map(|resource| &resource[1]["spec"]).collect();
+    let [service] = services[..] else { panic!("{services:?}") };
+    // The other one is a LoadBalancer with these values.
+    assert_eq!(service["type"], "ClusterIP");
+    let ports = pod(&rendered)["containers"][0]["ports"].as_array().unwrap();
+    let port = &ports.iter().find(|port| port["name"] == "metrics").unwrap()["containerPort"];
+    let ports = json!([{ "name": "metrics", "port": port, "targetPort": "metrics" }]);
+    assert_eq!(service["ports"], ports);
+    let ports = &resource(&rendered, "NetworkPolicy")["spec"]["ingress"][0]["ports"];
+    assert_eq!(*ports, json!([{ "port": "http" }, { "port": "metrics" }]));
+}
+
 #[test]
 fn wrong_values_are_refused() {
     for (values, reason) in [
@@ -88,6 +126,9 @@ fn wrong_values_are_refused() {
         (json!({ "callers": { "secret": "a" } }), "additional properties 'secret' not allowed"),
         (json!({ "persistence": { "size": "much" } }), "does not match pattern"),
         (json!({ "options": ["--listen=127.0.0.1:80"] }), "'not' failed"),
+        (json!({ "options": ["--metrics-listen=127.0.0.1:80"] }), "'not' failed"),
+        (json!({ "metrics": { "port": 5015 } }), "'not' failed"),
+        (json!({ "metrics": { "serviceMonitor": { "enabled": true } } }), "must be true"),
     ] {
         let Some(rendered) = render("wrong_values_are_refused", &values) else { return };
         let error = rendered["error"].as_str().unwrap_or_default();
@@ -119,8 +160,8 @@ fn the_policy_check_fails_only_what_has_a_reason() {
 }
 
 /// The arguments of the container, with the paths of its secrets in a folder.
-#[test]
-fn the_program_takes_the_arguments_of_the_chart() {
+#[tokio::test]
+async fn the_program_takes_the_arguments_of_the_chart() {
     let test = "the_program_takes_the_arguments_of_the_chart";
     let Some(rendered) = render(test, &all_values()) else { return };
     let pod = pod(&rendered);
@@ -155,5 +196,10 @@ fn the_program_takes_the_arguments_of_the_chart() {
     }
     let mut process = Process::start(command);
     assert!(process.greeting.contains("eu-central-1"), "{}", process.greeting);
+    // Prometheus cannot sign.
+    let ports = pod["containers"][0]["ports"].as_array().unwrap();
+    let port = &ports.iter().find(|port| port["name"] == "metrics").unwrap()["containerPort"];
+    let metrics = reqwest::get(format!("http://127.0.0.1:{port}/metrics")).await.unwrap();
+    assert_eq!(metrics.status(), StatusCode::OK);
     process.stop();
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 
 use end_to_end::harness::{
-    KilledOnDrop, eventually, free_port, print, require, tools, wait_until_ready,
+    Ended, KilledOnDrop, eventually, free_port, print, require, tools, wait_until_ready,
 };
 use serde_json::{Value, json};
 
@@ -99,9 +99,11 @@ async fn a_push_to_the_registry_is_listed() {
     // What docs/install.md says to do about images from before.
     let mut reconcile = compose();
     reconcile.args(["exec", "-T", "catalog", "/image-catalog", "reconcile", "--from", "registry"]);
-    let reconciled =
-        succeed(reconcile.args(["--subscriptions", "/etc/image-catalog/subscriptions.json"]));
+    reconcile.args(["--subscriptions", "/etc/image-catalog/subscriptions.json"]);
+    let Ended { code, stdout: reconciled, stderr: log } = Ended::run(&mut reconcile);
+    assert_eq!(code, Some(0), "{reconciled}{log}");
     assert!(reconciled.contains("1 repositories reconciled"), "{reconciled}");
+    assert!(!log.contains("other users may read"), "{log}");
     drop(project);
     print("compose: a push to the registry is listed, with its size");
 }

@@ -14,6 +14,15 @@ fn the_program_prints_its_version() {
     assert_eq!(printed, format!("image-catalog {VERSION} (development build)\n"));
 }
 
+/// The tags of the image in the commands of a document.
+fn image_tags(text: &str) -> Vec<&str> {
+    let tags = text.split("image-catalog:").skip(1).map(|rest| {
+        let end = rest.find(|each: char| !each.is_ascii_alphanumeric() && each != '.');
+        rest[..end.unwrap_or(rest.len())].trim_end_matches('.')
+    });
+    tags.filter(|tag| tag.starts_with(|first: char| first.is_ascii_digit())).collect()
+}
+
 #[test]
 fn every_file_with_the_version_has_the_same() {
     for (file, line) in [
@@ -25,6 +34,12 @@ fn every_file_with_the_version_has_the_same() {
     ] {
         let text = fs::read_to_string(root().join(file)).unwrap();
         assert!(text.contains(&line), "{file} does not contain {line:?}");
+    }
+    for file in ["docs/install.md", "infra/container/Dockerfile"] {
+        let text = fs::read_to_string(root().join(file)).unwrap();
+        let tags = image_tags(&text);
+        assert!(!tags.is_empty(), "{file} names no image");
+        assert!(tags.iter().all(|tag| *tag == VERSION), "{file}: {tags:?}");
     }
 }
 

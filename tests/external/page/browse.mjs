@@ -65,6 +65,34 @@ async function search(open) {
   await input.fill('');
   await becomes(() => rows(page), expected.repositories.slice(0, 50));
 
+  // A search leaves the page of before in the history; an empty one does nothing.
+  await page.getByRole('link', { name: 'Next' }).click();
+  await becomes(() => rows(page), expected.repositories.slice(50, 100));
+  const second = page.url();
+  await input.press('Enter');
+  assert.equal(page.url(), second);
+  await input.fill(' service-11 ');
+  await becomes(() => rows(page), matches);
+  await page.goBack();
+  await becomes(() => rows(page), expected.repositories.slice(50, 100));
+  assert.equal(page.url(), second);
+  assert.equal(await input.inputValue(), '');
+
+  // What is typed before the first answer stays.
+  const slow = await open();
+  let answer;
+  const answered = new Promise((resolve) => answer = resolve);
+  await slow.route(`${url}/`, async (route) => {
+    if (isApiCall(route.request())) await answered;
+    await route.continue();
+  });
+  await slow.goto(`${url}/`);
+  const box = slow.getByRole('searchbox', { name: 'Search repositories' });
+  await box.fill('service-11');
+  answer();
+  await becomes(() => rows(slow), matches);
+  assert.equal(await box.inputValue(), 'service-11');
+
   // The search is in the address.
   await go(page, '#/ecr?search=service-11');
   await page.reload();
@@ -103,6 +131,25 @@ async function pages(open) {
   await shown(linked);
   assert.deepEqual(await rows(linked), lastRows);
   await linked.getByRole('link', { name: 'First' }).click();
+  await becomes(() => rows(linked), load.slice(0, 50));
+
+  // A token that is not valid, and a later page without images: both lead to the first one.
+  const toFirst = linked.getByRole('link', { name: 'First page' });
+  for (const view of ['#/ecr/load/app', '#/ecr']) {
+    await go(linked, `${view}?page=2&after=none`);
+    await linked.getByRole('heading', { name: 'InvalidParameterException' }).waitFor();
+    await toFirst.click();
+    await becomes(async () => (await rows(linked)).length, 50);
+    assert.equal(new URL(linked.url()).hash, view);
+  }
+  await go(linked, '#/ecr/load/app?tagStatus=TAGGED');
+  await linked.route(`${url}/`, (route) => {
+    const { nextToken } = route.request().postDataJSON();
+    return nextToken ? route.fulfill({ json: { imageDetails: [] } }) : route.continue();
+  });
+  await linked.getByRole('link', { name: 'Next' }).click();
+  await linked.getByRole('heading', { name: 'No more images' }).waitFor();
+  await toFirst.click();
   await becomes(() => rows(linked), load.slice(0, 50));
 }
 
@@ -157,6 +204,7 @@ async function lookUps(open) {
   await becomes(async () => (await details()).Digest, expected.stable);
   const found = await details();
   assert.equal(found.Findings.replaceAll('\n', ' '), '1 critical 20 low');
+  assert.match(found.Pushed, /\d\d:\d\d:\d\d UTC/);
   await page.goBack();
   await input.fill(expected.archived);
   await page.getByRole('button', { name: 'Look up' }).click();
@@ -199,22 +247,23 @@ async function copies(open) {
   const page = await open();
   await go(page, '#/ecr/shop/api?imageStatus=ANY');
   const registry = '123456789012.dkr.ecr.us-east-1.amazonaws.com/shop/api';
-  const copy = async (name) => {
+  const copy = async (name, wanted) => {
     await page.getByRole('button', { name, exact: true }).click();
     await page.getByText('Copied:').waitFor();
-    return copied(page);
+    // The toast may be that of the copy before.
+    await becomes(() => copied(page), wanted);
   };
-  assert.equal(await copy('Copy the reference of stable'), `docker pull ${registry}:stable`);
-  assert.equal(await copy('Copy the reference of signature'), `${registry}:signature`);
-  assert.equal(await copy('Copy the address'), registry);
-  assert.equal(
-    await copy('Copy AWS CLI'),
+  await copy('Copy the reference of stable', `docker pull ${registry}:stable`);
+  await copy('Copy the reference of signature', `${registry}:signature`);
+  await copy('Copy the address', registry);
+  await copy(
+    'Copy AWS CLI',
     'aws ecr describe-images --repository-name shop/api --filter imageStatus=ANY '
       + `--max-results 50 --endpoint-url ${url} --region us-east-1 --no-sign-request`,
   );
   await go(page, '#/ecr/shop/api?image=v2');
-  assert.equal(await copy('Copy Pull by tag'), `docker pull ${registry}:v2`);
-  assert.equal(await copy('Copy Pull by digest'), `docker pull ${registry}@${expected.stable}`);
+  await copy('Copy Pull by tag', `docker pull ${registry}:v2`);
+  await copy('Copy Pull by digest', `docker pull ${registry}@${expected.stable}`);
 
   // Elsewhere than in a secure context there is no clipboard of the page's own.
   const insecure = await open();

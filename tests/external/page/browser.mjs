@@ -39,17 +39,18 @@ export async function run(test, { expected = /^$/, args = [] } = {}) {
         ...options,
       });
       context.setDefaultTimeout(TIMEOUT);
-      const page = await context.newPage();
-      page.on('console', (message) => {
-        if (['error', 'warning'].includes(message.type())) problems.push(message.text());
+      context.on('page', (page) => {
+        page.on('console', (message) => {
+          if (['error', 'warning'].includes(message.type())) problems.push(message.text());
+        });
+        page.on('pageerror', (error) => problems.push(error.stack));
       });
-      page.on('pageerror', (error) => problems.push(error.stack));
-      await page.addInitScript(() => {
+      await context.addInitScript(() => {
         document.addEventListener('securitypolicyviolation', (event) => {
           console.error(`refused by ${event.violatedDirective}: ${event.blockedURI}`);
         });
       });
-      return page;
+      return context.newPage();
     });
   } finally {
     await browser.close();

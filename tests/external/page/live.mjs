@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 
-import { go, isApiCall, rows, run, url } from './browser.mjs';
+import { becomes, go, isApiCall, rows, run, url } from './browser.mjs';
 
 const events = JSON.parse(process.argv[3]);
 
@@ -41,23 +41,28 @@ async function test(open) {
   assert.ok(await page.evaluate((key) => {
     return document.querySelector(`[data-key="${key}"]`).isSame;
   }, key), 'the row is not drawn anew');
-  assert.equal(await page.locator('#announcer').innerText(), 'New: 1 image');
+  const announcer = page.locator('#announcer');
+  assert.equal(await announcer.textContent(), 'New: 1 image');
 
   // A tag that moves, in a row that is shown.
   await send(events.move);
   const moved = page.locator(`[data-key="${events.move.detail['image-digest']}"]`);
   await moved.getByText('moved').waitFor();
 
-  // The focused image is deleted.
+  // The focused image is deleted. That of the next page, which takes its place, is not new.
+  await announcer.evaluate((element) => element.textContent = '');
   await send(events.deletion);
   await page.locator(`[data-key="${key}"]`).waitFor({ state: 'detached' });
   assert.equal(await page.evaluate(() => document.activeElement.tagName), 'H1');
+  assert.equal((await rows(page)).length, 50);
+  assert.equal(await announcer.textContent(), '');
 
   // A repository that does not exist yet.
   await go(page, '#/ecr/live/later');
   assert.ok((await page.locator('.failure').innerText()).includes('RepositoryNotFoundException'));
   await send(events.later);
   await page.getByRole('link', { name: 'first', exact: true }).waitFor();
+  assert.equal(await announcer.textContent(), '1 image');
 
   // Without a response, what was read stays, and the page goes on once there is one.
   await page.route(`${url}/`, (route) => route.abort());
@@ -65,6 +70,29 @@ async function test(open) {
   assert.equal((await rows(page)).length, 1);
   await page.unroute(`${url}/`);
   await page.getByText('The catalog does not respond.').waitFor({ state: 'detached' });
+
+  // A search that fails twice keeps what it found, and goes on. What it finds then is not new.
+  const searching = await open();
+  let searches = 0;
+  await searching.route(`${url}/`, (route) => {
+    if (!isApiCall(route.request())) return route.continue();
+    searches += 1;
+    if (searches > 1) return route.abort();
+    const members = { ...route.request().postDataJSON(), maxResults: 1 };
+    return route.continue({ postData: JSON.stringify(members) });
+  });
+  const retry = () => searching.evaluate(() => {
+    document.dispatchEvent(new Event('visibilitychange'));
+  });
+  await go(searching, '#/ecr?search=live');
+  await retry();
+  await searching.getByText('What follows is of').waitFor();
+  assert.deepEqual(await rows(searching), ['live/app']);
+  assert.equal(await searching.locator('#announcer').textContent(), '');
+  await searching.unroute(`${url}/`);
+  await retry();
+  await becomes(() => rows(searching), ['live/app', 'live/later']);
+  await becomes(() => searching.locator('#announcer').textContent(), '2 repositories');
 
   // A tab in the background sends no requests.
   const hidden = await open();

@@ -77,7 +77,7 @@ async fn each_file_is_protected_and_cached() {
 }
 
 #[tokio::test]
-async fn other_methods_at_the_root_are_those_of_the_api() {
+async fn other_methods_are_those_of_the_api() {
     let (catalog, http) = (catalog().await, reqwest::Client::new());
     let url = format!("{}/", catalog.url);
     let response = http.post(&url).send().await.unwrap();
@@ -87,6 +87,8 @@ async fn other_methods_at_the_root_are_those_of_the_api() {
         assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
         assert_eq!(response.headers()["x-amzn-errortype"], "MethodNotAllowedException");
     }
+    let response = http.post(format!("{url}page/page.js")).send().await.unwrap();
+    assert_eq!(response.headers()["x-amzn-errortype"], "NotFoundException");
 }
 
 #[tokio::test]

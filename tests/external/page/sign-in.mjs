@@ -2,9 +2,9 @@
 
 import assert from 'node:assert/strict';
 
-import { REFUSED, go, isApiCall, rows, run, shown, url } from './browser.mjs';
+import { REFUSED, becomes, go, isApiCall, rows, run, shown, url } from './browser.mjs';
 
-const { reader, session, limited } = JSON.parse(process.argv[3]);
+const { reader, session, limited, hasCommand } = JSON.parse(process.argv[3]);
 
 async function signIn(page, key) {
   await page.getByLabel('Access key ID').fill(key.accessKeyId);
@@ -21,6 +21,7 @@ async function test(open) {
   await go(page, '#/ecr/shop/api');
   await page.getByRole('heading', { name: 'Sign in' }).waitFor();
   assert.equal(calls, 0, 'nothing is sent without a key');
+  assert.equal(await page.evaluate(() => document.activeElement.id), 'accessKeyId');
 
   const refusal = page.getByRole('alert');
   await signIn(page, { accessKeyId: 'AKIDUNKNOWN', secretAccessKey: 'secret' });
@@ -34,9 +35,10 @@ async function test(open) {
   await signIn(page, reader);
   await page.getByRole('link', { name: 'v1', exact: true }).waitFor();
   assert.ok(await page.getByText(reader.accessKeyId).isVisible());
-  // Who must sign signs the command, too.
-  const command = await page.getByRole('group', { name: 'AWS CLI' }).innerText();
-  assert.ok(command.endsWith('--region us-east-1'), command);
+  // Who must sign signs the command, too. The AWS CLI cannot sign for another name.
+  assert.deepEqual(await page.getByRole('group', { name: 'AWS CLI' }).allInnerTexts(), hasCommand
+    ? [`aws ecr describe-images --repository-name shop/api --max-results 50 --endpoint-url ${url} `
+      + '--region us-east-1'] : []);
 
   // The key stays in the tab, and nowhere else.
   await page.reload();
@@ -50,6 +52,15 @@ async function test(open) {
   // Search and pages are signed, too.
   await go(page, '#/ecr?search=shop');
   assert.deepEqual(await rows(page), ['shop/api', 'shop/web']);
+
+  // What one caller read is not shown to the next one.
+  await page.getByRole('button', { name: 'Sign out' }).click();
+  await signIn(page, limited);
+  await page.getByRole('heading', { name: 'AccessDeniedException' }).waitFor();
+  assert.deepEqual(await rows(page), []);
+  await page.getByRole('button', { name: 'Sign out' }).click();
+  await signIn(page, reader);
+  await becomes(() => rows(page), ['shop/api', 'shop/web']);
   await go(page, '#/ecr-public');
   assert.deepEqual(await rows(page), ['shop/api']);
 
@@ -74,6 +85,29 @@ async function test(open) {
   await page.getByRole('link', { name: 'v1', exact: true }).waitFor();
   await go(page, '#/ecr/shop/web');
   await page.getByRole('heading', { name: 'AccessDeniedException' }).waitFor();
+
+  // A clock that is wrong.
+  const late = await open();
+  await late.clock.setFixedTime(Date.now() - 3_600_000);
+  await go(late, '#/ecr/shop/api');
+  await signIn(late, reader);
+  await late.getByRole('link', { name: 'v1', exact: true }).waitFor();
+
+  // A page of before callers had to sign. It is loaded anew, but not without end.
+  const old = await open();
+  const asBefore = async (route) => {
+    if (isApiCall(route.request())) return route.continue();
+    const response = await route.fetch();
+    const html = await response.text();
+    return route.fulfill({ response, body: html.replace('content="true"', 'content="false"') });
+  };
+  await old.route(`${url}/`, asBefore);
+  await old.goto(`${url}/`, { waitUntil: 'commit' });
+  await old.getByRole('heading', { name: 'MissingAuthenticationTokenException' }).waitFor();
+  await old.unroute(`${url}/`);
+  await old.evaluate(() => sessionStorage.clear());
+  await old.getByRole('link', { name: 'ECR Public' }).click();
+  await old.getByRole('heading', { name: 'Sign in' }).waitFor();
 
   // Without Web Crypto.
   const insecure = await open();

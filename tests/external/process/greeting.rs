@@ -117,7 +117,7 @@ async fn an_empty_catalog_says_how_to_fill_it() {
     let folder = folder("greeting_of_an_empty_catalog");
     let process = Process::start_with_data(&folder);
     let first = process.greeting.lines().next().unwrap();
-    assert!(first.ends_with(" It has no repository yet. Fill it:"), "{first}");
+    assert!(first.ends_with(" Registry 123456789012 has no repository yet. Fill it:"), "{first}");
     assert!(!process.greeting.contains("describe-images"), "{}", process.greeting);
     assert!(process.greeting.contains(&format!("  {}/events/SOURCE ", process.url)));
     let registry = StandIn::start("team/app", &[("v1", image_manifest(100))]).await;

@@ -385,6 +385,14 @@ async fn requests_are_signed_where_there_are_credentials() {
     let wrong = error(ls(&[ACCESS_KEY[0], ("AWS_SECRET_ACCESS_KEY", "wrong")], &region));
     assert!(wrong.contains("(InvalidSignatureException)"), "{wrong}");
     assert!(!wrong.contains("the secret of tests"), "{wrong}");
+    // The region of the AWS configuration, if there is no option.
+    let in_region = [ACCESS_KEY[0], ACCESS_KEY[1], ("AWS_REGION", "eu-central-1")];
+    assert_eq!(ls(&in_region, &[]).0, Some(0));
+    let given = error(ls(&in_region, &["--region", "us-east-1"]));
+    assert!(given.contains("a valid region, not 'us-east-1'"), "{given}");
+    fs::create_dir(folder.join("work/.aws")).unwrap();
+    fs::write(folder.join("work/.aws/config"), "[default]\nregion = eu-central-1\n").unwrap();
+    assert_eq!(ls(&ACCESS_KEY, &[]).0, Some(0));
 }
 
 /// With its own service and the region in the host name, except with a key of the catalog's own.
@@ -454,7 +462,8 @@ async fn the_endpoint_of_the_aws_configuration_is_used() {
         "{unavailable}"
     );
     let invalid = error(ls(&[("AWS_ENDPOINT_URL", "127.0.0.1:9")], &[]));
-    assert!(invalid.contains("the endpoint '127.0.0.1:9' of the AWS configuration"), "{invalid}");
+    let reason = "error: the endpoint URL of the AWS configuration is not valid: it is not an http";
+    assert!(invalid.starts_with(reason), "{invalid}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -474,6 +483,14 @@ async fn what_is_not_a_catalog_is_named() {
     assert_eq!((moved.as_str(), requests), ("error: the status 302 Found\n", 1));
     let escape = |_: &str| response("400 Bad Request", "", r#"{"message":"\u001b[2J"}"#);
     assert_eq!(error(escape).await.0, "error: the status 400 Bad Request: \u{fffd}[2J\n");
+    // Of the catalog: a signature would not help. Of API Gateway: it is missing.
+    let foreign = |_: &str| response("403 Forbidden", "", r#"{"message":"another host"}"#);
+    let foreign = error(foreign).await.0;
+    assert_eq!(foreign, "error: the status 403 Forbidden: another host\n");
+    let unsigned = |_: &str| response("403 Forbidden", "", r#"{"message":"Forbidden"}"#);
+    let unsigned = error(unsigned).await.0;
+    let reason = "error: the status 403 Forbidden: Forbidden; no AWS credentials to sign";
+    assert!(unsigned.starts_with(reason), "{unsigned}");
     // What may be answered later is requested again.
     let failed = |_: &str| response("503 Service Unavailable", "", "");
     assert_eq!(error(failed).await, ("error: the status 503 Service Unavailable\n".to_owned(), 3));

@@ -214,6 +214,23 @@ async fn promtool_accepts_the_metrics_and_prometheus_answers_the_dashboard() {
     }
 }
 
+/// Without an interval, those that commands made are read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reconciliations_of_commands_are_in_the_metrics() {
+    let folder = folder("metrics_of_commands");
+    let registry = StandIn::start("team/app", &[("v1", image_manifest(1))]).await;
+    let mut reconcile = command(&folder);
+    reconcile.args(["reconcile", "--data", "data", "--from", &registry.url]);
+    assert!(super::run(&mut reconcile).status.success());
+    let mut command = command(&folder);
+    command.args(["--data", "data", "--registry-url", &registry.url]);
+    let process = Process::start(command);
+    let line = format!("image_catalog_reconcile_last_success{{registry=\"{}\"}} 1", registry.url);
+    let url = format!("{}/metrics", process.url);
+    let is_there = async || get(&process, &url).await.lines().any(|each| each == line);
+    eventually_within(LIMIT, "the reconciliation", is_there).await;
+}
+
 /// Where callers must sign, the address of the metrics serves them without a signature.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_callers_the_metrics_are_at_their_own_address_only() {

@@ -74,7 +74,7 @@ fn help_lists_the_options() {
 #[test]
 fn wrong_options_are_refused() {
     let folder = folder("wrong_options");
-    let wrong: [(&[&str], &[&str]); 19] = [
+    let wrong: [(&[&str], &[&str]); 22] = [
         (&["--registry", "12"], &["--registry", "'12'", "length"]),
         (&["--registry", "12345678901x"], &["--registry", "'12345678901x'", "[0-9]{12}"]),
         (&["--listen", "nonsense"], &["--listen", "'nonsense'", "address", "localhost:5015"]),
@@ -86,6 +86,9 @@ fn wrong_options_are_refused() {
         (&["reconcil"], &["'reconcil'", "a similar subcommand exists: 'reconcile'"]),
         (&["--in-memory", "--data", "x"], &["--in-memory", "--data"]),
         (&["--demo", "--data", "x"], &["--demo", "--data"]),
+        (&["status", "--data", "x"], &["--data", "cannot be used with 'status'"]),
+        (&["--data", "x", "status"], &["--data", "cannot be used with 'status'"]),
+        (&["--data", "x", "ls", "--endpoint", "http://127.0.0.1"], &["--data", "--endpoint"]),
         (&["--data"], &["--data", "value"]),
         (&["--region"], &["--region", "value"]),
         (&["--registry-url", "ftp://a.example"], &["--registry-url", "not an http or https URL"]),

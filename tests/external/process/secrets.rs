@@ -7,7 +7,7 @@ use end_to_end::harness::responder::{Responder, response};
 use end_to_end::harness::{Process, command, eventually, print};
 use serde_json::json;
 
-use super::folder;
+use super::{folder, run};
 
 #[tokio::test]
 async fn the_log_contains_no_secret_and_no_control_character() {
@@ -86,6 +86,30 @@ async fn the_log_contains_no_secret_and_no_control_character() {
     assert!(!log.contains(&password));
     assert!(!log.chars().any(|character| character.is_control() && character != '\n'), "{log}");
     assert_eq!(log.matches("refused a delivery").count(), 2, "{log}");
+}
+
+/// It is neither in the error nor in the greeting.
+#[test]
+fn a_user_in_a_url_is_refused_and_not_repeated() {
+    let folder = folder("user_in_a_url");
+    let url = "http://user:secret-password@127.0.0.1:9";
+    let dynamodb = ("AWS_ENDPOINT_URL_DYNAMODB", url);
+    let configured = ("AWS_ENDPOINT_URL", url);
+    let refused: [(&[&str], Option<(&str, &str)>, i32); 6] = [
+        (&["--registry-url", url], None, 2),
+        (&["reconcile", "--from", url], None, 2),
+        (&["ls", "--endpoint", url], None, 2),
+        (&["aws-config", "--endpoint", url], None, 2),
+        (&["--listen", "127.0.0.1:0"], Some(dynamodb), 1),
+        (&["ls"], Some(configured), 1),
+    ];
+    for (arguments, variable, code) in refused {
+        let output = run(command(&folder).args(arguments).envs(variable));
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {error}");
+        assert!(output.stdout.is_empty() && !error.contains("secret-"), "{arguments:?}: {error}");
+        assert!(error.contains("must not contain a user"), "{arguments:?}: {error}");
+    }
 }
 
 #[tokio::test]

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use end_to_end::harness::command;
 use end_to_end::harness::responder::{Responder, response};
+use end_to_end::harness::{Process, command};
 use serde_json::{Value, json};
 
 use super::{folder, run};
@@ -119,6 +119,42 @@ async fn a_status_is_printed_in_tables() {
     assert!(server.requests()[2].contains("/us-east-1/ecr/aws4_request, "));
 }
 
+/// Without an endpoint, it is that of `--listen`; a proxy is not asked for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_catalog_on_the_address_to_listen_on_is_asked() {
+    let folder = folder("status_of_listen");
+    let mut server = command(&folder);
+    server.arg("--in-memory");
+    let process = Process::start(server);
+    let everywhere = format!("0.0.0.0:{}", process.address().port());
+    let mut by_option = command(&folder);
+    by_option.args(["--listen", &process.address().to_string(), "status"]);
+    let mut by_variable = command(&folder);
+    by_variable.arg("status").env("IMAGE_CATALOG_LISTEN", everywhere);
+    for mut command in [by_option, by_variable] {
+        let output = run(command.env("http_proxy", "http://127.0.0.1:1"));
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.stdout.starts_with(b"image-catalog "));
+    }
+}
+
+/// CSI, as one character.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn json_has_no_character_that_a_terminal_obeys() {
+    let folder = folder("status_characters");
+    let mut expected = sample();
+    expected["registries"][0]["id"] = json!("\u{9b}2J\u{7f}\u{a0}");
+    let readable = server("200 OK", expected.clone()).await;
+    let (_, output, _) = status(&folder, &["--endpoint", &readable.url(), "-o", "json"]);
+    assert!(output.contains("\\u009b2J\\u007f\u{a0}"), "{output}");
+    assert_eq!(serde_json::from_str::<Value>(&output).unwrap(), expected);
+    expected["since"] = json!("\u{9b}2J");
+    let unreadable = server("200 OK", expected).await;
+    let (code, _, error) = status(&folder, &["--endpoint", &unreadable.url()]);
+    assert_eq!(code, Some(1));
+    assert!(!error.contains('\u{9b}'), "{error}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_catalog_that_cannot_tell_is_an_error() {
     let folder = folder("status_errors");
@@ -133,7 +169,9 @@ async fn a_catalog_that_cannot_tell_is_an_error() {
     let earlier = server("404 Not Found", json!({ "__type": "NotFoundException" })).await;
     let (code, output, error) = status(&folder, &["--endpoint", &earlier.url()]);
     assert_eq!((code, output.as_str()), (Some(1), ""));
-    assert_eq!(error, "error: the catalog has no status: it is of an earlier version\n");
+    let none = "error: there is no status at this endpoint: only the standalone program has one, \
+                since version 0.2.0\n";
+    assert_eq!(error, none);
 
     let (code, output, error) = status(&folder, &["--endpoint", "http://127.0.0.1:9"]);
     assert_eq!((code, output.as_str()), (Some(1), ""));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalog::{RegistryId, Service};
+use catalog::{Reconciliations, RegistryId, Service, Timestamp};
 use end_to_end::harness::stand_in::{Extras, Listing, StandIn, image_manifest, index_manifest};
 use end_to_end::harness::{REGISTRY, Store, eventually, repository};
 use futures_util::FutureExt as _;
@@ -51,8 +51,12 @@ struct Running {
 
 impl Running {
     fn start(store: &Store, target: RegistryTarget, every: Duration, prunes: bool) -> Self {
+        Self::start_all(store, vec![target], every, prunes)
+    }
+
+    fn start_all(store: &Store, all: Vec<RegistryTarget>, every: Duration, prunes: bool) -> Self {
         let mut targets = RegistryTargets::default();
-        targets.targets.push(target);
+        targets.targets.extend(all);
         let table = store.table.clone();
         let schedule = Arc::new(ReconcileSchedule::new(table, targets, Some(every), prunes));
         let (end, ended) = oneshot::channel();
@@ -99,12 +103,49 @@ async fn one_that_was_reconciled_within_the_interval_waits() {
         running.last(|_| true).await
     };
     let requests = registry.requests.lock().unwrap().len();
-    // Another process.
-    let running = Running::start(&store, target(&registry, None), HOUR, false);
-    assert_eq!(running.last(|_| true).await, first);
-    let next = running.schedule.registries().remove(0).next;
-    assert_eq!(next, Some(first.started_at.plus(HOUR)));
+    // Another process, with another registry, which is due. If both were, the first one would be
+    // reconciled before it.
+    let other = StandIn::start("team/other", &[("v1", image_manifest(2))]).await;
+    let other = RegistryTarget { id: "other".to_owned(), ..target(&other, None) };
+    let targets = vec![target(&registry, None), other];
+    let running = Running::start_all(&store, targets, HOUR, false);
+    let is_reconciled = || running.schedule.registries().remove(1).last.is_some();
+    eventually("the other reconciliation", async || is_reconciled()).await;
+    let state = running.schedule.registries().remove(0);
+    assert_eq!(state.next, Some(first.started_at.plus(HOUR)));
+    assert_eq!(state.last, Some(first));
     assert_eq!(registry.requests.lock().unwrap().len(), requests);
+}
+
+/// The clock was a year ahead when it was written.
+#[tokio::test]
+async fn a_reconciliation_of_the_future_is_none() {
+    let store = Store::in_memory().await;
+    let registry = StandIn::start("team/app", &[("v1", image_manifest(1))]).await;
+    let now = Timestamp::now();
+    let ahead = now.plus(Duration::from_hours(365 * 24));
+    let future = Reconciliation { started_at: ahead, ended_at: ahead, ..Reconciliation::begin() };
+    Reconciliations::new(store.table.clone()).put("registry", &future).await.unwrap();
+    let running = Running::start(&store, target(&registry, None), HOUR, false);
+    let last = running.last(|_| true).await;
+    assert!(now <= last.started_at && last.ended_at < ahead, "{last:?}");
+    let next = running.schedule.registries().remove(0).next;
+    assert_eq!(next, Some(last.started_at.plus(HOUR)));
+}
+
+#[tokio::test]
+async fn a_registry_all_of_whose_repositories_failed_is_tried_again_soon() {
+    let store = Store::in_memory().await;
+    let registry = StandIn::start("team/app", &[("v1", image_manifest(1))]).await;
+    let failed = Reconciliation { failed: 2, ..Reconciliation::begin() };
+    let others_done = Reconciliation { repositories: 1, ..failed.clone() };
+    for (last, delay) in [(failed, Duration::from_mins(5)), (others_done, HOUR)] {
+        Reconciliations::new(store.table.clone()).put("registry", &last).await.unwrap();
+        let running = Running::start(&store, target(&registry, None), HOUR, false);
+        assert_eq!(running.last(|_| true).await, last);
+        let next = running.schedule.registries().remove(0).next;
+        assert_eq!(next, Some(last.ended_at.plus(delay)));
+    }
 }
 
 #[tokio::test]

@@ -25,6 +25,9 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- with .Values.subscriptions.secretName }}
 - --subscriptions=/etc/image-catalog/subscriptions/subscriptions.json
 {{- end }}
+{{- if .Values.metrics.enabled }}
+- --metrics-listen=0.0.0.0:{{ .Values.metrics.port }}
+{{- end }}
 {{- range .Values.options }}
 - {{ . | quote }}
 {{- end }}

@@ -156,7 +156,8 @@ fn router(running: &Arc<Running>) -> Router {
     }
     if let Some(page) = &server.page {
         let index = page.index(server.authentication.is_some());
-        api = api.route("/", index.fallback(answer)).merge(Page::files());
+        let files = Page::files().method_not_allowed_fallback(answer);
+        api = api.route("/", index.fallback(answer)).merge(files);
     }
     api = api.fallback(answer);
     if server.authentication.is_none() {
@@ -244,7 +245,8 @@ impl Server {
         Ok((body, caller))
     }
 
-    /// Whether a request may have the status: its reasons can contain the name of any repository.
+    /// Whether a request may have the status. Its reasons can contain the name of any repository of
+    /// the default registry, and of those of the subscriptions.
     async fn authorize_status(
         &self,
         connection: &Connection,
@@ -255,10 +257,15 @@ impl Server {
         if !body.is_empty() {
             return Err(ApiError::RequestTooLarge);
         }
-        let operation = Operation::DescribeRepositories;
-        caller.map_or(Ok(()), |caller| {
-            caller.authorize_all(operation, self.default_service, &self.default_registry)
-        })
+        let Some(caller) = caller else { return Ok(()) };
+        let subscriptions = self.subscriptions.iter().flat_map(|known| known.iter());
+        let others = subscriptions.map(|subscription| &subscription.registry_id);
+        for registry in std::iter::once(&self.default_registry).chain(others) {
+            for service in Service::ALL {
+                caller.authorize_all(Operation::DescribeRepositories, service, registry)?;
+            }
+        }
+        Ok(())
     }
 }
 

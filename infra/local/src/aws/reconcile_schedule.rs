@@ -11,7 +11,7 @@ use futures_util::{StreamExt as _, stream};
 use reconcile::{Drift, Reconcile, ReconcileError, ReconcileJob, Repaired, RepositoryJobs};
 use registries::{Registry, RegistryTarget, RegistryTargets};
 use tokio::runtime::Handle;
-use tokio::time::sleep;
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::reconciliation::{CONCURRENT_REPOSITORIES, Reconciliation};
 use crate::status::cut;
@@ -19,7 +19,7 @@ use crate::status::cut;
 /// How often the last reconciliations are read again: a command may have made one.
 const CHECK_INTERVAL: Duration = Duration::from_mins(1);
 
-/// After a registry of which nothing could be reconciled.
+/// After a reconciliation that is a failure.
 const RETRY_DELAY: Duration = Duration::from_mins(5);
 
 /// The registries, and when each was and will be reconciled.
@@ -88,26 +88,44 @@ impl ReconcileSchedule {
 
     /// When a registry with this last reconciliation is to be reconciled.
     fn next(&self, last: Option<&Reconciliation>) -> Option<Timestamp> {
-        let every = self.every?;
-        let next = match last {
-            None => self.since,
-            Some(last) if last.error.is_some() => last.ended_at.plus(every.min(RETRY_DELAY)),
+        let (every, now) = (self.every?, Timestamp::now());
+        Some(match last {
+            None => self.since.min(now),
+            // The clock was ahead.
+            Some(last) if last.started_at.max(last.ended_at) > now => now,
+            Some(last) if last.is_failure() => last.ended_at.plus(every.min(RETRY_DELAY)),
             Some(last) => last.started_at.plus(every),
-        };
-        // The clock may have been ahead.
-        Some(next.min(Timestamp::now().plus(every)))
+        })
     }
 
-    /// Reads the last reconciliations, which other processes may have made.
+    /// Reads the last reconciliations, which other processes may have made. One of the future is
+    /// none: the clock was ahead, and it would hide all those until then.
     pub async fn refresh(&self) -> Result<(), StoreError> {
         let read = self.table.list::<Reconciliation>().await?;
+        let now = Timestamp::now();
         let mut state = self.state();
-        for (id, read) in read {
+        for (id, read) in read.into_iter().filter(|(_, read)| read.ended_at <= now) {
             if state.last.get(&id).is_none_or(|known| known.ended_at < read.ended_at) {
                 state.last.insert(id, read);
             }
         }
         Ok(())
+    }
+
+    /// Reads the last reconciliations regularly, for the metrics of a process that makes none.
+    pub async fn keep_refreshed(self: Arc<Self>) {
+        let mut interval = interval(CHECK_INTERVAL);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            interval.tick().await;
+            self.try_refresh().await;
+        }
+    }
+
+    async fn try_refresh(&self) {
+        if let Err(error) = self.refresh().await {
+            tracing::warn!(error = causes(&error), "the last reconciliations cannot be read");
+        }
     }
 
     /// Reconciles with each registry when it is due, until `ended`; on a thread of its own, because
@@ -130,9 +148,7 @@ impl ReconcileSchedule {
 
     async fn run(&self, reconcile: &Reconcile) {
         loop {
-            if let Err(error) = self.refresh().await {
-                tracing::warn!(error = causes(&error), "the last reconciliations cannot be read");
-            }
+            self.try_refresh().await;
             let registries = self.registries();
             let next = registries.iter().filter_map(|state| Some((state.next?, state.target)));
             let Some((next, target)) = next.min_by_key(|(next, _)| *next) else { return };

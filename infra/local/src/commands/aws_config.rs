@@ -11,6 +11,7 @@ use clap::Args;
 use url::Url;
 
 use super::{report, shell_word};
+use crate::options::WithoutUser;
 
 /// The files, by their paths in a directory of models. Clients use the same paths.
 const RULE_SETS: [(&str, &str); 2] = [
@@ -33,7 +34,7 @@ pub struct AwsConfigOptions {
     /// The catalog's endpoint, such as https://API-ID.execute-api.REGION.amazonaws.com
     #[arg(
         long, value_name = "URL", required_unless_present = "remove", conflicts_with = "remove",
-        value_parser = parse_endpoint
+        value_parser = WithoutUser(parse_endpoint)
     )]
     endpoint: Option<Endpoint>,
     /// Remove the files

@@ -7,7 +7,7 @@ use catalog::table::StoreError;
 use catalog::{Reader, RegistryId, RepositoryName, Service};
 
 use super::{print_line, shell_word};
-use crate::options::Options;
+use crate::options::{self, Options};
 
 /// Prints the greeting: an empty line follows the address, and another one the commands.
 pub(super) async fn print(
@@ -19,7 +19,7 @@ pub(super) async fn print(
     let repository = first_repository(reader, &options.registry).await?;
     let mut lines = vec![address_and_state(options, address, location, repository.is_some())];
     lines.push(String::new());
-    let url = url(address);
+    let url = format!("http://{}", options::reachable(address));
     lines.extend(match repository {
         Some((service, name)) => reading(options, &url, service, name.as_str()),
         None => filling(options, &url),
@@ -64,20 +64,12 @@ fn address_and_state(
              {callers}."
         );
     }
-    line += if is_filled { " Try it:" } else { " It has no repository yet. Fill it:" };
+    line += &match is_filled {
+        true => " Try it:".to_owned(),
+        // Another registry may have some.
+        false => format!(" Registry {registry} has no repository yet. Fill it:"),
+    };
     line
-}
-
-/// Where a client on this computer finds the catalog.
-fn url(mut address: SocketAddr) -> String {
-    if address.ip().is_unspecified() {
-        address.set_ip(if address.is_ipv4() {
-            std::net::Ipv4Addr::LOCALHOST.into()
-        } else {
-            std::net::Ipv6Addr::LOCALHOST.into()
-        });
-    }
-    format!("http://{address}")
 }
 
 /// Commands that list the newest images of a repository.

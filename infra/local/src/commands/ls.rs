@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::{OutputFormat, printable, time, unknown};
+use super::{OutputFormat, printable, printable_json, time, unknown};
 use crate::client::{Client, ClientError, ClientOptions};
 use crate::options::Options;
 
@@ -194,8 +194,10 @@ impl Listing<'_> {
                         writeln!(output, "{}\n{line}", self.title)?
                     }
                     OutputFormat::Table => writeln!(output, "{line}")?,
-                    OutputFormat::Json if items == 0 => write!(output, "[\n{item}")?,
-                    OutputFormat::Json => write!(output, ",\n{item}")?,
+                    OutputFormat::Json => {
+                        let separator = if items == 0 { "[" } else { "," };
+                        write!(output, "{separator}\n{}", printable_json(item.get()))?;
+                    }
                 }
                 items += 1;
             }

@@ -21,7 +21,7 @@ use url::Url;
 
 use super::{printable, progress, report};
 use crate::data;
-use crate::options::Options;
+use crate::options::{Options, WithoutUser};
 use crate::reconciliation::{CONCURRENT_REPOSITORIES, Reconciliation};
 
 /// The exit code of a dry run that finds drift.
@@ -33,7 +33,10 @@ pub struct ReconcileOptions {
     /// The registry: its address, such as https://registry.example.com; the id of a subscription;
     /// or ecr or ecr-public for the account's registry in that service, with the AWS credentials of
     /// the environment
-    #[arg(long, value_name = "URL|ID|ecr|ecr-public")]
+    #[arg(
+        long, value_name = "URL|ID|ecr|ecr-public",
+        value_parser = WithoutUser(|text| Ok(text.to_owned()))
+    )]
     from: String,
     /// Name of a repository in the registry; may be repeated [default: all that the registry lists]
     #[arg(long, value_name = "NAME")]

@@ -135,6 +135,8 @@ pub async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let ended = ended.shared();
     if every.is_some() {
         schedule.start(reconcile(options, table, accepted).await, ended.clone());
+    } else if !schedule.registries().is_empty() {
+        tokio::spawn(schedule.keep_refreshed());
     }
     server.run(listener, metrics_listener, Limits::of_process(), ended).await?;
     Ok(())

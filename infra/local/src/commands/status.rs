@@ -8,11 +8,10 @@ use clap::Args;
 use console::style;
 use http::StatusCode;
 use serde::Deserialize;
-use url::Url;
 
-use super::{OutputFormat, print_line, printable, time, unknown};
+use super::{OutputFormat, print_line, printable, printable_json, time, unknown};
 use crate::client::{ClientError, ClientOptions, Endpoint, Refusal};
-use crate::options::{LISTEN, Options};
+use crate::options::Options;
 
 /// The options of `image-catalog status`.
 #[derive(Debug, Clone, Args)]
@@ -94,18 +93,21 @@ struct Reconcile {
 
 /// Prints the status. A table that the catalog cannot read is an error.
 pub async fn run(options: &Options, command: &StatusOptions) -> Result<(), Box<dyn Error>> {
-    let default = Url::parse(&format!("http://{LISTEN}"))?;
-    let endpoint = Endpoint::open(options, &command.client, default).await?;
+    let endpoint = Endpoint::open(options, &command.client).await?;
     let response = match endpoint.get("/status").await {
         Err(ClientError::Refused(Refusal { status: StatusCode::NOT_FOUND, .. })) => {
-            return Err("the catalog has no status: it is of an earlier version".into());
+            return Err(
+                "there is no status at this endpoint: only the standalone program has one, \
+                        since version 0.2.0"
+                    .into(),
+            );
         }
         response => response?,
     };
     let status: Status = serde_json::from_str(&response).map_err(ClientError::from)?;
     match command.output {
         OutputFormat::Table => status.print()?,
-        OutputFormat::Json => print_line(&response)?,
+        OutputFormat::Json => print_line(&printable_json(&response))?,
     }
     match status.table_error {
         Some(error) => {

@@ -78,7 +78,8 @@ impl Deliveries {
     pub fn new(subscriptions: &Subscriptions) -> Self {
         let senders = subscriptions.iter().map(|subscription| {
             let sender = Sender::new(Some(subscription.source), Some(&subscription.id));
-            // What appears with its first value has no increase.
+            // Prometheus computes no increase for the first sample of a series. So these begin at
+            // 0.
             let statuses =
                 [StatusCode::OK, StatusCode::UNAUTHORIZED, StatusCode::SERVICE_UNAVAILABLE];
             statuses.into_iter().for_each(|status| counted(&sender, status).increment(0));

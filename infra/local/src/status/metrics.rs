@@ -52,7 +52,8 @@ const COUNTERS: [CounterName; 10] = [
         "Deliveries",
         "image_catalog_deliveries_total",
         &["source", "status"],
-        "Deliveries of events, by the status of the response. Others than 200 were refused.",
+        "Deliveries of events, by the status of the response; 400 also if an event is malformed, \
+         while the others are applied.",
     ),
     CounterName(
         "SourceEvents",
@@ -145,11 +146,11 @@ const GAUGES: [(&str, &str); 14] = [
     ),
     (
         "image_catalog_reconcile_last_failed_repositories",
-        "Repositories that the last reconciliation with a registry could not read.",
+        "Repositories that the last reconciliation with a registry could not reconcile.",
     ),
     (
         "image_catalog_reconcile_next_timestamp_seconds",
-        "When the next reconciliation with a registry is due.",
+        "When the next reconciliation with a registry is due, unless one is in progress.",
     ),
     ("image_catalog_repositories", "Repositories with images, as of the last count."),
     ("image_catalog_images", "Images, as of the last count."),
@@ -175,7 +176,7 @@ impl Metrics {
         // It fails if the process has a recorder already.
         metrics::set_global_recorder(recorder)
             .map_err(|error| metrics::SetRecorderError(error.into_inner().recorder))?;
-        // What appears with its first value has no increase.
+        // Prometheus computes no increase for the first sample of a series. So this begins at 0.
         metrics::counter!("Errors", "Error" => "ServerException").increment(0);
         Ok(Self(handle))
     }
@@ -300,7 +301,8 @@ pub(super) fn render(
 
     for state in &registries {
         let labels = [("registry", state.target.id.as_str())];
-        if let Some(next) = state.next {
+        // It is not late while it is in progress.
+        if let Some(next) = state.next.filter(|_| state.running_since.is_none()) {
             set("image_catalog_reconcile_next_timestamp_seconds", &labels, seconds(next));
         }
         let Some(last) = &state.last else { continue };

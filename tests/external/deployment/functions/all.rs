@@ -52,6 +52,7 @@ async fn the_functions_send_what_their_roles_allow() {
     deleted["detail"]["eventName"] = json!("DeleteRepository");
     let messages = batch(&[
         ("pushed", pushed(1)),
+        ("pushed too", pushed(2)),
         ("deleted", untagged),
         ("created", created),
         ("index", index),
@@ -87,6 +88,11 @@ async fn the_functions_send_what_their_roles_allow() {
         r#"{"repositoryName":"my-repository-name","filter":{"tagStatus":"TAGGED"}}"#.to_owned(),
         r#"{"repositoryName":"my-repository-name","filter":{"tagStatus":"UNTAGGED","imageStatus":"ARCHIVED"}}"#.to_owned(),
         json!({ "repositoryName": "my-repository-name", "imageIds": [{ "imageTag": "v1" }] }).to_string(),
+        json!({
+            "repositoryName": "my-repository-name",
+            "imageIds": [{ "imageTag": "v1" }, { "imageTag": "v2" }],
+        })
+        .to_string(),
     ] {
         assert_eq!(describe.request(&body).await.0, 200, "{body}");
     }
