@@ -72,5 +72,5 @@ verify:
 # share of a processor is set as root only.
 bench-cold:
 	cargo build --release -p describe-images -p hello-world
-	cargo build --workspace --features end-to-end/external --bin cold-start
+	cargo build --profile test --workspace --features end-to-end/external --bin cold-start
 	target/debug/cold-start

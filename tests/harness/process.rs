@@ -22,9 +22,7 @@ pub fn binary() -> &'static Path {
         // With the features of the whole workspace, which the tests are built with.
         let mut build = Command::new(env!("CARGO"));
         build.args(["build", "--quiet", "--workspace", "--bin", "image-catalog"]);
-        if !cfg!(debug_assertions) {
-            build.arg("--release");
-        }
+        build.args(["--profile", if cfg!(debug_assertions) { "test" } else { "release" }]);
         assert!(build.status().unwrap().success());
         let test = std::env::current_exe().unwrap();
         test.parent().and_then(Path::parent).unwrap().join("image-catalog")
