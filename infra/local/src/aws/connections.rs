@@ -31,7 +31,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 const MAX_CONNECTIONS: usize = 1000;
 
 /// Of the bodies of all requests and responses.
-const MAX_BYTES: usize = 32 * 1024 * 1024;
+const MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// What each connection may hold without being closed for the bytes of others.
 const SHARE: usize = MAX_BYTES / MAX_CONNECTIONS;
