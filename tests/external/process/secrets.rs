@@ -93,17 +93,16 @@ async fn the_log_contains_no_secret_and_no_control_character() {
 fn a_user_in_a_url_is_refused_and_not_repeated() {
     let folder = folder("user_in_a_url");
     let url = "http://user:secret-password@127.0.0.1:9";
-    let dynamodb = ("AWS_ENDPOINT_URL_DYNAMODB", url);
-    let configured = ("AWS_ENDPOINT_URL", url);
-    let refused: [(&[&str], Option<(&str, &str)>, i32); 6] = [
+    let refused: [(&[&str], Option<&str>, i32); 6] = [
         (&["--registry-url", url], None, 2),
         (&["reconcile", "--from", url], None, 2),
         (&["ls", "--endpoint", url], None, 2),
         (&["aws-config", "--endpoint", url], None, 2),
-        (&["--listen", "127.0.0.1:0"], Some(dynamodb), 1),
-        (&["ls"], Some(configured), 1),
+        (&["--listen", "127.0.0.1:0"], Some("AWS_ENDPOINT_URL_DYNAMODB"), 1),
+        (&["ls"], Some("AWS_ENDPOINT_URL"), 1),
     ];
     for (arguments, variable, code) in refused {
+        let variable = variable.map(|name| (name, url));
         let output = run(command(&folder).args(arguments).envs(variable));
         let error = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {error}");

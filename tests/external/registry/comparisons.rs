@@ -1,16 +1,16 @@
 //! Reconciliation of a catalog that received no notification.
 
-use registries::{Registries, RegistryAddress, RegistryTarget, RegistryTargets, Scope};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
 
 use catalog::{Change, ChangeKind, RegistryId, RepositoryStatement, Service, Timestamp};
 use end_to_end::harness::{
-    DockerRegistry, Notifications, OCI_IMAGE, REGISTRY, Store, binary, digest, free_port, print,
-    repository, tag, time,
+    DockerRegistry, Notifications, OCI_IMAGE, Process, REGISTRY, Store, binary, digest, free_port,
+    print, repository, tag, time,
 };
 use reconcile::{Reconcile, ReconcileJob};
+use registries::{Registries, RegistryAddress, RegistryTarget, RegistryTargets, Scope};
 use secret::Secret;
 use serde_json::{Value, json};
 
@@ -158,17 +158,21 @@ pub(super) async fn a_catalog_without_notifications(setup: Setup) {
     assert_eq!(after.len(), before + 1);
     assert!(after.iter().any(|(_, tags, _)| tags.contains(&"newer".to_owned())));
 
-    // The same from the command line, which prints the drift.
+    // The same from the command line, which prints the drift. A dry run makes no catalog.
+    let data = setup.folder.join("work/data");
     let run = |code, options: &[&str]| {
         let mut command = Command::new(binary());
         command
             .arg("reconcile")
             .args(["--from", &format!("http://{}", setup.registry.address)])
             .args(options);
-        let output = command.arg("--data").arg(setup.folder.join("data")).output().unwrap();
+        let output = command.arg("--data").arg(&data).output().unwrap();
         assert_eq!(output.status.code(), Some(code), "{output:?}");
         String::from_utf8(output.stdout).unwrap()
     };
+    assert_eq!(run(1, &["--dry-run"]), "");
+    assert!(!data.exists());
+    Process::start_with_data(&setup.folder).stop();
     let dry = run(2, &["--dry-run"]);
     assert!(
         dry.contains(&format!("{REGISTRY}/{REPOSITORY}: the tag v3 points to {}\n", three.digest)),
