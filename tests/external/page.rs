@@ -7,13 +7,14 @@ use std::collections::BTreeSet;
 use std::process::Command;
 use std::sync::LazyLock;
 
-use catalog::{RegistryId, Repository};
+use catalog::{Reconciliations, RegistryId, Repository};
 use end_to_end::harness::stand_in::{digest_of, image_manifest};
 use end_to_end::harness::{
-    Catalog, Ended, REGION, REGISTRY, Store, digest, print, push_event, repository, require, tag,
-    time, tools,
+    Catalog, Ended, OCI_IMAGE, REGION, REGISTRY, Store, digest, print, push_event, repository,
+    require, sample, tag, time, tools,
 };
 use end_to_end::reference::cloud_trail::{Call, index_of, public_repository};
+use image_catalog::reconciliation::Reconciliation;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
@@ -276,6 +277,53 @@ fn what_arrives_is_shown_in_place() {
     });
     let test = "what_arrives_is_shown_in_place";
     run(test, "live", || serving.catalog.url.clone(), &[&events.to_string()]);
+}
+
+#[test]
+fn the_status_is_shown_and_stays_current() {
+    let subscription = |source: &str, id: &str| {
+        json!({
+            "id": id, "source": source, "registryId": REGISTRY,
+            "credential": { "bearer": format!("token of {source}") },
+            // Nothing listens there.
+            "registryUrl": "http://127.0.0.1:9",
+        })
+    };
+    let subscriptions = json!([
+        subscription("harbor", "harbor-berlin"),
+        subscription("distribution", "distribution-1"),
+    ]);
+    let reconciliation = Reconciliation {
+        repositories: 1_200,
+        drift: 9,
+        repaired: 5,
+        not_repaired: 1,
+        kept: 1,
+        failed: 2,
+        ..Reconciliation::begin()
+    };
+    let notification = json!({ "events": [{
+        "id": "1",
+        "timestamp": time(1_000),
+        "action": "push",
+        "target": {
+            "mediaType": OCI_IMAGE,
+            "digest": digest(1),
+            "repository": "team/app",
+            "url": format!("http://127.0.0.1:9/v2/team/app/manifests/{}", digest(1)),
+        },
+    }] });
+    let deliveries = json!({
+        "push": sample("harbor/push-artifact.json"),
+        "notification": notification.to_string(),
+    });
+    let serving = Serving::start(async |store| {
+        let reconciliations = Reconciliations::new(store.table.clone());
+        reconciliations.put("harbor-berlin", &reconciliation).await.unwrap();
+        Catalog::start_subscribed_with_page(store, &subscriptions).await
+    });
+    let test = "the_status_is_shown_and_stays_current";
+    run(test, "status", || serving.catalog.url.clone(), &[&deliveries.to_string()]);
 }
 
 /// Signs in at a catalog whose signatures are for this name.

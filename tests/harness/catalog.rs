@@ -112,12 +112,15 @@ impl Catalog {
     ) -> Self {
         let server = Server {
             authentication: callers.map(|callers| authentication(callers, signing_name)),
-            page: Some(Page {
-                region: REGION.to_owned(),
-                signing_name: signing_name.map(str::to_owned),
-            }),
+            page: Some(page(signing_name)),
             ..default_server(&store, &Keyring::generate_key().unwrap())
         };
+        Self::serve(any_port().await, store, server, Limits::of_process())
+    }
+
+    /// A catalog with the page for browsers that accepts events of these subscriptions only.
+    pub async fn start_subscribed_with_page(store: Store, subscriptions: &Value) -> Self {
+        let server = Server { page: Some(page(None)), ..subscribed_server(&store, subscriptions) };
         Self::serve(any_port().await, store, server, Limits::of_process())
     }
 
@@ -145,6 +148,11 @@ fn default_server(store: &Store, keys: &str) -> Server {
         page: None,
         status: Arc::new(status(store, &Subscriptions::default())),
     }
+}
+
+/// The page for browsers, where signatures are for this name.
+fn page(signing_name: Option<&str>) -> Page {
+    Page { region: REGION.to_owned(), signing_name: signing_name.map(str::to_owned) }
 }
 
 /// A server that accepts events of these subscriptions only.

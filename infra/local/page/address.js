@@ -1,5 +1,6 @@
 // What the page shows is in the fragment of its address: `#/<service>`, the repositories;
-// `#/<service>/<repositoryName>`, the images of one; with the parameter `image`, one image.
+// `#/<service>/<repositoryName>`, the images of one; with the parameter `image`, one image;
+// `#/status`, the status.
 
 const PARAMETERS = [
     "registry", "search", "tagStatus", "imageStatus", "image", "page", "after",
@@ -11,7 +12,8 @@ export const SERVICES = { ecr: "Amazon ECR", "ecr-public": "Amazon ECR Public" }
 export function parse(fragment) {
     const [path, query] = split(fragment.replace(/^#\/?/, ""), "?");
     const [service, repository] = split(path, "/");
-    const address = { service: Object.hasOwn(SERVICES, service) ? service : "ecr" };
+    const isKnown = service === "status" || Object.hasOwn(SERVICES, service);
+    const address = { service: isKnown ? service : "ecr" };
     if (repository) {
         address.repository = decode(repository);
     }

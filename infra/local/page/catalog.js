@@ -65,11 +65,21 @@ export function setCredentials(value) {
     }
 }
 
-/** Sends a request of an operation. As in the SDKs, a wrong clock is corrected once. */
-export async function request(service, operation, members, signal) {
+/** Sends a request of an operation. */
+export function request(service, operation, members, signal) {
+    const headers = {
+        "content-type": "application/x-amz-json-1.1",
+        "x-amz-target": `${TARGETS[service]}.${operation}`,
+    };
+    const body = JSON.stringify(members);
+    return send({ method: "POST", path: "/", headers, body, service }, signal);
+}
+
+/** Sends a request, signed for a service. As in the SDKs, a wrong clock is corrected once. */
+export async function send(request, signal) {
     const usedOffset = clockOffset;
     try {
-        return await send(service, operation, members, signal);
+        return await sendOnce(request, signal);
     } catch (error) {
         const offset = error.time - Date.now();
         const isWrong = Math.abs(offset - usedOffset) > MAX_CLOCK_DIFFERENCE_MILLISECONDS;
@@ -77,53 +87,39 @@ export async function request(service, operation, members, signal) {
             throw error;
         }
         clockOffset = offset;
-        return send(service, operation, members, signal);
+        return sendOnce(request, signal);
     }
 }
 
-async function send(service, operation, members, signal) {
-    const body = JSON.stringify(members);
-    let headers = {
-        "content-type": "application/x-amz-json-1.1",
-        "x-amz-target": `${TARGETS[service]}.${operation}`,
-    };
+async function sendOnce({ method, path, headers, body, service }, signal) {
     if (requiresSignature) {
-        const { host, ...signed } = await sign({
-            headers: { ...headers, host: location.host },
-            body,
+        headers = await sign({
+            method, path, host: location.host, headers, body,
             time: new Date(Date.now() + clockOffset),
             region,
             service: signingName || service,
             credentials: credentials(),
         });
-        headers = signed;
     }
-    let response, text;
+    let response, result;
     try {
         signal = AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MILLISECONDS)]);
-        response = await fetch("/", {
-            method: "POST", headers, body, signal, cache: "no-store", redirect: "error",
+        response = await fetch(path, {
+            method, headers, body, signal, cache: "no-store", redirect: "error",
         });
-        text = await response.text();
+        result = await response.json();
     } catch (error) {
         if (error.name === "AbortError") {
             throw error;
         }
-        throw new CatalogError("", "The catalog does not respond.");
+        if (error.name !== "SyntaxError") {
+            throw new CatalogError("", "The catalog does not respond.");
+        }
     }
-    const result = parse(text);
     if (response.ok && result) {
         return result;
     }
     const message = result?.message ?? `The response has the status ${response.status}.`;
     const time = Date.parse(response.headers.get("date"));
     throw new CatalogError(result?.__type ?? "", message, time);
-}
-
-function parse(text) {
-    try {
-        return JSON.parse(text);
-    } catch {
-        return undefined;
-    }
 }

@@ -3,7 +3,7 @@
 import { format } from "./address.js";
 import { request } from "./catalog.js";
 import { awsCommand, digestReference, pullCommand, reference } from "./commands.js";
-import { command, copyButton, element, failure, time } from "./elements.js";
+import { command, copyButton, element, failure, number, time } from "./elements.js";
 import { ageAndTime, findings, kind, shortDigest, size, words } from "./formats.js";
 import { breadcrumb, describeRepository, finding, imageFragment, kindOf } from "./images.js";
 
@@ -72,7 +72,7 @@ function drawImage(address, { image, repository }) {
             image.artifactMediaType
                 && fact("Artifact type", element("code", {}, image.artifactMediaType)),
             fact("Size", bytes === undefined ? "Unknown"
-                : `${size(bytes)} (${number(bytes)} bytes)`),
+                : `${size(bytes)} (${number(bytes, "byte")})`),
             timeFact("Pushed", image.imagePushedAt),
             timeFact("Last pulled", image.lastRecordedPullTime),
             image.imageStatus && fact("Status", words(image.imageStatus)),
@@ -90,10 +90,6 @@ function drawImage(address, { image, repository }) {
         uri && pull("Pull by digest", digestReference(uri, image)),
         command("AWS CLI", awsCommandOf(address)),
     ].filter(Boolean);
-}
-
-function number(value) {
-    return value.toLocaleString("en");
 }
 
 function awsCommandOf(address) {

@@ -2,7 +2,7 @@
 
 import { firstPage, format, parse } from "./address.js";
 import { CatalogError, credentials, requiresSignature, setCredentials } from "./catalog.js";
-import { element } from "./elements.js";
+import { element, failure } from "./elements.js";
 import { exactTime } from "./formats.js";
 import * as image from "./image.js";
 import * as images from "./images.js";
@@ -24,14 +24,14 @@ const HIGHLIGHT_MILLISECONDS = 3_000;
 /** How long after the page was loaded anew for signatures it is not loaded anew once more. */
 const RELOAD_MILLISECONDS = 60_000;
 
+/** The page signs for the region and the service that the catalog had when the page was loaded. */
+const WRONG_SCOPE = "Credential should be scoped";
+
 /** After these errors, what was read before is still shown, and is read again. */
 const TEMPORARY_ERRORS = new Set(["", "ServerException", "ThrottlingException"]);
 
-const main = document.querySelector("main");
-const announcer = document.getElementById("announcer");
-const toast = document.getElementById("toast");
-const live = document.getElementById("live");
-const session = document.getElementById("session");
+const [main, announcer, toast, live, session] =
+    ["main", "announcer", "toast", "live", "session"].map((id) => document.getElementById(id));
 
 /** What is to be shown. */
 let address;
@@ -46,8 +46,29 @@ let toasting;
 /** The values that the address gave to controls. What was entered since stays. */
 const applied = new WeakMap();
 
-function viewOf({ repository, image: name }) {
-    return repository === undefined ? repositories : name === undefined ? images : image;
+let failures = 0;
+
+/** The status is in a file that is loaded when it is opened. */
+const status = {
+    title: () => "Status",
+    isLive: () => true,
+    async read(...given) {
+        // Some browsers keep a failure: another address is tried again.
+        const view = await import(`./status.js?${failures}`).catch(() => {
+            failures += 1;
+            throw new CatalogError("", "A file of this page could not be loaded.");
+        });
+        return Object.assign(status, view).read(...given);
+    },
+    draw: (_, data, error) => [
+        element("div", { class: "heading" }, element("h1", { tabindex: "-1" }, "Status")),
+        ...error ? [failure(error)] : [],
+    ],
+};
+
+function viewOf({ service, repository, image: name }) {
+    return service === "status" ? status
+        : repository === undefined ? repositories : name === undefined ? images : image;
 }
 
 /** Goes to the address of the browser. */
@@ -55,18 +76,12 @@ function navigate() {
     clearTimeout(typing);
     const before = address;
     address = parse(location.hash);
-    const place = ({ service, registry, repository, image }) => {
-        return format({ service, registry, repository, image });
-    };
+    const place = (address) => images.imageFragment(address, address.image);
     const isElsewhere = !before || place(before) !== place(address);
-    for (const link of document.querySelectorAll("#services a")) {
+    for (const link of document.querySelectorAll("#views a")) {
         const { service } = link.dataset;
         link.href = format({ service, registry: address.registry });
-        if (service === address.service) {
-            link.setAttribute("aria-current", "page");
-        } else {
-            link.removeAttribute("aria-current");
-        }
+        link.ariaCurrent = service === address.service ? "page" : null;
     }
     document.title = `${viewOf(address).title(address)} · Image catalog`;
     if (isElsewhere) {
@@ -93,7 +108,7 @@ async function load(cause) {
         requestAccessKey();
         return;
     }
-    main.setAttribute("aria-busy", cause !== "refresh");
+    main.ariaBusy = cause !== "refresh";
     // What a refresh is compared with. A search is not live, and shows more as it goes on.
     const before = cause === "refresh" && view.isLive(address) && content.data
         && { keys: rows().map(({ dataset }) => dataset.key), nextToken: content.data.nextToken };
@@ -113,13 +128,14 @@ async function load(cause) {
         if (!(error instanceof CatalogError)) {
             throw error;
         }
+        const isOutdated = !requiresSignature || error.message.startsWith(WRONG_SCOPE);
+        if (error.isRefusedSignature && isOutdated && reload()) {
+            return;
+        }
         if (error.isRefusedSignature && requiresSignature) {
             setCredentials(undefined);
             session.hidden = true;
             requestAccessKey(error);
-            return;
-        }
-        if (error.isRefusedSignature && reload()) {
             return;
         }
         const isTemporary = TEMPORARY_ERRORS.has(error.name);
@@ -132,7 +148,7 @@ async function load(cause) {
     } else if (content.data && !content.error) {
         announcer.textContent = view.summary(content.data);
     }
-    main.setAttribute("aria-busy", "false");
+    main.ariaBusy = false;
     const { name } = content.error ?? {};
     const isTemporary = TEMPORARY_ERRORS.has(name);
     live.hidden = name === undefined ? !view.isLive(address)
@@ -196,14 +212,14 @@ function requestAccessKey(error) {
     endSearch();
     content = {};
     live.hidden = true;
-    main.setAttribute("aria-busy", "false");
+    main.ariaBusy = false;
     patchChildren(main, [signIn.draw(error)]);
     (main.querySelector("input") ?? main.querySelector("h1")).focus();
 }
 
 /**
- * Loads the page anew: since it was loaded, the catalog was started with `--callers`. If that was
- * done just before, it does not help, and the result is `false`.
+ * Loads the page anew: since it was loaded, the catalog was started with other options. If that
+ * was done just before, it does not help, and the result is `false`.
  */
 function reload() {
     const now = Date.now();
@@ -255,9 +271,6 @@ function copySelection(text) {
 
 const SUBMITTED = {
     search: ({ search: text }) => search(text),
-    registry: () => {},
-    tagStatus: () => {},
-    imageStatus: () => {},
     open: ({ repository }) => go({ repository: repository.trim() }),
     image: ({ image: name }) => go({ repository: address.repository, image: name.trim() }),
     "sign-in": (entered) => {
@@ -287,7 +300,7 @@ main.addEventListener("submit", (event) => {
     event.preventDefault();
     clearTimeout(typing);
     const form = event.target;
-    SUBMITTED[form.getAttribute("name")](Object.fromEntries(new FormData(form)));
+    SUBMITTED[form.getAttribute("name")]?.(Object.fromEntries(new FormData(form)));
 });
 main.addEventListener("change", ({ target }) => CHANGED[target.name]?.(target.value));
 main.addEventListener("input", ({ target }) => {
@@ -311,8 +324,7 @@ document.getElementById("sign-out").addEventListener("click", () => {
     load("navigation");
 });
 document.addEventListener("visibilitychange", () => {
-    const isBusy = main.getAttribute("aria-busy") === "true";
-    if (!document.hidden && !live.hidden && !isBusy) {
+    if (!document.hidden && !live.hidden && main.ariaBusy !== "true") {
         load("refresh");
     }
 });

@@ -104,7 +104,7 @@ function drawTable(address, repositories) {
     const isPrivate = address.service === "ecr";
     const columns = [
         { title: "Repository", name: "name" },
-        { title: "Address", name: "uri" },
+        { title: "Address", name: "text" },
         ...isPrivate ? [{ title: "Tags", name: "mutability" }] : [],
         { title: "Created", name: "time" },
     ];

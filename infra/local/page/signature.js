@@ -1,23 +1,23 @@
-// AWS Signature Version 4 of a request to `POST /`.
+// AWS Signature Version 4 of a request without a query.
 //
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 
 const ALGORITHM = "AWS4-HMAC-SHA256";
 const TERMINATOR = "aws4_request";
 
-/**
- * The headers of a request, with its signature. `headers` has the name `host`, which the browser
- * itself sends.
- */
-export async function sign({ headers, body, time, region, service, credentials }) {
+/** The headers of a request, with its signature. The browser itself sends that of the host. */
+export async function sign({
+    method, path, host, headers, body = "", time, region, service, credentials,
+}) {
     const timestamp = time.toISOString().replace(/[-:]|\.\d+/g, "");
     const date = timestamp.slice(0, 8);
-    const signed = { ...headers, "x-amz-date": timestamp };
+    const sent = { ...headers, "x-amz-date": timestamp };
     if (credentials.sessionToken) {
-        signed["x-amz-security-token"] = credentials.sessionToken;
+        sent["x-amz-security-token"] = credentials.sessionToken;
     }
+    const signed = { ...sent, host };
     const scope = [date, region, service, TERMINATOR];
-    const request = canonicalRequest(signed, await sha256(body));
+    const request = canonicalRequest(method, path, signed, await sha256(body));
     const text = [ALGORITHM, timestamp, scope.join("/"), await sha256(request)].join("\n");
     let key = bytes(`AWS4${credentials.secretAccessKey}`);
     for (const part of scope) {
@@ -25,18 +25,18 @@ export async function sign({ headers, body, time, region, service, credentials }
     }
     const signature = hexadecimal(await hmac(key, text));
     return {
-        ...signed,
+        ...sent,
         authorization: `${ALGORITHM} Credential=${credentials.accessKeyId}/${scope.join("/")}, `
             + `SignedHeaders=${signedHeaders(signed)}, Signature=${signature}`,
     };
 }
 
 /** The names of the headers are in lower case. */
-export function canonicalRequest(headers, payloadHash) {
+export function canonicalRequest(method, path, headers, payloadHash) {
     const lines = Object.keys(headers).sort().map((name) => {
         return `${name}:${String(headers[name]).trim().replace(/[ \t]+/g, " ")}\n`;
     });
-    return `POST\n/\n\n${lines.join("")}\n${signedHeaders(headers)}\n${payloadHash}`;
+    return [method, path, "", lines.join(""), signedHeaders(headers), payloadHash].join("\n");
 }
 
 function signedHeaders(headers) {

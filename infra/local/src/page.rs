@@ -30,7 +30,7 @@ macro_rules! files {
 }
 
 /// The files at `/page/…`.
-const FILES: [(&str, &str); 15] = files![
+const FILES: [(&str, &str); 16] = files![
     "address.js",
     "catalog.js",
     "commands.js",
@@ -46,6 +46,7 @@ const FILES: [(&str, &str); 15] = files![
     "search.js",
     "sign-in.js",
     "signature.js",
+    "status.js",
 ];
 
 /// What the page must know to send requests.

@@ -1,9 +1,6 @@
 // The rules of axe in light and dark, and three widths, at which the page must not scroll sideways.
 
-import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-
-import { REFUSED, axe, go, run, shown } from './browser.mjs';
+import { REFUSED, assertAccessible, assertFits, go, run, shown } from './browser.mjs';
 
 const { signingUrl } = JSON.parse(process.argv[3]);
 
@@ -12,7 +9,7 @@ const VIEWS = [
   '#/ecr?registry=5', '#/ecr-public', '#/ecr/shop/api?imageStatus=ANY', '#/ecr/load/app',
   '#/ecr/shop/empty', '#/ecr/shop/api?tagStatus=UNTAGGED&imageStatus=ARCHIVED',
   '#/ecr/shop/api?image=stable', '#/ecr/shop/api?image=none', '#/ecr-public/shop/api',
-  '#/ecr/shop/long',
+  '#/ecr/shop/long', '#/status',
 ];
 
 const APPEARANCES = [
@@ -24,20 +21,12 @@ const APPEARANCES = [
 ];
 
 async function test(open) {
-  const script = readFileSync(axe, 'utf8');
   for (const { colorScheme, width, hasAxe } of APPEARANCES) {
     const page = await open({ colorScheme, viewport: { width, height: 800 } });
     const check = async (name) => {
-      const excess = await page.evaluate(() => {
-        return document.documentElement.scrollWidth - document.documentElement.clientWidth;
-      });
-      assert.equal(excess, 0, `${name} is wider than ${width}`);
-      if (!hasAxe) return;
-      const { violations } = await page.evaluate(`${script}; axe.run()`);
-      const found = violations.map(({ id, nodes }) => {
-        return `${id}: ${nodes.map((node) => node.html).join('\n')}`;
-      });
-      assert.deepEqual(found, [], `${name}, ${width}, ${colorScheme}`);
+      const what = `${name}, ${width}, ${colorScheme}`;
+      await assertFits(page, what);
+      if (hasAxe) await assertAccessible(page, what);
     };
     for (const view of VIEWS) {
       await go(page, view);

@@ -5,6 +5,7 @@
 // TOOLS_FOLDER names.
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { isDeepStrictEqual } from 'node:util';
 
@@ -17,7 +18,7 @@ const TIMEOUT = 30_000;
 // The address of the catalog.
 export const url = process.argv[2];
 
-export const axe = require.resolve('axe-core/axe.min.js');
+const axe = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
 
 // A response with an error of the API.
 export const REFUSED = /the server responded with a status of 400/;
@@ -69,6 +70,23 @@ export async function go(page, fragment) {
 
 export async function shown(page) {
   await page.waitForSelector('main[aria-busy="false"]');
+}
+
+// Checks that a page does not scroll sideways.
+export async function assertFits(page, name) {
+  const excess = await page.evaluate(() => {
+    return document.documentElement.scrollWidth - document.documentElement.clientWidth;
+  });
+  assert.equal(excess, 0, `${name} is too wide`);
+}
+
+// Checks a page by the rules of axe.
+export async function assertAccessible(page, name) {
+  const { violations } = await page.evaluate(`${axe}; axe.run()`);
+  const found = violations.map(({ id, nodes }) => {
+    return `${id}: ${nodes.map((node) => node.html).join('\n')}`;
+  });
+  assert.deepEqual(found, [], name);
 }
 
 // Waits until what a function reads is as expected.

@@ -71,6 +71,13 @@ async function test(open) {
   await becomes(async () => (await rows(page)).some((name) => first.includes(name)), false);
   await page.goBack();
   await becomes(() => rows(page), first);
+
+  await press(page, 'Shift+Tab', 'a Status');
+  await page.keyboard.press('Enter');
+  await becomes(() => focused(page), 'h1 Status');
+  await page.getByRole('heading', { name: 'Sources' }).waitFor();
+  assert.equal(await focused(page), 'h1 Status');
+  assert.equal(await page.title(), 'Status · Image catalog');
 }
 
 await run(test);

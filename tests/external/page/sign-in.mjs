@@ -61,6 +61,17 @@ async function test(open) {
   await page.getByRole('button', { name: 'Sign out' }).click();
   await signIn(page, reader);
   await becomes(() => rows(page), ['shop/api', 'shop/web']);
+
+  // The status, for a caller who may read everything.
+  await go(page, '#/status');
+  await page.getByText('No delivery yet').waitFor();
+  await page.getByRole('button', { name: 'Sign out' }).click();
+  await signIn(page, limited);
+  await page.getByRole('heading', { name: 'AccessDeniedException' }).waitFor();
+  await page.getByText('The status is for callers who may read all repositories.').waitFor();
+  await page.getByRole('button', { name: 'Sign out' }).click();
+  await signIn(page, reader);
+  await page.getByText('No delivery yet').waitFor();
   await go(page, '#/ecr-public');
   assert.deepEqual(await rows(page), ['shop/api']);
 
@@ -108,6 +119,20 @@ async function test(open) {
   await old.evaluate(() => sessionStorage.clear());
   await old.getByRole('link', { name: 'ECR Public' }).click();
   await old.getByRole('heading', { name: 'Sign in' }).waitFor();
+
+  // A page of before the catalog had another region. The access key is kept.
+  const moved = await open();
+  await moved.route(`${url}/`, async (route) => {
+    if (isApiCall(route.request())) return route.continue();
+    const response = await route.fetch();
+    const html = await response.text();
+    return route.fulfill({ response, body: html.replace('us-east-1', 'eu-west-9') });
+  });
+  await moved.goto(`${url}/#/ecr/shop/api`);
+  await moved.getByRole('heading', { name: 'Sign in' }).waitFor();
+  await moved.unroute(`${url}/`);
+  await signIn(moved, reader);
+  await moved.getByRole('link', { name: 'v1', exact: true }).waitFor();
 
   // Without Web Crypto.
   const insecure = await open();

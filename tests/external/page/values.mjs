@@ -16,7 +16,7 @@ async function test(open) {
   // The example `post-vanilla` of AWS's test suite of Signature Version 4.
   const hash = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855';
   assert.equal(
-    await call('signature', 'canonicalRequest', {
+    await call('signature', 'canonicalRequest', 'POST', '/', {
       'x-amz-date': '20150830T123600Z', host: 'example.amazonaws.com',
     }, hash),
     'POST\n/\n\nhost:example.amazonaws.com\nx-amz-date:20150830T123600Z\n\n'
@@ -25,8 +25,8 @@ async function test(open) {
   const signed = await page.evaluate(async () => {
     const { sign } = await import('/page/signature.js');
     return sign({
-      headers: { host: 'example.amazonaws.com' }, body: '', time: new Date(1440938160000),
-      region: 'us-east-1', service: 'service',
+      method: 'POST', path: '/', host: 'example.amazonaws.com', headers: {}, body: '',
+      time: new Date(1440938160000), region: 'us-east-1', service: 'service',
       credentials: {
         accessKeyId: 'AKIDEXAMPLE', secretAccessKey: 'wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY',
       },
@@ -38,8 +38,11 @@ async function test(open) {
       + 'SignedHeaders=host;x-amz-date, '
       + 'Signature=5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6b',
   );
-  assert.ok((await call('signature', 'canonicalRequest', { a: ' x \t y  z ' }, hash))
-    .includes('\na:x y z\n'), 'spaces are collapsed');
+  assert.equal(
+    await call('signature', 'canonicalRequest', 'GET', '/status', { a: ' x \t y  z ' }, hash),
+    `GET\n/status\n\na:x y z\n\na\n${hash}`,
+    'spaces are collapsed',
+  );
 
   // A shell reads each word as it was.
   const words = [
@@ -75,6 +78,7 @@ async function test(open) {
   // An address, and back.
   for (const address of [
     { service: 'ecr' },
+    { service: 'status' },
     { service: 'ecr-public', repository: 'team/app', image: 'sha256:ab' },
     { service: 'ecr', registry: '123456789012', search: 'a&b=c#d %' },
     { service: 'ecr', repository: 'a?b#c%d/é', tagStatus: 'TAGGED', page: '2', after: 'x-_=' },
