@@ -28,9 +28,14 @@ mod wrk;
 use std::fs;
 use std::path::Path;
 
+use mimalloc::MiMalloc;
 use tokio::runtime::Runtime;
 
 use self::report::Report;
+
+/// The standalone program's.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 type Group = fn(&Runtime, &mut Report);
 
