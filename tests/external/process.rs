@@ -28,7 +28,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use catalog::Timestamp;
-use end_to_end::harness::{KilledOnDrop, REGION, REGISTRY, wait_until};
+use end_to_end::harness::{KilledOnDrop, REGION, REGISTRY, command, wait_until};
 use serde_json::{Value, json};
 
 /// How long a process may take to end, or for any other step.
@@ -64,6 +64,23 @@ fn folder(test: &str) -> PathBuf {
     let folder = end_to_end::harness::folder(&format!("process/{test}"));
     fs::create_dir(folder.join("work")).unwrap();
     folder
+}
+
+/// The program after a command of the shell that limits it.
+fn limited(folder: &Path, limit: &str) -> Command {
+    let inner = command(folder);
+    let mut limited = Command::new("sh");
+    limited.args(["-c", &format!(r#"{limit} && exec "$0" "$@""#)]).arg(inner.get_program());
+    limited.current_dir(inner.get_current_dir().unwrap());
+    for (name, value) in inner.get_envs() {
+        match value {
+            Some(value) => limited.env(name, value),
+            None => limited.env_remove(name),
+        };
+    }
+    let log = fs::File::create(folder.join("log")).unwrap();
+    limited.stdin(Stdio::null()).stderr(log);
+    limited
 }
 
 /// Runs a program to its end, within the limit.

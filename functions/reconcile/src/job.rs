@@ -116,6 +116,8 @@ impl Jobs {
                 self.send(targets.targets.iter().map(from).collect()).await
             }
             Message::Registry { from } => {
+                // One that has no list and no repository yet is no failure: its message would be
+                // delivered again, and end as a dead letter each day.
                 let jobs = self.reconcile.repositories(targets, target(from)?).await?.jobs;
                 tracing::info!(registry = from, repositories = jobs.len(), "listed a registry");
                 let message = |job| Message::Repository { from: from.clone(), job };

@@ -45,6 +45,11 @@ pub enum ReconcileError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Name(#[from] InvalidRepositoryName),
+    #[error(
+        "the registry does not list its repositories, and the catalog has none of it: is this its \
+         address?"
+    )]
+    NothingKnown,
 }
 
 /// Why a change was not applied.
@@ -84,6 +89,19 @@ pub struct RepositoryJobs {
     pub jobs: Vec<ReconcileJob>,
     /// The repositories of the registry that the catalog cannot hold.
     pub skipped: Vec<InvalidRepositoryName>,
+    /// Whether the registry returned no list, and is not of a product that never does.
+    pub lacks_list: bool,
+}
+
+impl RepositoryJobs {
+    /// Fails if nothing is known of a registry that should list its repositories: any web server
+    /// answers as it does, so that the address may be wrong.
+    pub fn checked(self) -> Result<Self, ReconcileError> {
+        if self.lacks_list && self.jobs.is_empty() {
+            return Err(ReconcileError::NothingKnown);
+        }
+        Ok(self)
+    }
 }
 
 /// The differences between a registry and the catalog.
@@ -149,7 +167,7 @@ pub struct Repaired {
 impl Reconcile {
     /// The repositories of a registry: those that it lists, and those that the catalog has of it.
     /// The latter are pruned if they can belong to no other registry, and if the registry returned
-    /// a list.
+    /// a list that is not empty.
     pub async fn repositories(
         &self,
         targets: &RegistryTargets,
@@ -157,16 +175,17 @@ impl Reconcile {
     ) -> Result<RepositoryJobs, ReconcileError> {
         let (listed, is_complete) = match &target.registry {
             Registry::Ecr { service, account } => {
-                (self.registries.ecr()?.repositories(*service, account).await?, true)
+                (Some(self.registries.ecr()?.repositories(*service, account).await?), true)
             }
-            Registry::Oci(_) if !target.lists_repositories() => (Vec::new(), false),
+            Registry::Oci(_) if !target.lists_repositories() => (None, false),
             Registry::Oci(address) => {
-                let listed = self.registries.oci.repositories(address).await?.unwrap_or_default();
-                let is_complete = !listed.is_empty();
+                let listed = self.registries.oci.repositories(address).await?;
+                let is_complete = listed.as_ref().is_some_and(|listed| !listed.is_empty());
                 (listed, is_complete)
             }
         };
-        if !is_complete {
+        let lacks_list = listed.is_none() && target.lists_repositories();
+        if listed.is_none() {
             tracing::warn!(registry = target.id, "the registry does not list its repositories");
         }
         let mut repositories = BTreeMap::new();
@@ -180,7 +199,7 @@ impl Reconcile {
             }
         }
         let mut skipped = Vec::new();
-        for name in listed {
+        for name in listed.unwrap_or_default() {
             match target.repository(&name) {
                 Ok(_) => drop(repositories.insert(name, false)),
                 Err(error) => {
@@ -191,7 +210,8 @@ impl Reconcile {
             }
         }
         let job = |(name, prune)| ReconcileJob { name, prune, after: None };
-        Ok(RepositoryJobs { jobs: repositories.into_iter().map(job).collect(), skipped })
+        let jobs = repositories.into_iter().map(job).collect();
+        Ok(RepositoryJobs { jobs, skipped, lacks_list })
     }
 
     /// Finds the differences of a job.

@@ -19,6 +19,7 @@ use aws_types::service_config::ServiceConfigKey;
 use catalog::table::causes;
 use catalog::{Reader, RegistryId, Service, Timestamp};
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use describe_images::{Api, access_keys, service};
 use http::header::CONTENT_TYPE;
 use http::{Method, Request, StatusCode};
@@ -58,7 +59,7 @@ pub struct ClientOptions {
     no_sign_request: bool,
     /// Service that signatures are for [default: execute-api for API Gateway, unless the access
     /// key is one of the catalog's own; otherwise ecr or ecr-public]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     signing_name: Option<String>,
 }
 
@@ -366,6 +367,8 @@ fn configured_endpoint(aws: &SdkConfig, service: Service) -> Result<Option<Url>,
         .build()
         .map_err(|error| ClientError::Request(error.into()))?;
     let url = aws.service_config().and_then(|configuration| configuration.load_config(key));
+    // To the AWS CLI, an empty variable is none.
+    let url = url.filter(|url| !url.is_empty());
     url.map(|url| parse_http_url(&url).map_err(ClientError::Endpoint)).transpose()
 }
 

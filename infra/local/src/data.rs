@@ -16,7 +16,7 @@ use registries::Subscriptions;
 use registries::subscription::InvalidSubscriptions;
 use uuid::Uuid;
 
-use crate::aws::dynamodb::{Engine, EngineError};
+use crate::aws::dynamodb::{self, Engine, EngineError};
 use crate::aws::scheduler;
 use crate::options::Options;
 
@@ -51,6 +51,19 @@ pub enum DataError {
     Randomness,
     #[error("there is no catalog in {0}, and {ENDPOINT} is not set")]
     NoCatalog(String),
+    #[error("{path} is not the database of a catalog with the table {table}")]
+    Foreign { path: String, table: String },
+    #[error("the path {0} of the data is not UTF-8")]
+    NotUtf8(String),
+    #[error(
+        "the directory {directory} and the files in it must be writable: SQLite keeps files beside \
+         the database"
+    )]
+    NotWritable {
+        directory: String,
+        #[source]
+        error: Box<EngineError>,
+    },
     #[error("the table {table} {location}")]
     Table {
         table: String,
@@ -99,8 +112,8 @@ pub async fn open_table_to_read(options: &Options) -> Result<Table, DataError> {
 
 /// The table of the options, unless it does not exist, and the engine if it is the embedded one.
 async fn find_table(options: &Options) -> Result<(Table, Option<Engine>), DataError> {
-    if std::env::var_os(ENDPOINT).is_none() && !options.data.join(DATABASE_FILE).exists() {
-        return Err(DataError::NoCatalog(absolute(&options.data)));
+    if endpoint().is_none() {
+        check_database(&options.data, &options.table)?;
     }
     let (client, engine, location) = open_dynamodb(options).await?;
     let name = options.table.clone();
@@ -113,6 +126,35 @@ async fn find_table(options: &Options) -> Result<(Table, Option<Engine>), DataEr
     Ok((Table { client, name }, engine))
 }
 
+/// Fails unless a directory has the database of a catalog. The engine would make one of an empty
+/// file, and of another program's database.
+fn check_database(directory: &Path, table: &str) -> Result<(), DataError> {
+    let file = directory.join(DATABASE_FILE);
+    let path = || file.display().to_string();
+    if !file.try_exists().map_err(|error| DataError::File { path: path(), error })? {
+        return Err(DataError::NoCatalog(absolute(directory)));
+    }
+    let has_table = dynamodb::has_table(&file, table);
+    if !has_table.map_err(|error| engine_error(directory, error))? {
+        return Err(DataError::Foreign { path: path(), table: table.to_owned() });
+    }
+    Ok(())
+}
+
+/// The error of the database in a directory.
+fn engine_error(directory: &Path, error: EngineError) -> DataError {
+    if error.is_of_access() {
+        DataError::NotWritable { directory: absolute(directory), error: Box::new(error) }
+    } else {
+        DataError::Engine(error)
+    }
+}
+
+/// The address of another DynamoDB. To the AWS CLI, an empty variable is none.
+fn endpoint() -> Option<String> {
+    std::env::var(ENDPOINT).ok().filter(|endpoint| !endpoint.is_empty())
+}
+
 /// A client of the DynamoDB of the options, the engine if it is the embedded one, and where it is.
 /// Items are not removed before the format of the table is known.
 async fn open_dynamodb(
@@ -120,7 +162,7 @@ async fn open_dynamodb(
 ) -> Result<(aws_sdk_dynamodb::Client, Option<Engine>, String), DataError> {
     // Sample images belong into no table that others read.
     if !options.demo
-        && let Ok(endpoint) = std::env::var(ENDPOINT)
+        && let Some(endpoint) = endpoint()
     {
         // The endpoint is in messages.
         if endpoint.contains('@') {
@@ -154,20 +196,25 @@ pub fn read_subscriptions(file: &Path) -> Result<Subscriptions, DataError> {
 
 /// Opens or creates the database in a directory, with a table.
 pub async fn open_engine(directory: &Path, table: &str) -> Result<Engine, DataError> {
+    // Before anything is created: the engine would use another path.
+    if directory.to_str().is_none() {
+        return Err(DataError::NotUtf8(directory.display().to_string()));
+    }
     create_directory(directory)?;
     let file = directory.join(DATABASE_FILE);
     let failed = |error| DataError::File { path: file.display().to_string(), error };
     if !file.try_exists().map_err(failed)? {
         let draft = draft_of(&file);
-        create_database(&draft, table).await?;
         let failed = |error| DataError::File { path: draft.display().to_string(), error };
-        if publish(&draft, &file).map_err(failed)? {
+        let created = create_database(&draft, table).await;
+        let published = created.and_then(|()| publish(&draft, &file).map_err(failed));
+        if without_draft(&draft, published)? {
             // The process may run in another directory than was meant.
             tracing::info!("created a new, empty catalog in {}", absolute(directory));
         }
     }
     warn_of_permissions(&file);
-    Ok(Engine::open(&file)?)
+    Engine::open(&file).map_err(|error| engine_error(directory, error))
 }
 
 /// Creates a database with an empty table. It is made in memory: in a file, each of its parts would
@@ -187,6 +234,16 @@ fn draft_of(file: &Path) -> PathBuf {
     let mut name = file.as_os_str().to_owned();
     name.push(format!(".{}", Uuid::new_v4()));
     name.into()
+}
+
+/// Removes a draft that did not become a file: a program that is started again and again would
+/// leave one each time.
+fn without_draft<T, E>(draft: &Path, made: Result<T, E>) -> Result<T, E> {
+    if made.is_err() {
+        // The first error is the one to be reported.
+        let _ = fs::remove_file(draft);
+    }
+    made
 }
 
 /// Creates a file that only this user may read.
@@ -249,7 +306,9 @@ fn create_keys(file: &Path) -> Result<(), DataError> {
         writer.sync_all()?;
         publish(&draft, file)
     };
-    write().map(drop).map_err(|error| DataError::File { path: file.display().to_string(), error })
+    without_draft(&draft, write())
+        .map(drop)
+        .map_err(|error| DataError::File { path: file.display().to_string(), error })
 }
 
 /// Creates keys that end with the process.

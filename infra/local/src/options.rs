@@ -87,14 +87,20 @@ pub struct Options {
     )]
     pub registry_urls: Vec<RegistryAddress>,
     /// Table in the DynamoDB that AWS_ENDPOINT_URL_DYNAMODB names
-    #[arg(long, default_value = "image-catalog", value_name = "NAME", global = true)]
+    #[arg(
+        long, default_value = "image-catalog", value_name = "NAME", global = true,
+        value_parser = NonEmptyStringValueParser::new()
+    )]
     pub table: String,
     /// JSON file of access keys; other requests than those signed with one of them are refused
     #[arg(long, value_name = "FILE")]
     pub callers: Option<PathBuf>,
     /// Service that signatures must be for, such as execute-api [default: the service of the
     /// request, ecr or ecr-public]
-    #[arg(long, value_name = "NAME", requires = "callers")]
+    #[arg(
+        long, value_name = "NAME", requires = "callers",
+        value_parser = NonEmptyStringValueParser::new()
+    )]
     pub signing_name: Option<String>,
     /// JSON file of subscriptions; other events than those with a credential of one of them are
     /// refused
@@ -264,12 +270,21 @@ impl<T: Clone + Send + Sync + 'static> TypedValueParser for WithoutUser<T> {
         argument: Option<&Arg>,
         value: &OsStr,
     ) -> Result<T, clap::Error> {
-        if value.to_string_lossy().contains('@') {
+        if has_user(&value.to_string_lossy()) {
             let argument = argument.map(ToString::to_string).unwrap_or_default();
-            let error = format!("invalid value for '{argument}': it must not contain a user");
+            let error = format!("invalid value for '{argument}': it must not contain a user\n");
             return Err(clap::Error::raw(ErrorKind::ValueValidation, error).with_cmd(command));
         }
         self.0.parse_ref(command, argument, value)
+    }
+}
+
+/// Whether a URL contains a user. What has no host, as in `user:password@host`, may contain one
+/// wherever there is an `@`.
+fn has_user(text: &str) -> bool {
+    match Url::parse(text).ok().filter(Url::has_host) {
+        Some(url) => !url.username().is_empty() || url.password().is_some(),
+        None => text.contains('@'),
     }
 }
 
@@ -306,7 +321,7 @@ pub(crate) fn reachable(mut address: SocketAddr) -> SocketAddr {
 
 fn parse_registry_url(text: &str) -> Result<RegistryAddress, String> {
     let url = Url::parse(text).map_err(|error| error.to_string())?;
-    RegistryAddress::from_url(&url).ok_or_else(|| "it is not an http or https URL".to_owned())
+    RegistryAddress::from_whole_url(&url).map_err(|error| error.to_string())
 }
 
 /// An interval in the format of jiff, whose days have 24 hours.

@@ -32,7 +32,7 @@ use serde::{Deserialize, Serialize};
 
 pub use ecr::EcrClient;
 pub use manifest::Descriptor;
-pub use oci::{OciClient, RegistryAddress};
+pub use oci::{InvalidRegistryUrl, OciClient, RegistryAddress};
 pub use source::Source;
 pub use subscription::{Subscription, Subscriptions};
 pub use target::{RegistryTarget, RegistryTargets, Scope};

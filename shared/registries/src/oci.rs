@@ -76,7 +76,26 @@ pub struct RegistryAddress {
     pub subscription: Option<String>,
 }
 
+/// Why a URL is not the address of a registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidRegistryUrl {
+    #[error("it is not an http or https URL")]
+    Scheme,
+    #[error("it must have no path, query or fragment: requests go to /v2/ of the host")]
+    MoreThanHost,
+}
+
 impl RegistryAddress {
+    /// The registry at a URL that has nothing but a scheme, a host and a port: requests would go
+    /// elsewhere than the rest of it says.
+    pub fn from_whole_url(url: &Url) -> Result<Self, InvalidRegistryUrl> {
+        let address = Self::from_url(url).ok_or(InvalidRegistryUrl::Scheme)?;
+        if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+            return Err(InvalidRegistryUrl::MoreThanHost);
+        }
+        Ok(address)
+    }
+
     /// The scheme, host and port of a URL. `None` unless the scheme is http or https.
     #[must_use]
     pub fn from_url(url: &Url) -> Option<Self> {

@@ -24,7 +24,7 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::credential::{BasicCredential, Credential, InvalidCredential, encode_hexadecimal};
-use crate::oci::RegistryAddress;
+use crate::oci::{InvalidRegistryUrl, RegistryAddress};
 use crate::source::Source;
 
 /// A registry whose events the catalog accepts.
@@ -43,7 +43,7 @@ pub struct Subscription {
     pub repository_prefix: Option<String>,
     /// Authenticates its webhooks.
     pub credential: Credential,
-    /// Where it serves manifests; only scheme, host and port are used.
+    /// Where it serves manifests: a scheme, a host and a port.
     pub registry_url: Option<Url>,
     /// Hosts of the registry besides that of its address: of its token service, and of the storage
     /// that it redirects requests for blobs to.
@@ -73,8 +73,9 @@ pub enum InvalidSubscription {
     ReservedId(Service),
     #[error("no repository can begin with '{0}/'")]
     RepositoryPrefix(String),
-    #[error("registryUrl '{0}' is not an http or https URL")]
-    RegistryUrl(Url),
+    /// Without the URL: it may contain a password.
+    #[error("its registryUrl is not valid: {0}")]
+    RegistryUrl(InvalidRegistryUrl),
     #[error("'{0}' of registryHosts is not a host in lower case, without scheme and port")]
     RegistryHost(String),
     #[error("a subscription to Amazon ECR has no registryUrl")]
@@ -174,10 +175,8 @@ impl Subscription {
         {
             return Err(InvalidSubscription::RepositoryPrefix(prefix.clone()));
         }
-        if let Some(url) = &self.registry_url
-            && RegistryAddress::from_url(url).is_none()
-        {
-            return Err(InvalidSubscription::RegistryUrl(url.clone()));
+        if let Some(url) = &self.registry_url {
+            RegistryAddress::from_whole_url(url).map_err(InvalidSubscription::RegistryUrl)?;
         }
         if let Some(host) = self.registry_hosts.iter().find(|host| !is_host(host)) {
             return Err(InvalidSubscription::RegistryHost(host.clone()));

@@ -43,19 +43,32 @@ fn the_variable_is_the_address_to_listen_on() {
     assert_eq!(process.address(), address);
 }
 
-#[test]
-fn it_fails_if_the_server_does() {
+/// Answers one request. Returns what the check makes of it.
+fn health_of_server(response: &'static str) -> Ended {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let server = std::thread::spawn(move || {
         let (mut connection, _) = listener.accept().unwrap();
         let read = connection.read(&mut [0; 1024]).unwrap();
         assert_ne!(read, 0);
-        let response = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
         connection.write_all(response.as_bytes()).unwrap();
     });
     let ended = health(&address);
     server.join().unwrap();
+    ended
+}
+
+#[test]
+fn it_fails_if_the_server_does() {
+    let response = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
+    let ended = health_of_server(response);
     assert_eq!(ended.code, Some(1));
     assert!(ended.stderr.contains("503"), "{}", ended.stderr);
+}
+
+#[test]
+fn it_fails_if_another_program_answers() {
+    let ended = health_of_server("HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\nwelcome");
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stderr.contains("is not that of a catalog"), "{}", ended.stderr);
 }

@@ -4,15 +4,14 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use end_to_end::harness::responder::{Responder, response};
-use end_to_end::harness::{Process, command, digest, eventually, print, push_event};
+use end_to_end::harness::{Process, digest, eventually, print, push_event};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 
-use super::folder;
+use super::{folder, limited};
 
 /// The peak of the program's resident memory under each attack.
 const MAX_KIBIBYTES: u64 = 128 * 1024;
@@ -26,19 +25,8 @@ const TARGET: &str = "x-amz-target: AmazonEC2ContainerRegistry_V20150921.Describ
 
 /// The program, which may open 1,024 files.
 fn start(folder: &Path, arguments: &[&str]) -> Process {
-    let inner = command(folder);
-    let mut limited = Command::new("sh");
-    limited.args(["-c", r#"ulimit -n 1024 && exec "$0" "$@""#]).arg(inner.get_program());
+    let mut limited = limited(folder, "ulimit -n 1024");
     limited.args(["--data", "data", "--listen", "127.0.0.1:0"]).args(arguments);
-    limited.current_dir(inner.get_current_dir().unwrap());
-    for (name, value) in inner.get_envs() {
-        match value {
-            Some(value) => limited.env(name, value),
-            None => limited.env_remove(name),
-        };
-    }
-    let log = std::fs::File::create(folder.join("log")).unwrap();
-    limited.stdin(std::process::Stdio::null()).stderr(log);
     Process::start(limited)
 }
 

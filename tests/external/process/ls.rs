@@ -198,11 +198,12 @@ async fn what_is_not_found_is_an_error_that_names_it() {
 #[test]
 fn options_that_do_not_fit_are_refused() {
     let folder = folder("ls_options");
-    let wrong: [(&[&str], &[&str]); 6] = [
+    let wrong: [(&[&str], &[&str]); 7] = [
         (&["--latest"], &["<REPOSITORY>", "required"]),
         (&["--untagged"], &["<REPOSITORY>", "required"]),
         (&["team/app", "--tag", "v1", "--untagged"], &["--tag", "cannot be used with"]),
         (&["team/app", "--output", "xml"], &["'xml'", "table, json"]),
+        (&["--signing-name", ""], &["--signing-name", "value"]),
         (&["--endpoint", "localhost:5015"], &["'localhost:5015'", "not an http or https URL"]),
         (&["--endpoint", "http://127.0.0.1", "--data", "x"], &["--endpoint", "--data"]),
     ];
@@ -233,6 +234,61 @@ fn nothing_is_created_where_there_is_no_catalog() {
     fs::create_dir(work.join("data")).unwrap();
     assert_eq!(error(ls(&folder, &["team/app", "--data", "data"])), no_catalog("data"));
     assert!(files(&work.join("data")).is_empty());
+    // Whether there is one is not known.
+    fs::write(work.join("file"), "").unwrap();
+    let unknown = error(ls(&folder, &["--data", "file"]));
+    assert_eq!(unknown, "error: file/catalog.sqlite: Not a directory (os error 20)\n");
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_catalog_is_left_as_it_is() {
+    let folder = folder("ls_foreign");
+    let data = folder.join("work/data");
+    let file = data.join("catalog.sqlite");
+    let make_sqlite = |mode: &str| {
+        let other = rusqlite::Connection::open(&file).unwrap();
+        other.pragma_update(None, "journal_mode", mode).unwrap();
+        other.execute_batch("CREATE TABLE addresses (name TEXT)").unwrap();
+    };
+    let made: [&dyn Fn(); 4] = [
+        &|| fs::write(&file, "").unwrap(),
+        &|| fs::write(&file, "no database\n".repeat(100)).unwrap(),
+        &|| make_sqlite("DELETE"),
+        &|| make_sqlite("WAL"),
+    ];
+    let dry_run = ["reconcile", "--dry-run", "--from", "http://127.0.0.1:9"];
+    for make in made {
+        let _ = fs::remove_dir_all(&data);
+        fs::create_dir(&data).unwrap();
+        make();
+        let before = contents(&data);
+        for arguments in [&["ls"][..], &dry_run] {
+            let error = error(ended(command(&folder).args(arguments).args(["--data", "data"])));
+            let expected = "data/catalog.sqlite is not the database of a catalog with the table \
+                            image-catalog\n";
+            assert!(error.ends_with(expected), "{arguments:?}: {error}");
+            assert!(before == contents(&data), "{arguments:?}: {:?}", contents(&data).keys());
+        }
+    }
+    // Nor is a table created.
+    fs::remove_dir_all(&data).unwrap();
+    catalog(&folder).await.stop();
+    let before = contents(&data);
+    let other = error(ls(&folder, &["--data", "data", "--table", "other"]));
+    assert!(other.ends_with("with the table other\n"), "{other}");
+    assert!(before == contents(&data));
+}
+
+/// As in a directory that is read-only for the user: a directory has the name of the WAL.
+#[tokio::test]
+async fn where_sqlite_can_keep_no_files_the_error_says_so() {
+    let folder = folder("ls_not_writable");
+    catalog(&folder).await.stop();
+    let data = folder.join("work/data");
+    fs::create_dir(data.join("catalog.sqlite-wal")).unwrap();
+    let error = error(ls(&folder, &["--data", "data"]));
+    let expected = format!("error: the directory {} and the files in it must be", data.display());
+    assert!(error.starts_with(&expected), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -439,7 +495,7 @@ async fn the_endpoint_of_the_aws_configuration_is_used() {
     );
     fs::write(folder.join("work/.aws/config"), profile).unwrap();
     type Found<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str], &'a str);
-    let found: [Found<'_>; 7] = [
+    let found: [Found<'_>; 8] = [
         (&[("AWS_ENDPOINT_URL", &process.url)], &[], &expected),
         (&[("AWS_ENDPOINT_URL", nobody), ("AWS_ENDPOINT_URL_ECR", &process.url)], &[], &expected),
         (
@@ -451,11 +507,15 @@ async fn the_endpoint_of_the_aws_configuration_is_used() {
         (&[("AWS_PROFILE", "catalog")], &["--service", "ecr-public"], &public),
         (&[("AWS_ENDPOINT_URL", nobody)], &["--endpoint", &process.url], &expected),
         (&[("AWS_ENDPOINT_URL", nobody)], &["--data", "data"], &expected),
+        (&[("AWS_ENDPOINT_URL_DYNAMODB", "")], &["--data", "data"], &expected),
     ];
     for (variables, options, expected) in found {
         let (code, output, error) = ls(variables, options);
         assert_eq!((code, output.as_str()), (Some(0), expected), "{variables:?}: {error}");
     }
+    // To the AWS CLI, an empty variable is none.
+    let none = error(ls(&[("AWS_ENDPOINT_URL", ""), ("AWS_ENDPOINT_URL_DYNAMODB", "")], &[]));
+    assert!(none.starts_with("error: there is no catalog in "), "{none}");
     let unavailable = error(ls(&[("AWS_ENDPOINT_URL", nobody)], &[]));
     assert!(
         unavailable.starts_with("error: no response from http://127.0.0.1:9: "),

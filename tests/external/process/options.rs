@@ -74,7 +74,7 @@ fn help_lists_the_options() {
 #[test]
 fn wrong_options_are_refused() {
     let folder = folder("wrong_options");
-    let wrong: [(&[&str], &[&str]); 22] = [
+    let wrong: [(&[&str], &[&str]); 26] = [
         (&["--registry", "12"], &["--registry", "'12'", "length"]),
         (&["--registry", "12345678901x"], &["--registry", "'12345678901x'", "[0-9]{12}"]),
         (&["--listen", "nonsense"], &["--listen", "'nonsense'", "address", "localhost:5015"]),
@@ -92,6 +92,10 @@ fn wrong_options_are_refused() {
         (&["--data"], &["--data", "value"]),
         (&["--region"], &["--region", "value"]),
         (&["--registry-url", "ftp://a.example"], &["--registry-url", "not an http or https URL"]),
+        (&["--registry-url", "http://a.example/b"], &["--registry-url", "must have no path"]),
+        (&["--registry-url", "http://a.example?b"], &["--registry-url", "must have no path"]),
+        (&["--table", ""], &["--table", "value"]),
+        (&["--callers", "x", "--signing-name", ""], &["--signing-name", "value"]),
         (&["--reconcile-every", "1"], &["--reconcile-every", "'1'"]),
         (&["--reconcile-every", "0s"], &["--reconcile-every", "at least a second"]),
         (&["--metrics-listen", "nonsense"], &["--metrics-listen", "'nonsense'", "address"]),

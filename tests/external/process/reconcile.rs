@@ -75,6 +75,10 @@ fn a_registry_that_is_not_one_is_an_option_that_is_not_valid() {
         assert_eq!((code, output.as_str()), (Some(2), ""), "{log}");
         assert!(log.contains(&format!("'{from}' is neither an http or https URL")), "{log}");
     }
+    let (code, output, stderr) = reconciled(&folder, "http://127.0.0.1:9/library", &[]);
+    let log = stderr + &fs::read_to_string(folder.join("log")).unwrap();
+    assert_eq!((code, output.as_str()), (Some(2), ""), "{log}");
+    assert!(log.contains("'http://127.0.0.1:9/library': it must have no path"), "{log}");
 }
 
 /// It only reads, so that it does not create one, such as in a wrong directory.
@@ -133,6 +137,10 @@ async fn a_registry_that_refuses_its_list_is_an_error() {
         assert_eq!(code, Some(0), "{output}{log}");
     }
     let registry = start(Listing::Refused("404 Not Found")).await;
+    // Any web server answers so.
+    let (code, output, log) = reconciled(&self::folder("nothing-known"), &registry.url, &[]);
+    assert_eq!((code, output.as_str()), (Some(1), ""), "{log}");
+    assert!(log.contains("the catalog has none of it: is this its address?"), "{log}");
     // Another catalog, because the URI of the repository differs, too.
     let folder = self::folder("no-list");
     let (code, _, log) = reconciled(&folder, &registry.url, &["--repository", "team/app"]);

@@ -108,7 +108,17 @@ fn a_user_in_a_url_is_refused_and_not_repeated() {
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {error}");
         assert!(output.stdout.is_empty() && !error.contains("secret-"), "{arguments:?}: {error}");
         assert!(error.contains("must not contain a user"), "{arguments:?}: {error}");
+        assert!(error.ends_with('\n'), "{arguments:?}: {error}");
     }
+    // This is no URL of a host.
+    let without_scheme = "user:secret-password@127.0.0.1:9";
+    let output = run(command(&folder).args(["--registry-url", without_scheme]));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("must not contain a user") && !error.contains("secret-"), "{error}");
+    // This contains no user.
+    let output = run(command(&folder).args(["ls", "--endpoint", "http://127.0.0.1:9/a@b"]));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("no response from http://127.0.0.1:9/a@b"), "{error}");
 }
 
 #[tokio::test]

@@ -1,9 +1,11 @@
 //! The table's engine, and its format.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -15,7 +17,7 @@ use end_to_end::harness::{
 };
 use serde_json::{Value, json};
 
-use super::{files, folder, run};
+use super::{files, folder, limited, run};
 
 #[tokio::test]
 async fn nothing_is_written_in_memory() {
@@ -39,6 +41,51 @@ async fn nothing_is_written_in_memory() {
     assert!(open.is_empty(), "{open:?}");
     process.stop();
     assert!(files(&folder.join("work")).is_empty(), "{:?}", files(&folder.join("work")));
+}
+
+/// No file may be larger than a block, as on a full disk.
+#[test]
+fn a_start_that_fails_leaves_no_files() {
+    let folder = folder("failed_start");
+    let mut command = limited(&folder, r#"trap "" XFSZ && ulimit -f 1"#);
+    let output = run(command.args(["--data", "data", "--listen", "127.0.0.1:0"]));
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let left = files(&folder.join("work/data"));
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn a_directory_whose_path_is_not_utf_8_is_refused() {
+    let folder = folder("not_utf_8");
+    let data = OsStr::from_bytes(b"data-\xff");
+    let mut command = command(&folder);
+    let output = run(command.args(["--listen", "127.0.0.1:0", "--data"]).arg(data));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("is not UTF-8"), "{error}");
+    assert!(files(&folder.join("work")).is_empty());
+}
+
+/// The SDK would log each time that the engine has no connection for it to close.
+#[tokio::test]
+async fn a_full_disk_does_not_flood_the_log() {
+    let folder = folder("full_disk");
+    let mut command = limited(&folder, r#"trap "" XFSZ && ulimit -f 1000"#);
+    command.args(["--data", "data"]);
+    let process = Process::start(command);
+    let events: Vec<Value> =
+        (0..1000).map(|number| push_event("team/app", number, &format!("v{number}"))).collect();
+    let mut is_full = false;
+    for events in events.chunks(20) {
+        let request = process.http.post(format!("{}/events/ecr", process.url)).json(events);
+        is_full = request.send().await.unwrap().status() == http::StatusCode::SERVICE_UNAVAILABLE;
+        if is_full {
+            break;
+        }
+    }
+    let log = process.log();
+    assert!(is_full, "{log}");
+    assert!(!log.contains("no connection was found"), "{log}");
 }
 
 /// The table of a data directory.

@@ -163,6 +163,22 @@ async fn a_registry_that_cannot_be_listed_is_tried_again_soon() {
     assert_eq!(next, Some(last.ended_at.plus(Duration::from_mins(5))));
 }
 
+#[tokio::test]
+async fn a_registry_without_a_list_and_without_repositories_is_a_failure() {
+    let store = Store::in_memory().await;
+    let missing = Extras { listing: Listing::Refused("404 Not Found"), ..Extras::default() };
+    let registry = StandIn::start_with("team/app", &[], missing).await;
+    let last = Running::start(&store, target(&registry, None), HOUR, false).last(|_| true).await;
+    let error = "the registry does not list its repositories, and the catalog has none of it: is \
+                 this its address?";
+    assert_eq!(last.error.as_deref(), Some(error));
+    // This product never returns a list.
+    let store = Store::in_memory().await;
+    let target = target(&registry, Some(Source::DockerHub));
+    let last = Running::start(&store, target, HOUR, false).last(|_| true).await;
+    assert_eq!(last.error, None);
+}
+
 /// The registry has an index that does not fit into an item of the table.
 #[tokio::test]
 async fn what_is_not_repaired_is_counted() {

@@ -171,6 +171,8 @@ fn an_invalid_list_of_subscriptions_names_its_error() {
         (with("credential", json!({ "hmac": "key" })), "harbor does not sign its events"),
         (with("repositoryPrefix", json!("Upper")), "no repository can begin with 'Upper/'"),
         (with("registryUrl", json!("ftp://host")), "is not an http or https URL"),
+        (with("registryUrl", json!("https://host/path")), "must have no path"),
+        (with("registryUrl", json!("https://host?query")), "must have no path"),
         (with("registryurl", json!("https://host")), "unknown field `registryurl`"),
         (json!({}), "invalid type"),
     ] {
@@ -180,6 +182,8 @@ fn an_invalid_list_of_subscriptions_names_its_error() {
     let parsed = registries::Subscriptions::parse(&json!([right]).to_string()).unwrap();
     assert_eq!(parsed.get("a").unwrap().registry_id, RegistryId::parse(REGISTRY).unwrap());
     assert!(!format!("{parsed:?}").contains("token"), "no secret is ever printed");
+    let with_slash = with("registryUrl", json!("https://host:5000/")).to_string();
+    registries::Subscriptions::parse(&with_slash).unwrap();
 }
 
 #[tokio::test]

@@ -21,9 +21,10 @@ use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 use dynoxide::actions::transact_write_items::TransactWriteItemsRequest;
 use dynoxide::{Database, DynoxideError};
-use rusqlite::OpenFlags;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use url::Url;
 
 use self::pool::Pool;
 
@@ -52,7 +53,7 @@ struct Connections {
 /// What tells that the database has changed.
 enum Version {
     /// SQLite knows of the changes of all connections and processes.
-    OfFile(Mutex<rusqlite::Connection>),
+    OfFile(Mutex<Connection>),
     /// The number of requests that change a database in memory.
     InMemory(AtomicU64),
 }
@@ -71,14 +72,53 @@ pub enum EngineError {
     Work(#[from] ConnectorError),
 }
 
+impl EngineError {
+    /// Whether SQLite cannot open the database, or cannot write it or the files beside it.
+    #[must_use]
+    pub fn is_of_access(&self) -> bool {
+        let Self::Database(DynoxideError::SqliteError(error)) = self else { return false };
+        matches!(error.sqlite_error_code(), Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen))
+    }
+}
+
+/// Whether a file is a database of the engine with this table. Nothing is changed, also if it is of
+/// another program.
+pub fn has_table(file: &Path, name: &str) -> Result<bool, EngineError> {
+    let found = open_to_read(file).and_then(|connection| {
+        let exists = |query, name: &str| connection.prepare(query)?.exists([name]);
+        Ok(exists("SELECT 1 FROM sqlite_master WHERE name = ?1", "_tables")?
+            && exists("SELECT 1 FROM _tables WHERE table_name = ?1", name)?)
+    });
+    match found {
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => Ok(false),
+        found => Ok(found.map_err(DynoxideError::from)?),
+    }
+}
+
+/// SQLite creates files beside a database also for a connection that only reads, unless it is told
+/// that the database is immutable. Without a WAL that is so: no process has it open.
+fn open_to_read(file: &Path) -> rusqlite::Result<Connection> {
+    let mut wal = file.as_os_str().to_owned();
+    wal.push("-wal");
+    if !Path::new(&wal).exists()
+        && let Ok(file) = std::path::absolute(file)
+        && let Ok(mut url) = Url::from_file_path(file)
+    {
+        url.set_query(Some("immutable=1"));
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+        return Connection::open_with_flags(url.as_str(), flags);
+    }
+    Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY)
+}
+
 impl Engine {
-    /// Opens or creates a database in a file.
+    /// Opens or creates a database in a file, whose path must be UTF-8: the engine takes a text.
     pub fn open(file: &Path) -> Result<Self, EngineError> {
         let open = || Database::new(&file.to_string_lossy());
         let writer = open()?;
         let readers = available_parallelism().map_or(1, NonZero::get).min(MAX_READERS);
         let readers = (0..readers).map(|_| open()).collect::<Result<_, _>>()?;
-        let version = rusqlite::Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY);
+        let version = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY);
         let version = version.map_err(DynoxideError::from)?;
         // No request waits for another process: without the version, it reads.
         version.busy_timeout(Duration::ZERO).map_err(DynoxideError::from)?;

@@ -163,20 +163,22 @@ impl ReconcileSchedule {
     async fn reconcile(&self, reconcile: &Reconcile, target: &RegistryTarget) {
         let mut last = Reconciliation::begin();
         self.state().running = Some((target.id.clone(), last.started_at));
-        if let Err(error) = self.reconcile_all(reconcile, target, &mut last).await {
-            let error = causes(&error);
-            tracing::error!(registry = target.id, error, "a registry cannot be reconciled");
-            last.error = Some(cut(&error));
+        match self.reconcile_all(reconcile, target, &mut last).await {
+            Ok(()) => tracing::info!(
+                registry = target.id,
+                repositories = last.repositories,
+                drift = last.drift,
+                repaired = last.repaired,
+                failed = last.failed,
+                "reconciled with a registry"
+            ),
+            Err(error) => {
+                let error = causes(&error);
+                tracing::error!(registry = target.id, error, "a registry cannot be reconciled");
+                last.error = Some(cut(&error));
+            }
         }
         last.ended_at = Timestamp::now();
-        tracing::info!(
-            registry = target.id,
-            repositories = last.repositories,
-            drift = last.drift,
-            repaired = last.repaired,
-            failed = last.failed,
-            "reconciled with a registry"
-        );
         let kept = self.table.put(&target.id, &last).await;
         let mut state = self.state();
         state.running = None;
@@ -193,8 +195,8 @@ impl ReconcileSchedule {
         target: &RegistryTarget,
         last: &mut Reconciliation,
     ) -> Result<(), ReconcileError> {
-        let RepositoryJobs { jobs, skipped } =
-            reconcile.repositories(&self.targets, target).await?;
+        let RepositoryJobs { jobs, skipped, .. } =
+            reconcile.repositories(&self.targets, target).await?.checked()?;
         last.skipped = skipped.len();
         let prunes = self.prunes(target);
         let results = jobs.into_iter().map(|job| async move {

@@ -14,6 +14,10 @@ pub async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let address = options::reachable(options::resolve(&options.listen).await?);
     let url = format!("http://{address}/healthz");
     let client = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build()?;
-    client.get(url).send().await?.error_for_status()?;
+    let answer = client.get(&url).send().await?.error_for_status()?.text().await?;
+    // Another program may have the address.
+    if answer.trim_end() != "ok" {
+        return Err(format!("the response of {url} is not that of a catalog").into());
+    }
     Ok(())
 }

@@ -13,8 +13,8 @@ use futures_util::{StreamExt as _, stream};
 use reconcile::drift::Description;
 use reconcile::{Drift, Reconcile, ReconcileError, ReconcileJob, Repaired, RepositoryJobs};
 use registries::{
-    EcrClient, Registries, Registry, RegistryAddress, RegistryTarget, RegistryTargets,
-    Subscriptions,
+    EcrClient, InvalidRegistryUrl, Registries, Registry, RegistryAddress, RegistryTarget,
+    RegistryTargets, Subscriptions,
 };
 use secret::Secret;
 use url::Url;
@@ -88,7 +88,7 @@ pub async fn run(
     };
     let spinner = progress::spinner("listing repositories");
     let begun = Reconciliation::begin();
-    let RepositoryJobs { jobs, skipped } = command.jobs(&reconcile, &targets, &target).await?;
+    let RepositoryJobs { jobs, skipped, .. } = command.jobs(&reconcile, &targets, &target).await?;
     drop(spinner);
     let bar = progress::bar(jobs.len(), "{pos} of {len} repositories");
     let mut results = stream::iter(&jobs)
@@ -133,13 +133,17 @@ impl ReconcileOptions {
         if let Some(subscription) = subscriptions.get(&self.from) {
             return Err(format!("the subscription '{}' has no registryUrl", subscription.id));
         }
-        let url = Url::parse(&self.from).ok();
-        let address = url.as_ref().and_then(RegistryAddress::from_url).ok_or_else(|| {
+        let neither = || {
             format!(
                 "'{}' is neither an http or https URL nor the id of a subscription nor 'ecr' nor \
                  'ecr-public'",
                 self.from
             )
+        };
+        let url = Url::parse(&self.from).map_err(|_| neither())?;
+        let address = RegistryAddress::from_whole_url(&url).map_err(|error| match error {
+            InvalidRegistryUrl::Scheme => neither(),
+            InvalidRegistryUrl::MoreThanHost => format!("invalid value '{}': {error}", self.from),
         })?;
         let target = options.registry_target(address);
         targets.targets.push(target.clone());
@@ -157,7 +161,10 @@ impl ReconcileOptions {
         if self.repository.is_empty() || self.prune {
             all = reconcile.repositories(targets, target).await?;
         }
-        let RepositoryJobs { jobs, skipped } = &mut all;
+        if self.repository.is_empty() {
+            all = all.checked()?;
+        }
+        let RepositoryJobs { jobs, skipped, .. } = &mut all;
         if !self.repository.is_empty() {
             jobs.retain(|job| self.repository.contains(&job.name));
             skipped.clear();
