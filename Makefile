@@ -13,7 +13,7 @@ BESIDE := deployment:: amazon_ecr:: install:: instructions_
 FUZZ := fuzz::
 
 # Every test. What is printed is kept, for the summary at the end.
-test: export HISTORIES = 700
+test: export HISTORIES = 500
 test: export READS = 4000
 test: export REPOSITORIES = 10000
 test: export FUZZ_SECONDS = 20
