@@ -6,8 +6,12 @@ use super::Reader;
 use crate::identifier::Repository;
 use crate::table::{self, Item, REPOSITORY, StoreError, TAG_STATUS_INDEX, Table};
 
+/// The images that are read at a time. A page of a megabyte has ten thousand, and takes a hundred
+/// megabytes of memory.
+const PAGE_SIZE: i32 = 500;
+
 /// A count of the images of all repositories. It reads the index, which contains each image once,
-/// a megabyte at a time. What changes meanwhile may be counted or not.
+/// page by page. What changes meanwhile may be counted or not.
 #[derive(Debug)]
 pub struct ImageCount {
     table: Table,
@@ -36,6 +40,7 @@ impl ImageCount {
             .projection_expression("#repository")
             .expression_attribute_names("#repository", REPOSITORY)
             .set_exclusive_start_key(self.next.take())
+            .limit(PAGE_SIZE)
             .send()
             .await?;
         for item in output.items() {
