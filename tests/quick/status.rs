@@ -5,9 +5,11 @@ mod schedule;
 use std::sync::Arc;
 
 use aws_sdk_ecr::config::Credentials;
-use catalog::Timestamp;
+use catalog::change::Content;
+use catalog::reader::ImageTotals;
+use catalog::{Change, ChangeKind, Repository, Service, Timestamp};
 use end_to_end::harness::signer::get_signature_headers;
-use end_to_end::harness::{Catalog, OCI_IMAGE, Store, digest, repository, sample, time};
+use end_to_end::harness::{Catalog, OCI_IMAGE, Store, digest, repository, sample, tag, time};
 use image_catalog::aws::reconcile_schedule::ReconcileSchedule;
 use image_catalog::status::Status;
 use image_catalog::status::deliveries::Deliveries;
@@ -325,12 +327,55 @@ async fn the_repositories_in_the_metrics_are_bounded() {
     let schedule = Arc::new(ReconcileSchedule::new(table.clone(), targets, None, false));
     let deliveries = Deliveries::new(&Subscriptions::default());
     let status = Status::new(table, deliveries, schedule, None);
-    status.set_images((0..101).map(|number| (repository(&format!("team/{number}")), number)));
+    status.set_images((0..101).map(|number| {
+        (repository(&format!("team/{number}")), ImageTotals { images: number, bytes: 7 })
+    }));
     let metrics = status.metrics(&store.ingest()).await;
     let lines = |start: &str| metrics.lines().filter(|line| line.starts_with(start)).count();
     assert_eq!(lines("image_catalog_repository_images{"), 100, "{metrics}");
+    assert_eq!(lines("image_catalog_repository_images_bytes{"), 100, "{metrics}");
     assert!(!metrics.contains("repository=\"team/0\""), "{metrics}");
     assert_eq!(lines("image_catalog_repositories 101"), 1, "{metrics}");
+    assert_eq!(lines("image_catalog_images 5050"), 1, "{metrics}");
+    assert_eq!(lines("image_catalog_images_bytes 707"), 1, "{metrics}");
+}
+
+#[tokio::test]
+async fn the_images_of_all_repositories_and_their_bytes_are_counted() {
+    let store = Store::in_memory().await;
+    let private = repository("team/app");
+    let public = Repository { service: Service::EcrPublic, ..private.clone() };
+    // More than are read at a time; the sizes of some are not known, and one is as large as can be.
+    let mut changes = Vec::new();
+    for number in 0..600 {
+        let name = format!("v{number}");
+        let tag_name = (number % 2 == 0).then_some(name.as_str());
+        let size = (number % 3 != 0).then_some(1_000);
+        changes.push(push(&private, number, tag_name, size));
+    }
+    changes.push(push(&public, 1, Some("v1"), Some(i64::MAX)));
+    changes.push(push(&public, 2, None, Some(7)));
+    // A repository without images is not counted.
+    changes.push(push(&repository("team/empty"), 1, None, Some(7)));
+    let kind = ChangeKind::ImageDeleted { digest: digest(1) };
+    changes.push(Change { repository: repository("team/empty"), time: time(9_000), kind });
+    for change in &changes {
+        store.writer.apply(change).await.unwrap();
+    }
+
+    let mut count = store.reader.count_images();
+    while count.read().await.unwrap() {}
+    let expected = [
+        (private, ImageTotals { images: 600, bytes: 400_000 }),
+        (public, ImageTotals { images: 2, bytes: (1 << 63) + 6 }),
+    ];
+    assert_eq!(count.finish(), expected.into());
+}
+
+fn push(repository: &Repository, number: u64, name: Option<&str>, size: Option<i64>) -> Change {
+    let content = Content { size_in_bytes: size, ..Content::default() };
+    let kind = ChangeKind::ImagePushed { digest: digest(number), tag: name.map(tag), content };
+    Change { repository: repository.clone(), time: time(1_000), kind }
 }
 
 fn keys() -> String {

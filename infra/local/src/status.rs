@@ -9,6 +9,7 @@ pub mod metrics;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use catalog::reader::ImageTotals;
 use catalog::table::causes;
 use catalog::{Repository, Table, Timestamp};
 use ingest_events::Ingest;
@@ -53,9 +54,9 @@ pub struct Status {
 #[derive(Debug, Clone)]
 struct Images {
     repositories: usize,
-    images: u64,
+    totals: ImageTotals,
     /// The repositories with most images.
-    largest: Vec<(Repository, u64)>,
+    largest: Vec<(Repository, ImageTotals)>,
 }
 
 /// The response of `GET /status`.
@@ -171,13 +172,16 @@ impl Status {
     }
 
     /// Keeps a count of the images of all repositories.
-    pub fn set_images(&self, images: impl IntoIterator<Item = (Repository, u64)>) {
+    pub fn set_images(&self, images: impl IntoIterator<Item = (Repository, ImageTotals)>) {
         let mut largest: Vec<_> = images.into_iter().collect();
-        largest.sort_by_key(|(_, images)| std::cmp::Reverse(*images));
+        largest.sort_by_key(|(_, totals)| std::cmp::Reverse(totals.images));
         let repositories = largest.len();
-        let images = largest.iter().map(|(_, images)| images).sum();
+        let mut totals = ImageTotals::default();
+        for (_, of_repository) in &largest {
+            totals.add(*of_repository);
+        }
         largest.truncate(MAX_REPOSITORIES);
-        let images = Images { repositories, images, largest };
+        let images = Images { repositories, totals, largest };
         *self.images.lock().unwrap_or_else(PoisonError::into_inner) = Some(images);
     }
 }

@@ -15,7 +15,7 @@ use crate::identifier::{Digest, Repository, Tag};
 use crate::image::{Image, ImageStatus, Position, TagStatus};
 use crate::table::{self, Item, StoreError, Table};
 
-pub use self::counts::ImageCount;
+pub use self::counts::{ImageCount, ImageTotals};
 pub use self::listing::Listing;
 pub use self::repositories::Repositories;
 

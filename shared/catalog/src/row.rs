@@ -158,11 +158,19 @@ impl Row {
         Ok(())
     }
 
+    fn parse_members(&self) -> Result<Members, StoreError> {
+        serde_json::from_str(&self.members).map_err(|error| self.invalid(error))
+    }
+
+    /// The size of the image, if it is known.
+    pub fn image_size_in_bytes(&self) -> Result<Option<i64>, StoreError> {
+        Ok(self.parse_members()?.image_size_in_bytes)
+    }
+
     /// The image. Its times are in milliseconds.
     pub fn image(&self) -> Result<Image, StoreError> {
         let Position { pushed_at_milliseconds, digest, .. } = self.position()?;
-        let members: Members =
-            serde_json::from_str(&self.members).map_err(|error| self.invalid(error))?;
+        let members = self.parse_members()?;
         let private: PrivateMembers = match &self.private_members {
             Some(members) => serde_json::from_str(members).map_err(|error| self.invalid(error))?,
             None => PrivateMembers::default(),

@@ -116,7 +116,7 @@ const HISTOGRAMS: [HistogramName; 2] = [
 ];
 
 /// The names of gauges, and their helps.
-const GAUGES: [(&str, &str); 14] = [
+const GAUGES: [(&str, &str); 16] = [
     ("image_catalog_build_info", "1, with the version of the program."),
     ("process_start_time_seconds", "When the process started, in seconds since 1970."),
     ("image_catalog_pending_lookups", "Manifest lookups that are pending, by registry."),
@@ -155,8 +155,18 @@ const GAUGES: [(&str, &str); 14] = [
     ("image_catalog_repositories", "Repositories with images, as of the last count."),
     ("image_catalog_images", "Images, as of the last count."),
     (
+        "image_catalog_images_bytes",
+        "The sum of the sizes of all images, as of the last count. Layers that images share count \
+         for each.",
+    ),
+    (
         "image_catalog_repository_images",
         "Images of each of the repositories with most images, as of the last count.",
+    ),
+    (
+        "image_catalog_repository_images_bytes",
+        "The sum of the sizes of the images of each of these repositories. Layers that images \
+         share count for each.",
     ),
 ];
 
@@ -320,16 +330,18 @@ pub(super) fn render(
         }
     }
 
-    if let Some(Images { repositories, images, largest }) = images {
+    if let Some(Images { repositories, totals, largest }) = images {
         set("image_catalog_repositories", &[], repositories as f64);
-        set("image_catalog_images", &[], images as f64);
-        for (repository, images) in &largest {
+        set("image_catalog_images", &[], totals.images as f64);
+        set("image_catalog_images_bytes", &[], totals.bytes as f64);
+        for (repository, totals) in &largest {
             let labels = [
                 ("service", repository.service.as_str()),
                 ("registry_id", repository.registry.as_str()),
                 ("repository", repository.name.as_str()),
             ];
-            set("image_catalog_repository_images", &labels, *images as f64);
+            set("image_catalog_repository_images", &labels, totals.images as f64);
+            set("image_catalog_repository_images_bytes", &labels, totals.bytes as f64);
         }
     }
     let recorded = metrics.map(|Metrics(handle)| handle.render()).unwrap_or_default();

@@ -1,14 +1,33 @@
-//! How many images each repository has.
+//! How many images each repository has, and their bytes.
 
 use std::collections::{BTreeMap, HashMap};
 
+use aws_sdk_dynamodb::types::AttributeValue;
+
 use super::Reader;
 use crate::identifier::Repository;
-use crate::table::{self, Item, REPOSITORY, StoreError, TAG_STATUS_INDEX, Table};
+use crate::table::{self, IMAGE, Item, REPOSITORY, SORT, StoreError, TAG_STATUS_INDEX, Table};
 
-/// The images that are read at a time. A page of a megabyte has ten thousand, and takes a hundred
+/// The images that are read at a time. A page of a megabyte has thousands, and takes a hundred
 /// megabytes of memory.
 const PAGE_SIZE: i32 = 500;
+
+/// The images of a repository.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ImageTotals {
+    pub images: u64,
+    /// The sum of `imageSizeInBytes`. A layer that several images share is in it several times.
+    pub bytes: u64,
+}
+
+impl ImageTotals {
+    /// Adds those of others.
+    pub fn add(&mut self, other: Self) {
+        self.images += other.images;
+        // Registries may say any size.
+        self.bytes = self.bytes.saturating_add(other.bytes);
+    }
+}
 
 /// A count of the images of all repositories. It reads the index, which contains each image once,
 /// page by page. What changes meanwhile may be counted or not.
@@ -17,14 +36,14 @@ pub struct ImageCount {
     table: Table,
     next: Option<Item>,
     /// By the partition key of the repository.
-    images: HashMap<String, u64>,
+    totals: HashMap<String, ImageTotals>,
 }
 
 impl Reader {
     /// Begins to count the images of all repositories. Costs what all rows of the table weigh.
     #[must_use]
     pub fn count_images(&self) -> ImageCount {
-        ImageCount { table: self.table.clone(), next: None, images: HashMap::new() }
+        ImageCount { table: self.table.clone(), next: None, totals: HashMap::new() }
     }
 }
 
@@ -37,32 +56,31 @@ impl ImageCount {
             .scan()
             .table_name(&self.table.name)
             .index_name(TAG_STATUS_INDEX)
-            .projection_expression("#repository")
+            .projection_expression("#repository, #sort, #image")
             .expression_attribute_names("#repository", REPOSITORY)
+            .expression_attribute_names("#sort", SORT)
+            .expression_attribute_names("#image", IMAGE)
             .set_exclusive_start_key(self.next.take())
             .limit(PAGE_SIZE)
             .send()
             .await?;
-        for item in output.items() {
-            let Some(Ok(partition)) = item.get(REPOSITORY).map(|value| value.as_s()) else {
-                continue;
-            };
-            match self.images.get_mut(partition) {
-                Some(number) => *number += 1,
-                None => drop(self.images.insert(partition.clone(), 1)),
-            }
+        for mut item in output.items.unwrap_or_default() {
+            let Some(AttributeValue::S(partition)) = item.remove(REPOSITORY) else { continue };
+            let size = table::row(item)?.image_size_in_bytes()?;
+            let bytes = size.and_then(|size| size.try_into().ok()).unwrap_or_default();
+            self.totals.entry(partition).or_default().add(ImageTotals { images: 1, bytes });
         }
         self.next = output.last_evaluated_key;
         Ok(self.next.is_some())
     }
 
-    /// The number of images of each repository that has some.
+    /// The images of each repository that has some.
     #[must_use]
-    pub fn finish(self) -> BTreeMap<Repository, u64> {
+    pub fn finish(self) -> BTreeMap<Repository, ImageTotals> {
         let repository = |partition: String| table::repository_of_partition(&partition);
-        self.images
+        self.totals
             .into_iter()
-            .filter_map(|(partition, number)| Some((repository(partition)?, number)))
+            .filter_map(|(partition, totals)| Some((repository(partition)?, totals)))
             .collect()
     }
 }
