@@ -10,7 +10,7 @@ use crate::table::{self, IMAGE, Item, REPOSITORY, SORT, StoreError, TAG_STATUS_I
 
 /// The images that are read at a time. A page of a megabyte has thousands, and takes a hundred
 /// megabytes of memory.
-const PAGE_SIZE: i32 = 500;
+const PAGE_SIZE: i32 = 200;
 
 /// The images of a repository.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
