@@ -7,6 +7,7 @@ mod cut_off;
 mod engine;
 mod kinds;
 mod messages;
+mod other_writers;
 mod queue;
 mod read_only;
 

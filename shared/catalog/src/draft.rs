@@ -63,7 +63,7 @@ pub fn draft(
             }
             Work::FinishDeletion(_) => {}
         }
-        return Err(missing);
+        return Err(missing.without(loaded));
     };
     let mut draft = Draft {
         loaded,

@@ -3,9 +3,9 @@
 //!
 //! The writer reads the histories that a change concerns, drafts the writes, and sends them in one
 //! transaction, on condition that the histories have not changed. It repeats this until there is
-//! nothing to write. The last round therefore includes the writes of other writers, so that two
-//! changes that depend on each other do not miss each other. A change that was applied before costs
-//! only reads.
+//! nothing to write. It does not read again what it has just written. The last round therefore
+//! includes the writes of other writers to what this one only read, so that two changes that depend
+//! on each other do not miss each other. A change that was applied before costs only reads.
 
 mod queue;
 mod writes;
@@ -17,6 +17,7 @@ use std::sync::Arc;
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, TransactWriteItem};
+use futures_util::future::try_join_all;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use self::queue::Queues;
@@ -140,8 +141,11 @@ impl Writer {
     ) -> Result<Vec<Applied>, StoreError> {
         let mut all = Applied::default();
         let effects = self.write_all(repository, Work::Changes(changes), &mut all).await?;
-        for digest in changes.iter().filter_map(|change| change.sized()) {
-            self.update_index_sizes(repository, digest, &mut all).await?;
+        let sized: Vec<&Digest> = changes.iter().filter_map(|change| change.sized()).collect();
+        let indexes = sized.iter().map(|digest| self.indexes_of(repository, digest));
+        for (digest, (indexes, read_units)) in sized.iter().zip(try_join_all(indexes).await?) {
+            all.read_units += read_units;
+            self.update_index_sizes(repository, digest, indexes, &mut all).await?;
         }
         let share = changes.len() as f64;
         let applied = |effect: Effect| Applied {
@@ -177,17 +181,23 @@ impl Writer {
         &self,
         repository: &Repository,
         digest: &Digest,
+        indexes: Vec<Digest>,
         applied: &mut Applied,
     ) -> Result<(), StoreError> {
         let mut seen = BTreeSet::from([digest.clone()]);
-        let mut waiting = vec![digest.clone()];
-        while let Some(manifest) = waiting.pop() {
-            let indexes = self.indexes_of(repository, &manifest, applied).await?;
+        let mut waiting = vec![(digest.clone(), indexes)];
+        while let Some((manifest, indexes)) = waiting.pop() {
             for indexes in indexes.chunks(MAX_RESIZED_INDEXES) {
                 let work = Work::UpdateSizes { manifest: &manifest, indexes };
                 self.write_until_stable(repository, work, applied).await?;
             }
-            waiting.extend(indexes.into_iter().filter(|index| seen.insert(index.clone())));
+            for index in indexes {
+                if seen.insert(index.clone()) {
+                    let (indexes, read_units) = self.indexes_of(repository, &index).await?;
+                    applied.read_units += read_units;
+                    waiting.push((index, indexes));
+                }
+            }
         }
         Ok(())
     }
@@ -203,9 +213,9 @@ impl Writer {
         let mut backoff = Backoff::new();
         let mut unused_tags = Vec::new();
         let mut effects: Vec<Effect> = Vec::new();
+        let mut loaded = Loaded::default();
         loop {
             let now = (self.clock)();
-            let mut loaded = Loaded::default();
             let (mut drafted, drafted_effects) = loop {
                 match draft(&loaded, work, now.minus(LATENESS_WINDOW)) {
                     Ok(drafted) => break drafted,
@@ -234,8 +244,13 @@ impl Writer {
                 applied.lacks_uri = description.is_some_and(|known| known.uri.is_none());
                 return Ok((effects, unused_tags));
             }
+            // Only one transaction is written as a whole, under conditions that hold for all of it.
+            let written =
+                if transactions.len() == 1 { drafted.written() } else { Loaded::default() };
+            loaded = Loaded::default();
             match self.transact(transactions).await {
                 Ok(units) => {
+                    loaded = written;
                     applied.written = true;
                     applied.write_units += units;
                     unused_tags.append(&mut drafted.unused_tags);
@@ -297,13 +312,12 @@ impl Writer {
         Ok(read_units)
     }
 
-    /// The indexes that list a manifest.
+    /// The indexes that list a manifest, and the read units.
     async fn indexes_of(
         &self,
         repository: &Repository,
         manifest: &Digest,
-        applied: &mut Applied,
-    ) -> Result<Vec<Digest>, StoreError> {
+    ) -> Result<(Vec<Digest>, f64), StoreError> {
         let (partition, prefix) = (table::partition(repository), table::manifest_prefix(manifest));
         let mut query = self.table.query_prefix(&partition, &prefix);
         let mut indexes = Vec::new();
@@ -312,8 +326,7 @@ impl Writer {
             let index_of = |item| table::index_of_manifest_sort(table::sort_of(item));
             indexes.extend(items.iter().filter_map(index_of));
         }
-        applied.read_units += query.consumed_capacity;
-        Ok(indexes)
+        Ok((indexes, query.consumed_capacity))
     }
 
     async fn transact(&self, transactions: Vec<Vec<TransactWriteItem>>) -> Result<f64, StoreError> {

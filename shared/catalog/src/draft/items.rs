@@ -2,8 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use crate::history::{ImageHistory, RepositoryHistory, SegmentWrite, TagHistory};
 use crate::identifier::{Digest, Tag};
+use crate::packed::{pack, unpack};
 
 /// The history that segments belong to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,6 +37,13 @@ impl Missing {
         self.images.extend(other.images);
         self.tags.extend(other.tags);
         self.segments.extend(other.segments);
+    }
+
+    /// Without the items that are loaded.
+    pub(super) fn without(mut self, loaded: &Loaded) -> Self {
+        self.images.retain(|digest| !loaded.images.contains_key(digest));
+        self.tags.retain(|tag| !loaded.tags.contains_key(tag));
+        self
     }
 }
 
@@ -81,6 +92,22 @@ impl<T: Clone + Default + PartialEq> Drafted<T> {
     }
 }
 
+impl<T> Drafted<T> {
+    /// The version of the item that is written.
+    #[must_use]
+    pub fn next_version(&self) -> u64 {
+        self.stored.as_ref().map_or(1, |stored| stored.version + 1)
+    }
+}
+
+impl<T: Serialize + DeserializeOwned> Drafted<T> {
+    /// The item that is written, as a reader finds it: without what only a change has in memory.
+    fn written(&self, expires: bool) -> Option<Item<T>> {
+        let history = unpack(&pack(&self.now)).ok()?;
+        Some(Item { history, version: self.next_version(), expires })
+    }
+}
+
 /// The writes of a draft.
 #[derive(Debug, Default)]
 pub struct Writes {
@@ -101,5 +128,22 @@ impl Writes {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.repository.is_none() && self.images.is_empty() && self.tags.is_empty()
+    }
+
+    /// The items of histories that are written, as if they were loaded after that.
+    #[must_use]
+    pub fn written(&self) -> Loaded {
+        let images = self.images.iter().filter_map(|(digest, history, expires)| {
+            Some((digest.clone(), Some(history.written(*expires)?)))
+        });
+        let tags = self.tags.iter().filter_map(|(tag, history, expires)| {
+            Some((tag.clone(), Some(history.written(*expires)?)))
+        });
+        Loaded {
+            repository: self.repository.as_ref().and_then(|it| Some(Some(it.written(false)?))),
+            images: images.collect(),
+            tags: tags.collect(),
+            segments: BTreeMap::new(),
+        }
     }
 }

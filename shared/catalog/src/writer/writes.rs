@@ -83,7 +83,7 @@ impl Writes {
     /// Writes a history on condition that it has not changed since it was read.
     fn put_history<T: Serialize>(&mut self, sort: &str, history: &Drafted<T>, expires: bool) {
         let version = history.stored.as_ref().map(|stored| stored.version);
-        let next = version.map_or(1, |version| version + 1);
+        let next = history.next_version();
         let mut item = table::history_item(&self.partition, sort, &history.now, next);
         item.extend(expires.then(|| (table::EXPIRES_AT.to_owned(), self.expires_at.clone())));
         let put = Put::builder().table_name(&self.table).set_item(Some(item));
