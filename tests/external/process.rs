@@ -95,6 +95,16 @@ fn run(command: &mut Command) -> Output {
     output
 }
 
+/// The error of a start that leaves no files in the working directory.
+fn refused_start(folder: &Path, command: &mut Command) -> String {
+    let output = run(command);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(output.stdout.is_empty(), "there is no greeting: {error}");
+    assert!(files(&folder.join("work")).is_empty(), "no files are left: {error}");
+    error
+}
+
 /// All files below a folder.
 fn files(folder: &Path) -> Vec<PathBuf> {
     fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()

@@ -254,10 +254,10 @@ impl Endpoint {
         headers: &[(&str, &str)],
         body: &str,
     ) -> Result<String, ClientError> {
+        let request = request(method, &format!("{}{path}", self.url), headers, body)?;
         let mut retries = 0;
         loop {
-            let result = self.send_once(method.clone(), path, headers, body).await;
-            match result {
+            match self.send_once(request.clone()).await {
                 Err(error) if retries < RETRIES && error.is_transient() => {
                     tracing::info!(%error, "sending a request again");
                     tokio::time::sleep(RETRY_DELAY * 3_u32.pow(retries)).await;
@@ -268,14 +268,7 @@ impl Endpoint {
         }
     }
 
-    async fn send_once(
-        &self,
-        method: Method,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: &str,
-    ) -> Result<String, ClientError> {
-        let mut request = request(method, &format!("{}{path}", self.url), headers, body)?;
+    async fn send_once(&self, mut request: Request<String>) -> Result<String, ClientError> {
         if let Some(Ok(signer)) = &self.signer {
             signer.sign(&mut request).map_err(ClientError::Request)?;
         }

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::aws::dynamodb::{self, Engine, EngineError};
 use crate::aws::scheduler;
-use crate::options::Options;
+use crate::options::{self, Options};
 
 const DATABASE_FILE: &str = "catalog.sqlite";
 const KEYS_FILE: &str = "page-token-keys";
@@ -165,7 +165,7 @@ async fn open_dynamodb(
         && let Some(endpoint) = endpoint()
     {
         // The endpoint is in messages.
-        if endpoint.contains('@') {
+        if options::has_user(&endpoint) {
             return Err(DataError::EndpointWithUser);
         }
         let configuration = aws_config::load_defaults(BehaviorVersion::latest()).await;

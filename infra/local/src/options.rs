@@ -281,7 +281,7 @@ impl<T: Clone + Send + Sync + 'static> TypedValueParser for WithoutUser<T> {
 
 /// Whether a URL contains a user. What has no host, as in `user:password@host`, may contain one
 /// wherever there is an `@`.
-fn has_user(text: &str) -> bool {
+pub(crate) fn has_user(text: &str) -> bool {
     match Url::parse(text).ok().filter(Url::has_host) {
         Some(url) => !url.username().is_empty() || url.password().is_some(),
         None => text.contains('@'),

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use end_to_end::harness::{KilledOnDrop, Process, command, free_port, wait_until_ready};
 use serde_json::json;
 
-use super::{OPTIONS, files, folder, run};
+use super::{OPTIONS, files, folder, refused_start, run};
 
 /// Without them, `imageSizeInBytes` stays absent.
 #[tokio::test]
@@ -127,11 +127,8 @@ async fn a_name_is_resolved_to_listen_on_its_ipv4_address() {
 #[test]
 fn a_name_without_an_address_is_an_error() {
     let folder = folder("listen_on_no_name");
-    let output = run(command(&folder).args(["--listen", "catalog.invalid:5015"]));
-    let error = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{error}");
+    let error = refused_start(&folder, command(&folder).args(["--listen", "catalog.invalid:5015"]));
     assert!(error.contains("cannot listen on catalog.invalid:5015: "), "{error}");
-    assert!(files(&folder.join("work")).is_empty());
 }
 
 /// As in `image-catalog | head -1`.
@@ -167,11 +164,7 @@ fn a_port_in_use_is_named() {
     let folder = folder("port_in_use");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let output = run(command(&folder).args(["--listen", &address]));
-    let error = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{error}");
+    let error = refused_start(&folder, command(&folder).args(["--listen", &address]));
     assert!(error.contains(&format!("cannot listen on {address}")), "{error}");
     assert!(error.contains("in use"), "{error}");
-    assert!(output.stdout.is_empty(), "no greeting");
-    assert!(files(&folder.join("work")).is_empty(), "the data of the other process is left alone");
 }

@@ -7,7 +7,7 @@ use end_to_end::harness::responder::{Responder, response};
 use end_to_end::harness::{Process, command, eventually, print};
 use serde_json::json;
 
-use super::{folder, run};
+use super::{folder, refused_start, run};
 
 #[tokio::test]
 async fn the_log_contains_no_secret_and_no_control_character() {
@@ -116,9 +116,13 @@ fn a_user_in_a_url_is_refused_and_not_repeated() {
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(error.contains("must not contain a user") && !error.contains("secret-"), "{error}");
     // This contains no user.
-    let output = run(command(&folder).args(["ls", "--endpoint", "http://127.0.0.1:9/a@b"]));
-    let error = String::from_utf8(output.stderr).unwrap();
-    assert!(error.contains("no response from http://127.0.0.1:9/a@b"), "{error}");
+    let url = "http://127.0.0.1:9/a@b";
+    let error = refused_start(&folder, command(&folder).args(["ls", "--endpoint", url]));
+    assert!(error.contains(&format!("no response from {url}")), "{error}");
+    let mut command = command(&folder);
+    command.args(["--listen", "127.0.0.1:0"]).env("AWS_ENDPOINT_URL_DYNAMODB", url);
+    let error = refused_start(&folder, &mut command);
+    assert!(error.contains("the request to DynamoDB failed"), "{error}");
 }
 
 #[tokio::test]
