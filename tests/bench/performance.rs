@@ -62,8 +62,9 @@ fn main() {
             measure(&runtime, &mut report);
         }
     }
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/bench");
+    let all = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/bench");
+    let folder = all.join(named.join("-"));
     fs::create_dir_all(&folder).unwrap();
-    report.write(&folder.join("performance.md"), &folder.join("cold-start.md"));
+    report.write(&folder.join("performance.md"), &all.join("cold-start.md"));
     plots::draw(&report, &folder);
 }

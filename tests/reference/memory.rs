@@ -7,7 +7,7 @@ use catalog::draft::{Drafted, Item, Loaded, Missing, Owner, Work, draft};
 use catalog::history::{Effect, ImageHistory, LATENESS_WINDOW, RepositoryHistory, TagHistory};
 use catalog::image::Image;
 use catalog::table::TOMBSTONE_LIFETIME;
-use catalog::{Change, ChangeKind, Digest, Tag, Timestamp};
+use catalog::{Change, ChangeKind, Digest, RepositoryDescription, Tag, Timestamp};
 
 /// An item, and its expiry time.
 type Stored<T> = (Item<T>, Option<Timestamp>);
@@ -49,6 +49,11 @@ impl Memory {
             self.write_until_stable(Work::FinishDeletion(deletion), now);
         }
         effect
+    }
+
+    /// What is known of the repository; `None` if it does not exist.
+    pub fn description(&self) -> Option<RepositoryDescription> {
+        self.repository.as_ref()?.history.description()
     }
 
     /// Whether the item of a tag expires.

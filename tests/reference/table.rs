@@ -75,7 +75,9 @@ pub fn check_histories(runtime: &Runtime, store: &Store, cases: u32) {
         runtime.block_on(async {
             let mut writers = tokio::task::JoinSet::new();
             for share in arrivals.chunks(arrivals.len().div_ceil(history.writers)) {
-                let (writer, share) = (store.writer.clone(), share.to_vec());
+                // As of another process: those of one process take turns.
+                let writer = Writer::new(store.table.clone(), || time(1_000));
+                let share = share.to_vec();
                 writers.spawn(async move {
                     for change in share {
                         writer.apply(&change).await.unwrap();

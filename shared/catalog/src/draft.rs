@@ -135,6 +135,7 @@ impl Draft<'_> {
         let mut effect = Effect::Applied;
         match &change.kind {
             ChangeKind::ImagePushed { digest, tag, content } => {
+                self.repository.now.observe(time);
                 let (tag, moved) = self.move_tag_to(digest, tag.as_ref(), time)?;
                 let pushed = self.touch(digest, time)?.push(time, tag, content);
                 effect = if pushed == Effect::TooLate { pushed } else { moved };
@@ -142,6 +143,7 @@ impl Draft<'_> {
             }
             ChangeKind::ImageFound { digest, tag, pushed_at, found_at, is_stated, content } => {
                 let (tag, moved) = self.move_tag_to(digest, tag.as_ref(), time)?;
+                self.repository.now.observe(time.min(*pushed_at));
                 let found =
                     Found { pushed_at: *pushed_at, found_at: *found_at, is_stated: *is_stated };
                 let found = self.touch(digest, time)?.find(time, tag, found, content);
@@ -149,6 +151,7 @@ impl Draft<'_> {
                 self.update_size(digest)?;
             }
             ChangeKind::ImageObserved { digest, pushed_at, content } => {
+                self.repository.now.observe(time.min(*pushed_at));
                 self.touch(digest, time)?.observe(time, *pushed_at, content);
                 self.update_size(digest)?;
             }

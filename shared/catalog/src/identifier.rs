@@ -116,6 +116,10 @@ macro_rules! identifier {
                 Ok(Self(Self::normalise(text)))
             }
 
+            /// One that the catalog has written into an item. It was checked before.
+            pub(crate) fn stored(text: String) -> Self {
+                Self(text)
+            }
         }
 
         impl TryFrom<String> for $name {
@@ -201,11 +205,6 @@ impl Tag {
     fn normalise(text: &str) -> String {
         text.to_owned()
     }
-
-    /// One that the catalog has written into an item. It was checked before.
-    pub(crate) fn stored(text: String) -> Self {
-        Self(text)
-    }
 }
 
 impl Serialize for Tag {
@@ -227,11 +226,6 @@ impl<'de> Deserialize<'de> for Tag {
 impl Digest {
     fn normalise(text: &str) -> String {
         text.to_ascii_lowercase()
-    }
-
-    /// One that the catalog has written into an item. It was checked before.
-    pub(crate) fn stored(text: String) -> Self {
-        Self(text)
     }
 
     /// Bytes in the packed form.

@@ -3,9 +3,10 @@
 //!
 //! The writer reads the histories that a change concerns, drafts the writes, and sends them in one
 //! transaction, on condition that the histories have not changed. It repeats this until there is
-//! nothing to write. It does not read again what it has just written. The last round therefore
-//! includes the writes of other writers to what this one only read, so that two changes that depend
-//! on each other do not miss each other. A change that was applied before costs only reads.
+//! nothing to write. After a transaction it reads only the other histories again: what it has
+//! written, others change only after they have read it, whereas the others may have been written
+//! meanwhile. So two changes that depend on each other do not miss each other. A change that was
+//! applied before costs only reads.
 
 mod queue;
 mod writes;
@@ -141,7 +142,7 @@ impl Writer {
     ) -> Result<Vec<Applied>, StoreError> {
         let mut all = Applied::default();
         let effects = self.write_all(repository, Work::Changes(changes), &mut all).await?;
-        let sized: Vec<&Digest> = changes.iter().filter_map(|change| change.sized()).collect();
+        let sized: BTreeSet<&Digest> = changes.iter().filter_map(|change| change.sized()).collect();
         let indexes = sized.iter().map(|digest| self.indexes_of(repository, digest));
         for (digest, (indexes, read_units)) in sized.iter().zip(try_join_all(indexes).await?) {
             all.read_units += read_units;
@@ -174,9 +175,10 @@ impl Writer {
         Ok(effects)
     }
 
-    /// Updates the sizes of the indexes that list a manifest, and of those that list them. An index
-    /// that is pushed meanwhile reads the manifest itself. All indexes are read each time, so that
-    /// a change that was interrupted here is completed when it is applied again.
+    /// Updates the sizes of the indexes that list a manifest, and of those that list them. `indexes`
+    /// were read after the manifest was written; one that is pushed later reads the manifest itself.
+    /// All indexes are read each time, so that a change that was interrupted here is completed when
+    /// it is applied again.
     async fn update_index_sizes(
         &self,
         repository: &Repository,
@@ -185,18 +187,19 @@ impl Writer {
         applied: &mut Applied,
     ) -> Result<(), StoreError> {
         let mut seen = BTreeSet::from([digest.clone()]);
-        let mut waiting = vec![(digest.clone(), indexes)];
-        while let Some((manifest, indexes)) = waiting.pop() {
+        let mut waiting = Vec::new();
+        let mut next = Some((digest.clone(), indexes));
+        while let Some((manifest, indexes)) = next {
             for indexes in indexes.chunks(MAX_RESIZED_INDEXES) {
                 let work = Work::UpdateSizes { manifest: &manifest, indexes };
                 self.write_until_stable(repository, work, applied).await?;
             }
-            for index in indexes {
-                if seen.insert(index.clone()) {
-                    let (indexes, read_units) = self.indexes_of(repository, &index).await?;
-                    applied.read_units += read_units;
-                    waiting.push((index, indexes));
-                }
+            waiting.extend(indexes.into_iter().filter(|index| seen.insert(index.clone())));
+            next = None;
+            if let Some(index) = waiting.pop() {
+                let (indexes, read_units) = self.indexes_of(repository, &index).await?;
+                applied.read_units += read_units;
+                next = Some((index, indexes));
             }
         }
         Ok(())
@@ -213,9 +216,11 @@ impl Writer {
         let mut backoff = Backoff::new();
         let mut unused_tags = Vec::new();
         let mut effects: Vec<Effect> = Vec::new();
-        let mut loaded = Loaded::default();
+        let mut written: Option<Loaded> = None;
         loop {
             let now = (self.clock)();
+            let is_check = written.is_some();
+            let mut loaded = written.take().unwrap_or_default();
             let (mut drafted, drafted_effects) = loop {
                 match draft(&loaded, work, now.minus(LATENESS_WINDOW)) {
                     Ok(drafted) => break drafted,
@@ -224,6 +229,11 @@ impl Writer {
                     }
                 }
             };
+            if is_check && !drafted.is_empty() {
+                // Others wrote meanwhile. What is written follows from what was read together.
+                continue;
+            }
+            let writes = Writes::new(&self.table, repository, &drafted, now)?;
             // A change that was too late in one round was not applied there.
             effects.resize(drafted_effects.len(), Effect::Applied);
             for (effect, drafted) in effects.iter_mut().zip(drafted_effects) {
@@ -231,7 +241,6 @@ impl Writer {
                     *effect = drafted;
                 }
             }
-            let writes = Writes::new(&self.table, repository, &drafted, now)?;
             if matches!(work, Work::Changes([_, _, ..]))
                 && !(drafted.unused_tags.is_empty() && writes.fit_into_one_transaction())
             {
@@ -244,13 +253,9 @@ impl Writer {
                 applied.lacks_uri = description.is_some_and(|known| known.uri.is_none());
                 return Ok((effects, unused_tags));
             }
-            // Only one transaction is written as a whole, under conditions that hold for all of it.
-            let written =
-                if transactions.len() == 1 { drafted.written() } else { Loaded::default() };
-            loaded = Loaded::default();
             match self.transact(transactions).await {
                 Ok(units) => {
-                    loaded = written;
+                    written = Some(drafted.written());
                     applied.written = true;
                     applied.write_units += units;
                     unused_tags.append(&mut drafted.unused_tags);

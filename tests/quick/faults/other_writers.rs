@@ -1,11 +1,14 @@
 //! Another writer that applies a whole change between any two requests of one.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aws_smithy_runtime_api::client::http::HttpConnector as _;
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
-use catalog::{Change, ChangeKind, Table, Writer};
+use catalog::reader::Filter;
+use catalog::table::{EXPIRES_AT, SORT};
+use catalog::{Change, ChangeKind, Repository, Table, Writer};
 use end_to_end::harness::{InProcess, Store, digest, engine_client, print, repository, tag, time};
 use end_to_end::reference::model;
 use image_catalog::aws::dynamodb::Engine;
@@ -32,6 +35,21 @@ fn pairs() -> Vec<Pair> {
             [push_of_index(1, "v1", [2]), push_of_size(2, "", 5)],
         ),
         pair(
+            "two indexes, of which one lists the other",
+            vec![push_of_size(3, "", 5)],
+            [push_of_index(1, "v1", [2]), push_of_index(2, "", [3])],
+        ),
+        pair(
+            "an index that gets the tag of its manifest",
+            vec![push(2, "v1")],
+            [push_of_index(1, "v1", [2]), push_of_size(2, "", 5)],
+        ),
+        pair(
+            "an index that takes several transactions, and its manifest",
+            vec![push(9, "")],
+            [push_of_index(1, "v1", 2..=120), push_of_size(2, "", 5)],
+        ),
+        pair(
             "an index of an index, and the manifest of that",
             vec![push_of_index(2, "", [3])],
             [push_of_index(1, "v1", [2]), push_of_size(3, "", 5)],
@@ -55,6 +73,26 @@ fn pairs() -> Vec<Pair> {
             "an index and a deletion of the repository",
             vec![push_of_size(2, "v2", 5)],
             [push_of_index(1, "v1", [2]), ChangeKind::RepositoryDeleted],
+        ),
+        pair(
+            "the size of a manifest and a deletion of the repository",
+            vec![push_of_index(1, "v1", [2])],
+            [push_of_size(2, "", 5), ChangeKind::RepositoryDeleted],
+        ),
+        pair(
+            "the size of a manifest and a deletion of its index",
+            vec![push_of_index(1, "v1", [2])],
+            [push_of_size(2, "", 5), deletion(1)],
+        ),
+        pair(
+            "a repository that is pushed again, and its next deletion",
+            vec![push(1, "v1"), ChangeKind::RepositoryDeleted],
+            [push(1, "v1"), ChangeKind::RepositoryDeleted],
+        ),
+        pair(
+            "two deletions of the repository",
+            vec![push(1, "v1")],
+            [ChangeKind::RepositoryDeleted, ChangeKind::RepositoryDeleted],
         ),
         pair(
             "the first push of a repository and its deletion",
@@ -88,6 +126,21 @@ fn pairs() -> Vec<Pair> {
             [untagged(1, "v1"), untagged(1, "v2")],
         ),
         pair(
+            "a tag that is removed and pushed again",
+            vec![push(1, "v1")],
+            [untagged(1, "v1"), push(1, "v1")],
+        ),
+        pair(
+            "a tag that is removed and a move of the other one",
+            vec![push(1, "v1"), push(1, "v2")],
+            [untagged(1, "v1"), push(2, "v2")],
+        ),
+        pair(
+            "a deletion of an image with many tags and a move of one",
+            (0..=40).map(|number| push(1, &format!("t{number}"))).collect(),
+            [deletion(1), push(2, "t40")],
+        ),
+        pair(
             "a deletion of an image and a push of it",
             vec![push(1, "v1"), push(1, "v2")],
             [deletion(1), push(1, "v2")],
@@ -110,6 +163,20 @@ async fn changes_that_concern_each_other_do_not_miss_each_other() {
     }
     print(format!("another writer between two requests, {interruptions} times"));
     assert!(interruptions > 200);
+}
+
+/// No tag of an image expires.
+async fn assert_stays(store: &Store, repository: &Repository) {
+    let filter = Filter::default();
+    let page = store.page(repository, &filter, None, 1_000).await;
+    let images = page.map(|page| page.images).unwrap_or_default();
+    let tags = images.iter().flat_map(|image| &image.image_tags);
+    let tags: BTreeSet<String> = tags.map(|tag| format!("tag#{tag}")).collect();
+    let items = store.items().await;
+    let expires: Vec<_> = items.iter().filter(|item| item.contains_key(EXPIRES_AT)).collect();
+    let sorts = expires.iter().map(|item| item[SORT].as_s().unwrap());
+    let expiring: Vec<_> = sorts.filter(|sort| tags.contains(*sort)).collect();
+    assert!(expiring.is_empty(), "{expiring:?} expire");
 }
 
 /// Applies the last two changes, one between any two requests of the other. Returns the number of
@@ -151,6 +218,7 @@ async fn interrupt(what: &str, all: &[Change], interrupted: usize) -> usize {
             model::responses(all, &requested),
             "{what}: {other:?} before request {place} of {change:?}"
         );
+        assert_stays(&store, &change.repository).await;
     }
     unreachable!("every change ends")
 }

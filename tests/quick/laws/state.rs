@@ -107,6 +107,33 @@ fn the_state_is_a_function_of_the_set_of_changes_whatever_has_expired() {
     check_histories(histories(), (3, LATENESS_WINDOW), check);
 }
 
+/// What is known of a repository that was never deleted is the same as if no event were late. After
+/// a deletion, the time of the first push since is not always known.
+fn check_description(events: &[Event], _: usize) {
+    let repository = repository("app");
+    let arrivals: Vec<(Timestamp, Change)> = arrivals(events, 0)
+        .into_iter()
+        .map(|(now, event)| (now, event.change(&repository)))
+        .filter(|(_, change)| change.kind != ChangeKind::RepositoryDeleted)
+        .collect();
+    let mut memory = Memory::default();
+    for (now, change) in &arrivals {
+        memory.apply(change, *now);
+    }
+    let mut changes: Vec<&Change> = arrivals.iter().map(|(_, change)| change).collect();
+    changes.sort_by_key(|change| change.time);
+    let mut in_order = Memory::default();
+    for change in changes {
+        in_order.apply(change, change.time);
+    }
+    assert_eq!(memory.description(), in_order.description());
+}
+
+#[test]
+fn what_is_known_of_a_repository_is_a_function_of_the_set_of_changes() {
+    check_histories(histories(), (1, LATENESS_WINDOW), check_description);
+}
+
 /// However late an event arrives, nothing that exists is missing.
 fn check_that_nothing_is_lost(events: &[Event], periods: usize) {
     let repository = repository("app");

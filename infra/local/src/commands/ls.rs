@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::fmt::Display;
-use std::io::{self, BufWriter, Write as _};
+use std::io::{self, Write as _};
 
 use catalog::identifier::Glob;
 use catalog::image::INDEX_MEDIA_TYPES;
@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::{OutputFormat, printable, printable_json, time, unknown};
+use super::{OutputFormat, printable, printable_json, progress, time, unknown};
 use crate::client::{Client, ClientError, ClientOptions};
 use crate::options::Options;
 
@@ -178,11 +178,12 @@ impl Listing<'_> {
         mut self,
         line: impl Fn(T) -> Option<String>,
     ) -> Result<(), Box<dyn Error>> {
-        let mut output = BufWriter::new(io::stdout());
         let mut items = 0;
+        let mut progress = None;
         loop {
             let response = self.client.call(self.operation, &self.request).await?;
             let page: Page = serde_json::from_str(&response).map_err(ClientError::from)?;
+            let mut output = Vec::new();
             for item in &page.items {
                 if items == self.max_items {
                     break;
@@ -201,12 +202,15 @@ impl Listing<'_> {
                 }
                 items += 1;
             }
-            output.flush()?;
+            write_out(&output)?;
             match page.next_token {
                 Some(token) if items < self.max_items => self.request["nextToken"] = json!(token),
                 _ => break,
             }
+            let progress = progress.get_or_insert_with(|| progress::spinner("{pos} read"));
+            progress.inc(page.items.len() as u64);
         }
+        let mut output = Vec::new();
         match (items, self.not_found, self.format) {
             (0, Some(not_found), _) => return Err(not_found.into()),
             (0, None, OutputFormat::Table) => writeln!(output, "{}", self.title)?,
@@ -214,8 +218,14 @@ impl Listing<'_> {
             (_, _, OutputFormat::Table) => {}
             (_, _, OutputFormat::Json) => writeln!(output, "\n]")?,
         }
-        Ok(output.flush()?)
+        Ok(write_out(&output)?)
     }
+}
+
+/// Writes lines of the output, while no progress is drawn.
+fn write_out(lines: &[u8]) -> io::Result<()> {
+    let mut output = io::stdout();
+    progress::suspend(|| output.write_all(lines).and_then(|()| output.flush()))
 }
 
 impl Image {

@@ -39,7 +39,7 @@ impl Missing {
         self.segments.extend(other.segments);
     }
 
-    /// Without the items that are loaded.
+    /// Without the items of images and tags that are loaded.
     pub(super) fn without(mut self, loaded: &Loaded) -> Self {
         self.images.retain(|digest| !loaded.images.contains_key(digest));
         self.tags.retain(|tag| !loaded.tags.contains_key(tag));
@@ -47,7 +47,8 @@ impl Missing {
     }
 }
 
-/// Items of a repository, each as it is stored, or `None` if the table does not have it.
+/// Items of a repository, each as it is stored or was last written, or `None` if the table does not
+/// have it.
 #[derive(Debug, Default)]
 pub struct Loaded {
     /// The repository's item, once it is loaded.
@@ -102,6 +103,7 @@ impl<T> Drafted<T> {
 
 impl<T: Serialize + DeserializeOwned> Drafted<T> {
     /// The item that is written, as a reader finds it: without what only a change has in memory.
+    /// `None` if it cannot be read, which is an error of who reads it.
     fn written(&self, expires: bool) -> Option<Item<T>> {
         let history = unpack(&pack(&self.now)).ok()?;
         Some(Item { history, version: self.next_version(), expires })

@@ -26,9 +26,11 @@ pub(crate) fn repository_of_partition(partition: &str) -> Option<Repository> {
         None => (Service::Ecr, partition),
     };
     let (registry, name) = rest.split_once('/')?;
-    let (registry, name) =
-        (RegistryId::parse(registry).ok()?, service.parse_repository_name(name).ok()?);
-    Some(Repository { service, registry, name })
+    Some(Repository {
+        service,
+        registry: RegistryId::stored(registry.to_owned()),
+        name: RepositoryName::stored(name.to_owned()),
+    })
 }
 
 /// The index's partition key of the repository's images with, or without, tags.
@@ -43,7 +45,7 @@ pub(crate) fn description_sort(name: &RepositoryName) -> String {
 
 /// The name of the repository that such a sort key names.
 pub(crate) fn name_of_description_sort(sort: &str) -> Option<RepositoryName> {
-    RepositoryName::parse(sort.strip_prefix(DESCRIPTION_PREFIX)?).ok()
+    Some(RepositoryName::stored(sort.strip_prefix(DESCRIPTION_PREFIX)?.to_owned()))
 }
 
 /// The first and the last sort key that descriptions of repositories can have after a name.
