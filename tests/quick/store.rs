@@ -9,9 +9,9 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use catalog::change::Content;
 use catalog::image::Image;
 use catalog::reader::{Filter, ImageIdentifier};
-use catalog::table::{HISTORY, Item, REPOSITORY, SORT};
+use catalog::table::{HISTORY, Item, REPOSITORY, SORT, StoreError};
 use catalog::writer::Applied;
-use catalog::{Change, ChangeKind, Repository, Writer};
+use catalog::{Change, ChangeKind, Digest, Repository, Writer};
 use end_to_end::harness::{Store, digest, histories, item_bytes, print, repository, tag, time};
 use end_to_end::reference::model;
 use end_to_end::reference::table::{
@@ -307,6 +307,28 @@ async fn a_size_costs_as_much_as_there_are_indexes() {
     ));
     assert!(units[1].0 < 1000.0 && units[1].0 < 4.4 * units[0].0);
     assert!(units[1].1 < 1200.0);
+}
+
+/// Its manifests would take a hundred times as much memory as those of any real one.
+#[tokio::test]
+async fn an_index_of_many_large_indexes_is_refused() {
+    let store = Store::in_memory().await;
+    let repository = repository("app");
+    let push = |digest: Digest, manifests: Vec<Digest>| {
+        let content = Content { manifests: Some(manifests), ..Content::default() };
+        let kind = ChangeKind::ImagePushed { digest, tag: None, content };
+        Change { repository: repository.clone(), time: time(1), kind }
+    };
+    let long = |number: u64| Digest::parse(&format!("sha256+x:{number:0>240x}")).unwrap();
+    let indexes: Vec<Digest> = (0..36).map(digest).collect();
+    for index in &indexes {
+        let manifests = push(index.clone(), (0..1_000).map(long).collect());
+        store.writer.apply(&manifests).await.unwrap();
+    }
+    let all = push(digest(99), indexes.clone());
+    let refused = store.writer.apply(&all).await.unwrap_err();
+    assert!(matches!(refused, StoreError::ItemTooLarge), "{refused:?}");
+    store.writer.apply(&push(digest(99), indexes[..4].to_vec())).await.unwrap();
 }
 
 /// A late deletion without effect does not make later changes more expensive.

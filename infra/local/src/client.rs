@@ -15,7 +15,6 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4::SigningParams;
 use aws_smithy_runtime_api::client::identity::Identity;
-use aws_types::service_config::ServiceConfigKey;
 use catalog::table::causes;
 use catalog::{Reader, RegistryId, Service, Timestamp};
 use clap::Args;
@@ -29,9 +28,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use url::{Host, Url};
 
-use crate::commands::aws_config::{is_of_api_gateway, parse_http_url};
+use crate::commands::aws_config::is_of_api_gateway;
 use crate::commands::printable;
 use crate::data::{self, DataError};
+use crate::endpoints::{self, parse_http_url};
 use crate::options::{self, Options, WithoutUser};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -347,21 +347,15 @@ impl Signer {
     }
 }
 
-/// The endpoint of the AWS configuration, as the AWS CLI finds it.
+/// The endpoint of the AWS configuration.
 fn configured_endpoint(aws: &SdkConfig, service: Service) -> Result<Option<Url>, ClientError> {
-    let service = match service {
-        Service::Ecr => "ecr",
-        Service::EcrPublic => "ecr_public",
-    };
-    let key = ServiceConfigKey::builder()
-        .service_id(service)
-        .env("AWS_ENDPOINT_URL")
-        .profile("endpoint_url")
-        .build()
-        .map_err(|error| ClientError::Request(error.into()))?;
-    let url = aws.service_config().and_then(|configuration| configuration.load_config(key));
-    // To the AWS CLI, an empty variable is none.
-    let url = url.filter(|url| !url.is_empty());
+    let url = endpoints::endpoint(
+        aws,
+        match service {
+            Service::Ecr => "ecr",
+            Service::EcrPublic => "ecr_public",
+        },
+    );
     url.map(|url| parse_http_url(&url).map_err(ClientError::Endpoint)).transpose()
 }
 

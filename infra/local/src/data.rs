@@ -18,7 +18,8 @@ use uuid::Uuid;
 
 use crate::aws::dynamodb::{self, Engine, EngineError};
 use crate::aws::scheduler;
-use crate::options::{self, Options};
+use crate::endpoints::parse_http_url;
+use crate::options::Options;
 
 const DATABASE_FILE: &str = "catalog.sqlite";
 const KEYS_FILE: &str = "page-token-keys";
@@ -45,8 +46,8 @@ pub enum DataError {
     #[error("{path}: {error}")]
     Subscriptions { path: String, error: Box<InvalidSubscriptions> },
     /// Without the URL: it may contain a password.
-    #[error("the URL in {ENDPOINT} must not contain a user")]
-    EndpointWithUser,
+    #[error("the endpoint in {ENDPOINT} cannot be used: {0}")]
+    Endpoint(String),
     #[error("no random key can be made")]
     Randomness,
     #[error("there is no catalog in {0}, and {ENDPOINT} is not set")]
@@ -89,7 +90,10 @@ pub struct OpenTable {
 pub async fn open_table(options: &Options) -> Result<OpenTable, DataError> {
     let (client, engine, location) = open_dynamodb(options).await?;
     let table = Table { client, name: options.table.clone() };
-    table.create_if_missing().await?;
+    table.create_if_missing().await.map_err(|error| match engine {
+        Some(_) => DataError::Store(error),
+        None => DataError::Table { table: table.name.clone(), location: location.clone(), error },
+    })?;
     engine.clone().map(|engine| tokio::spawn(scheduler::remove_expired(engine)));
     Ok(OpenTable { table, engine, location })
 }
@@ -165,11 +169,12 @@ async fn open_dynamodb(
         && let Some(endpoint) = endpoint()
     {
         // The endpoint is in messages.
-        if options::has_user(&endpoint) {
-            return Err(DataError::EndpointWithUser);
-        }
+        parse_http_url(&endpoint).map_err(DataError::Endpoint)?;
         let configuration = aws_config::load_defaults(BehaviorVersion::latest()).await;
-        let client = aws_sdk_dynamodb::Client::new(&configuration);
+        let configuration = aws_sdk_dynamodb::Config::from(&configuration).to_builder();
+        // Also where AWS_IGNORE_CONFIGURED_ENDPOINT_URLS has the SDK ignore it.
+        let configuration = configuration.endpoint_url(&endpoint).build();
+        let client = aws_sdk_dynamodb::Client::from_conf(configuration);
         return Ok((client, None, format!("in the DynamoDB at {endpoint}")));
     }
     let (engine, location) = if options.is_in_memory() {

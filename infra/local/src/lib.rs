@@ -5,6 +5,7 @@
 //! - [`aws`]: what runs in place of AWS's services
 //! - [`client`]: the catalog that a command reads
 //! - [`data`]: the files that the process keeps
+//! - [`endpoints`]: the addresses of AWS services
 //! - [`reconciliation`]: what a reconciliation with a registry found
 //! - [`status`]: what the process knows of its own work
 //! - [`demo`]: the sample images
@@ -15,6 +16,7 @@ pub mod client;
 pub mod commands;
 pub mod data;
 pub mod demo;
+pub mod endpoints;
 pub mod options;
 pub mod page;
 pub mod reconciliation;

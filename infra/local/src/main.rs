@@ -32,6 +32,8 @@ async fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(|| progress::Log)
+        // They would be written to the same place, and it panics where that is closed or full.
+        .log_internal_errors(false)
         .with_ansi(console::colors_enabled_stderr())
         .init();
     let ended = match &options.command {

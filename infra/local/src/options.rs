@@ -32,6 +32,7 @@ use crate::commands::reconcile::ReconcileOptions;
 use crate::commands::replay::ReplayOptions;
 use crate::commands::status::StatusOptions;
 use crate::data::{self, DataError};
+use crate::endpoints::{self, InvalidEndpoint};
 
 /// Where the catalog listens by default.
 pub const LISTEN: &str = "127.0.0.1:5015";
@@ -195,9 +196,15 @@ impl Options {
     }
 
     /// AWS with the credentials of the environment, in the region of the options.
-    pub(crate) async fn aws(&self) -> SdkConfig {
+    pub(crate) async fn aws(&self) -> Result<SdkConfig, InvalidEndpoint> {
         let region = Region::new(self.region.clone());
-        aws_config::defaults(BehaviorVersion::latest()).region(region).load().await
+        let aws = aws_config::defaults(BehaviorVersion::latest()).region(region).load().await;
+        endpoints::checked(aws)
+    }
+
+    /// What looks up images in Amazon's registries, if that is wanted.
+    pub(crate) async fn ecr(&self) -> Result<Option<EcrClient>, InvalidEndpoint> {
+        Ok(if self.ecr_lookups { Some(EcrClient::new(&self.aws().await?)) } else { None })
     }
 
     /// AWS as the AWS CLI has it. Its region is that of the options only if one was given, or if
@@ -239,8 +246,12 @@ impl Options {
     }
 
     /// What applies events to a table.
-    pub(crate) async fn ingest(&self, table: Table, subscriptions: Subscriptions) -> Ingest {
-        let ecr = if self.ecr_lookups { Some(EcrClient::new(&self.aws().await)) } else { None };
+    pub(crate) fn ingest(
+        &self,
+        table: Table,
+        subscriptions: Subscriptions,
+        ecr: Option<EcrClient>,
+    ) -> Ingest {
         let subscriptions = Secret::known(subscriptions);
         Ingest::new(table, self.region.clone(), subscriptions, ecr, self.registry_urls.clone())
     }
@@ -281,7 +292,7 @@ impl<T: Clone + Send + Sync + 'static> TypedValueParser for WithoutUser<T> {
 
 /// Whether a URL contains a user. What has no host, as in `user:password@host`, may contain one
 /// wherever there is an `@`.
-pub(crate) fn has_user(text: &str) -> bool {
+fn has_user(text: &str) -> bool {
     match Url::parse(text).ok().filter(Url::has_host) {
         Some(url) => !url.username().is_empty() || url.password().is_some(),
         None => text.contains('@'),

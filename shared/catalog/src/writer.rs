@@ -34,6 +34,13 @@ use crate::time::Timestamp;
 /// hundred.
 const MAX_CHANGES_TOGETHER: usize = 16;
 
+/// Items that are loaded in one request. The largest have 400 KB.
+const LOADED_TOGETHER: usize = 25;
+
+/// Of all items that are loaded for a draft, in bytes. It is a thousand manifests with histories
+/// that are much longer than any but those of an attack.
+const MAX_LOADED_BYTES: usize = 8_000_000;
+
 /// Images of a deleted repository that are removed at the same time.
 const CONCURRENT_REMOVALS: usize = 8;
 
@@ -295,9 +302,19 @@ impl Writer {
         let repository_item = missing.repository.then(|| table::REPOSITORY_ITEM.to_owned());
         let sorts =
             images.keys().chain(tags.keys()).chain(segments.keys()).cloned().chain(repository_item);
-        let (items, read_units) = self.table.get(&partition, sorts, true).await?;
-        let mut items: BTreeMap<String, table::Item> =
-            items.into_iter().map(|item| (table::sort_of(&item).to_owned(), item)).collect();
+        let sorts: Vec<String> = sorts.collect();
+        let (mut items, mut read_units, mut bytes) = (BTreeMap::new(), 0.0, 0);
+        for sorts in sorts.chunks(LOADED_TOGETHER) {
+            let (loaded, units) = self.table.get(&partition, sorts.iter().cloned(), true).await?;
+            read_units += units;
+            for item in loaded {
+                bytes += table::approximate_bytes(&item);
+                items.insert(table::sort_of(&item).to_owned(), item);
+            }
+            if bytes > MAX_LOADED_BYTES {
+                return Err(StoreError::ItemTooLarge);
+            }
+        }
         if missing.repository {
             let item = items.get(table::REPOSITORY_ITEM).map(table::stored_history).transpose()?;
             loaded.repository = Some(item);

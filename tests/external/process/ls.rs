@@ -495,7 +495,7 @@ async fn the_endpoint_of_the_aws_configuration_is_used() {
     );
     fs::write(folder.join("work/.aws/config"), profile).unwrap();
     type Found<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str], &'a str);
-    let found: [Found<'_>; 8] = [
+    let found: [Found<'_>; 9] = [
         (&[("AWS_ENDPOINT_URL", &process.url)], &[], &expected),
         (&[("AWS_ENDPOINT_URL", nobody), ("AWS_ENDPOINT_URL_ECR", &process.url)], &[], &expected),
         (
@@ -503,6 +503,7 @@ async fn the_endpoint_of_the_aws_configuration_is_used() {
             &["--service", "ecr-public"],
             &public,
         ),
+        (&[("AWS_ENDPOINT_URL", &process.url), ("AWS_ENDPOINT_URL_ECR", "")], &[], &expected),
         (&[("AWS_PROFILE", "catalog")], &[], &expected),
         (&[("AWS_PROFILE", "catalog")], &["--service", "ecr-public"], &public),
         (&[("AWS_ENDPOINT_URL", nobody)], &["--endpoint", &process.url], &expected),

@@ -144,6 +144,51 @@ async fn it_serves_where_nobody_reads_the_greeting() {
     assert!(child.try_wait().unwrap().is_none());
 }
 
+/// As where the disk of the log is full.
+#[tokio::test]
+async fn it_serves_where_its_log_cannot_be_written() {
+    let folder = folder("unwritable_log");
+    let address = format!("127.0.0.1:{}", free_port());
+    let mut command = command(&folder);
+    command.args(["--in-memory", "--listen", &address]).stdout(Stdio::null());
+    command.stderr(fs::File::create("/dev/full").unwrap());
+    let mut child = KilledOnDrop(command.spawn().unwrap());
+    wait_until_ready(&format!("http://{address}/healthz")).await;
+    let request = reqwest::Client::new()
+        .post(format!("http://{address}/"))
+        .header("x-amz-target", "AmazonEC2ContainerRegistry_V20150921.DescribeImages")
+        .body(r#"{"repositoryName":"team/app"}"#);
+    let response = request.send().await.unwrap();
+    assert_eq!(response.status(), 400);
+    assert!(response.text().await.unwrap().contains("RepositoryNotFoundException"));
+    assert!(child.try_wait().unwrap().is_none());
+}
+
+/// To the AWS CLI, an empty endpoint is none.
+#[test]
+fn an_empty_endpoint_of_a_service_is_that_of_all() {
+    let folder = folder("empty_endpoint");
+    let queue = "http://127.0.0.1:9/queue";
+    fs::create_dir(folder.join("data")).unwrap();
+    for (variable, arguments) in [
+        ("AWS_ENDPOINT_URL_ECR", &["reconcile", "--from", "ecr"][..]),
+        ("AWS_ENDPOINT_URL_ECR_PUBLIC", &["reconcile", "--from", "ecr-public"]),
+        ("AWS_ENDPOINT_URL_SECRETS_MANAGER", &["keys", "list", "--secret", "keys"]),
+        ("AWS_ENDPOINT_URL_SQS", &["replay", "--queue", queue]),
+    ] {
+        let mut command = command(&folder);
+        command.args(arguments).env(variable, "").env("AWS_ENDPOINT_URL", "http://127.0.0.1:9");
+        command.envs([("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")]);
+        if arguments[0] != "keys" {
+            command.args(["--data", "data"]);
+        }
+        let output = run(&mut command);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{variable}: {error}");
+        assert!(error.contains("Connection refused"), "{variable}: {error}");
+    }
+}
+
 /// Who starts it in another directory than they meant sees that.
 #[tokio::test]
 async fn a_new_directory_is_named_with_its_whole_path() {

@@ -93,13 +93,17 @@ async fn the_log_contains_no_secret_and_no_control_character() {
 fn a_user_in_a_url_is_refused_and_not_repeated() {
     let folder = folder("user_in_a_url");
     let url = "http://user:secret-password@127.0.0.1:9";
-    let refused: [(&[&str], Option<&str>, i32); 6] = [
+    let refused: [(&[&str], Option<&str>, i32); 10] = [
         (&["--registry-url", url], None, 2),
         (&["reconcile", "--from", url], None, 2),
         (&["ls", "--endpoint", url], None, 2),
         (&["aws-config", "--endpoint", url], None, 2),
         (&["--listen", "127.0.0.1:0"], Some("AWS_ENDPOINT_URL_DYNAMODB"), 1),
         (&["ls"], Some("AWS_ENDPOINT_URL"), 1),
+        (&["reconcile", "--from", "ecr"], Some("AWS_ENDPOINT_URL_ECR"), 1),
+        (&["--listen", "127.0.0.1:0", "--ecr-lookups"], Some("AWS_ENDPOINT_URL"), 1),
+        (&["reconcile", "--from", "ecr-public"], Some("AWS_ENDPOINT_URL_ECR_PUBLIC"), 1),
+        (&["keys", "list", "--secret", "keys"], Some("AWS_ENDPOINT_URL_SECRETS_MANAGER"), 1),
     ];
     for (arguments, variable, code) in refused {
         let variable = variable.map(|name| (name, url));
@@ -115,14 +119,27 @@ fn a_user_in_a_url_is_refused_and_not_repeated() {
     let output = run(command(&folder).args(["--registry-url", without_scheme]));
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(error.contains("must not contain a user") && !error.contains("secret-"), "{error}");
+    for (arguments, variable) in [
+        (["reconcile", "--from", "ecr"], "AWS_ENDPOINT_URL_ECR"),
+        (["--listen", "127.0.0.1:0", "--ecr-lookups"], "AWS_ENDPOINT_URL_DYNAMODB"),
+    ] {
+        let output = run(command(&folder).args(arguments).env(variable, without_scheme));
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{variable}: {error}");
+        assert!(error.contains("it is not an http or https URL"), "{variable}: {error}");
+        assert!(!error.contains("secret-"), "{variable}: {error}");
+    }
     // This contains no user.
     let url = "http://127.0.0.1:9/a@b";
     let error = refused_start(&folder, command(&folder).args(["ls", "--endpoint", url]));
     assert!(error.contains(&format!("no response from {url}")), "{error}");
+    // The engine of the options is not that of AWS, whatever the SDK is to ignore.
     let mut command = command(&folder);
     command.args(["--listen", "127.0.0.1:0"]).env("AWS_ENDPOINT_URL_DYNAMODB", url);
+    command.env("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true");
     let error = refused_start(&folder, &mut command);
-    assert!(error.contains("the request to DynamoDB failed"), "{error}");
+    assert!(error.contains(&format!("image-catalog in the DynamoDB at {url}: ")), "{error}");
+    assert!(error.contains("Connection refused"), "{error}");
 }
 
 #[tokio::test]

@@ -2,12 +2,13 @@
 //! and the reconcile queue. One registry is reconciled at a time.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use catalog::table::{StoreError, causes};
 use catalog::{Reconciliations, Table, Timestamp};
-use futures_util::{StreamExt as _, stream};
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use reconcile::{Drift, Reconcile, ReconcileError, ReconcileJob, Repaired, RepositoryJobs};
 use registries::{Registry, RegistryTarget, RegistryTargets};
 use tokio::runtime::Handle;
@@ -163,8 +164,11 @@ impl ReconcileSchedule {
     async fn reconcile(&self, reconcile: &Reconcile, target: &RegistryTarget) {
         let mut last = Reconciliation::begin();
         self.state().running = Some((target.id.clone(), last.started_at));
-        match self.reconcile_all(reconcile, target, &mut last).await {
-            Ok(()) => tracing::info!(
+        // A defect must not end the schedule.
+        let all = AssertUnwindSafe(self.reconcile_all(reconcile, target, &mut last)).catch_unwind();
+        match all.await {
+            Err(_) => last.error = Some("the reconciliation panicked".to_owned()),
+            Ok(Ok(())) => tracing::info!(
                 registry = target.id,
                 repositories = last.repositories,
                 drift = last.drift,
@@ -172,7 +176,7 @@ impl ReconcileSchedule {
                 failed = last.failed,
                 "reconciled with a registry"
             ),
-            Err(error) => {
+            Ok(Err(error)) => {
                 let error = causes(&error);
                 tracing::error!(registry = target.id, error, "a registry cannot be reconciled");
                 last.error = Some(cut(&error));

@@ -11,6 +11,7 @@ use clap::Args;
 use url::Url;
 
 use super::{report, shell_word};
+use crate::endpoints::parse_http_url;
 use crate::options::WithoutUser;
 
 /// The files, by their paths in a directory of models. Clients use the same paths.
@@ -218,23 +219,6 @@ ecr =
 ecr_public =
   endpoint_url = {url}"
     )
-}
-
-/// Parses the URL of a catalog.
-pub(crate) fn parse_http_url(text: &str) -> Result<Url, String> {
-    let url =
-        Url::parse(text).map_err(|error| format!("it is not an http or https URL: {error}"))?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err("it is not an http or https URL".to_owned());
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err("it must not contain a user".to_owned());
-    }
-    // Clients do not parse the URL then.
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err("it must not contain a query or a fragment".to_owned());
-    }
-    Ok(url)
 }
 
 fn parse_endpoint(text: &str) -> Result<Endpoint, String> {

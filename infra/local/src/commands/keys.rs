@@ -16,6 +16,7 @@ use describe_images::access_keys::AccessKey;
 use serde_json::{Value, json};
 
 use super::{print_line, shell_word};
+use crate::endpoints::InvalidEndpoint;
 use crate::options::Options;
 
 /// The label of the version that is to become the current one.
@@ -249,7 +250,7 @@ impl Place {
             return Ok(AccessKey::parse_list(&text).map_err(|error| named(&error))?);
         }
         let id = self.secret.as_deref().unwrap_or_default();
-        let secret = read_secret(&client(options, id).await, id).await?;
+        let secret = read_secret(&client(options, id).await?, id).await?;
         Ok(AccessKey::parse_list(secret.secret_string().unwrap_or_default())?)
     }
 
@@ -264,7 +265,7 @@ impl Place {
                 .map_err(|error| format!("{}: {error}", file.display()).into());
         }
         let id = self.secret.as_deref().unwrap_or_default();
-        change_secret(&client(options, id).await, id, change).await
+        change_secret(&client(options, id).await?, id, change).await
     }
 }
 
@@ -354,10 +355,10 @@ async fn change_secret<T>(
 }
 
 /// A client for the region of an ARN, or that of the options.
-async fn client(options: &Options, id: &str) -> Client {
-    let mut configuration = Config::from(&options.aws().await).to_builder();
+async fn client(options: &Options, id: &str) -> Result<Client, InvalidEndpoint> {
+    let mut configuration = Config::from(&options.aws().await?).to_builder();
     if let Some(region) = id.strip_prefix("arn:").and_then(|arn| arn.split(':').nth(2)) {
         configuration = configuration.region(Region::new(region.to_owned()));
     }
-    Client::from_conf(configuration.build())
+    Ok(Client::from_conf(configuration.build()))
 }

@@ -72,7 +72,7 @@ pub async fn run(
         Err(error) => Options::command().error(ErrorKind::ValueValidation, error).exit(),
     };
     let ecr = match target.registry {
-        Registry::Ecr { .. } => Some(EcrClient::new(&options.aws().await)),
+        Registry::Ecr { .. } => Some(EcrClient::new(&options.aws().await?)),
         Registry::Oci(_) => None,
     };
     let table = if command.dry_run {

@@ -100,15 +100,18 @@ impl Summary {
 /// not be applied stay in their queue.
 pub async fn run(options: &Options, command: &ReplayOptions) -> Result<(), Box<dyn Error>> {
     let subscriptions = options.read_subscriptions()?.unwrap_or_default();
+    let ecr = options.ecr().await?;
     let table = match &command.queue {
         Some(_) => data::open_existing_table(options).await?,
         None => data::open_table(options).await?.table,
     };
-    let ingest = options.ingest(table, subscriptions).await;
+    let ingest = options.ingest(table, subscriptions, ecr);
     let registry = &options.registry;
     let summary = match (&command.file, &command.queue) {
         (Some(file), _) => command.replay_file(file, &ingest, options).await?,
-        (None, Some(queue)) => replay_queue(queue, &ingest, registry, &options.aws().await).await?,
+        (None, Some(queue)) => {
+            replay_queue(queue, &ingest, registry, &options.aws().await?).await?
+        }
         (None, None) => Summary::default(),
     };
     summary.print()

@@ -56,6 +56,7 @@ pub async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
                     subscription with a registryUrl"
             .into());
     }
+    let ecr = options.ecr().await?;
     // A second process on the same address ends here, before it opens the database.
     let listener = listen(&options.listen).await?;
     let metrics_listener = match &options.metrics_listen {
@@ -84,7 +85,7 @@ pub async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
              stays absent unless an event contains it"
         );
     }
-    let ingest = Arc::new(options.ingest(table.clone(), accepted.clone()).await);
+    let ingest = Arc::new(options.ingest(table.clone(), accepted.clone(), ecr));
     if options.demo {
         demo::fill(&ingest, &options.registry, &options.region).await?;
     }
@@ -134,7 +135,7 @@ pub async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     };
     let ended = ended.shared();
     if every.is_some() {
-        schedule.start(reconcile(options, table, accepted).await, ended.clone());
+        schedule.start(reconcile(table, accepted, options.ecr().await?), ended.clone());
     } else if !schedule.registries().is_empty() {
         tokio::spawn(schedule.keep_refreshed());
     }
@@ -148,8 +149,7 @@ async fn listen(address: &str) -> Result<TcpListener, String> {
 }
 
 /// What reconciles the catalog with the registries of the options.
-async fn reconcile(options: &Options, table: Table, subscriptions: Subscriptions) -> Reconcile {
-    let ecr = if options.ecr_lookups { Some(EcrClient::new(&options.aws().await)) } else { None };
+fn reconcile(table: Table, subscriptions: Subscriptions, ecr: Option<EcrClient>) -> Reconcile {
     Reconcile {
         reader: Reader::new(table.clone()),
         writer: Writer::new(table, Timestamp::now),
