@@ -164,8 +164,8 @@ fn endpoint() -> Option<String> {
 async fn open_dynamodb(
     options: &Options,
 ) -> Result<(aws_sdk_dynamodb::Client, Option<Engine>, String), DataError> {
-    // Sample images belong into no table that others read.
-    if !options.demo
+    // What is in memory is in no table that others read.
+    if !options.is_in_memory()
         && let Some(endpoint) = endpoint()
     {
         // The endpoint is in messages.

@@ -129,11 +129,15 @@ async fn the_samples_fill_no_log() {
     assert!(process.log().contains("applied a change"), "{}", process.log());
 }
 
-/// Samples do not belong into a table that others read.
+/// What is in memory does not belong into a table that others read.
 #[test]
 fn another_dynamodb_is_left_alone() {
-    let mut command = command(&folder("demo_beside_dynamodb"));
-    command.arg("--demo").env("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:9");
-    let process = Process::start(command);
-    assert!(process.greeting.contains("with sample images in memory"), "{}", process.greeting);
+    for (option, location) in
+        [("--demo", "with sample images in memory"), ("--in-memory", "its data in memory")]
+    {
+        let mut command = command(&folder(&format!("{option}_beside_dynamodb")));
+        command.arg(option).env("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:9");
+        let process = Process::start(command);
+        assert!(process.greeting.contains(location), "{option}: {}", process.greeting);
+    }
 }

@@ -164,28 +164,38 @@ async fn it_serves_where_its_log_cannot_be_written() {
     assert!(child.try_wait().unwrap().is_none());
 }
 
-/// To the AWS CLI, an empty endpoint is none.
-#[test]
-fn an_empty_endpoint_of_a_service_is_that_of_all() {
+/// To the AWS CLI, an empty endpoint is none. Another catalog serves what it has of these services.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_empty_endpoint_of_a_service_is_that_of_all() {
+    let aws = Process::start_with_data(&folder("empty_endpoint_of_another"));
+    aws.push("team/app", 1, "v1").await;
+    let queue = format!("{}/queue", aws.url);
     let folder = folder("empty_endpoint");
-    let queue = "http://127.0.0.1:9/queue";
-    fs::create_dir(folder.join("data")).unwrap();
-    for (variable, arguments) in [
-        ("AWS_ENDPOINT_URL_ECR", &["reconcile", "--from", "ecr"][..]),
-        ("AWS_ENDPOINT_URL_ECR_PUBLIC", &["reconcile", "--from", "ecr-public"]),
-        ("AWS_ENDPOINT_URL_SECRETS_MANAGER", &["keys", "list", "--secret", "keys"]),
-        ("AWS_ENDPOINT_URL_SQS", &["replay", "--queue", queue]),
+    let not_served = "UnknownOperationException";
+    for (variable, arguments, code, text) in [
+        (
+            "ECR",
+            &["reconcile", "--data", "data", "--from", "ecr"][..],
+            0,
+            "1 repositories reconciled",
+        ),
+        (
+            "ECR_PUBLIC",
+            &["reconcile", "--data", "data", "--from", "ecr-public"],
+            0,
+            "0 repositories reconciled",
+        ),
+        ("SECRETS_MANAGER", &["keys", "list", "--secret", "keys"], 1, not_served),
+        ("SQS", &["replay", "--data", "data", "--queue", &queue], 1, not_served),
     ] {
         let mut command = command(&folder);
-        command.args(arguments).env(variable, "").env("AWS_ENDPOINT_URL", "http://127.0.0.1:9");
+        command.args(arguments).env("AWS_ENDPOINT_URL", &aws.url);
+        command.env(format!("AWS_ENDPOINT_URL_{variable}"), "");
         command.envs([("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")]);
-        if arguments[0] != "keys" {
-            command.args(["--data", "data"]);
-        }
         let output = run(&mut command);
-        let error = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{variable}: {error}");
-        assert!(error.contains("Connection refused"), "{variable}: {error}");
+        let texts = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{variable}: {texts}");
+        assert!(texts.contains(text), "{variable}: {texts}");
     }
 }
 

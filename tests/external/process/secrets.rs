@@ -137,6 +137,8 @@ fn a_user_in_a_url_is_refused_and_not_repeated() {
     let mut command = command(&folder);
     command.args(["--listen", "127.0.0.1:0"]).env("AWS_ENDPOINT_URL_DYNAMODB", url);
     command.env("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true");
+    command.env("AWS_REGION", "us-east-1").env("AWS_MAX_ATTEMPTS", "1");
+    command.envs([("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")]);
     let error = refused_start(&folder, &mut command);
     assert!(error.contains(&format!("image-catalog in the DynamoDB at {url}: ")), "{error}");
     assert!(error.contains("Connection refused"), "{error}");
